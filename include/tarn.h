@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * tarn: processes on one Linux machine talk through shared memory.
+ *
+ *   publisher                                     subscriber
+ *   ---------                                     ----------
+ *   tarn_publisher *pub;                          tarn_subscriber *sub;
+ *   tarn_publisher_open(&pub, "camera/front", 0); tarn_subscriber_open(&sub, "camera/front", 0);
+ *   tarn_publisher_publish(pub, "hello", 5);      tarn_message m;
+ *   tarn_publisher_close(pub);                    while (tarn_subscriber_receive(sub, &m, TARN_FOREVER) == 1) {
+ *                                                     fwrite(m.data, 1, m.bytes, stdout);
+ *                                                     tarn_message_release(&m);
+ *                                                 }
+ *
+ * BEFORE YOU USE IT
+ *  - Results: 1 (or a count) for success with something to tell, 0 for "nothing in time" or plain success, a
+ *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
+ *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
+ *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
+ *    released from any thread. tarn_subscriber_interrupt may be called from any thread and any signal handler.
+ *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
+ *    memory is not mapped there). The child opens its own. The parent's are untouched.
+ *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
+ *  - The library starts no thread, installs no signal handler, prints nothing and never ends the process.
+ *  - All times are nanoseconds of CLOCK_MONOTONIC. All sizes are bytes.
+ *
+ * WHAT A CALL MAY DO (tested: see tests/unit/call_table.c)
+ *
+ *   call                          wait-free    allocates   page faults    enters the kernel
+ *   ----------------------------  -----------  ----------  -------------  ---------------------------------
+ *   tarn_publisher_publish, loan  unless full  at growth   at growth      at growth, when full
+ *   tarn_loan_send                yes          no          no             to wake subscribers that sleep
+ *   tarn_loan_drop                yes          no          no             no
+ *   tarn_subscriber_take          yes          at joins    first touch    at joins; with an fd: when it finds
+ *                                                                         nothing
+ *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
+ *                                                                         the last one of a closed subscriber
+ *   tarn_subscriber_wait/receive  no           at joins    first touch    to sleep
+ *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   open, close, flush, fd,       no           yes         yes            yes
+ *   subscribers, publishers
+ *
+ *   "growth": a publisher needs more memory than ever before (or than it gave back after a quiet time); "joins": a
+ *   participant joined or left since the last look, or a publisher grew. With .realtime both happen elsewhere, see
+ *   the options. publish is loan, copy and send; it enters the kernel where any of these does.
+ */
+#ifndef TARN_H
+#define TARN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TARN_VERSION_MAJOR 0
+#define TARN_VERSION_MINOR 1
+#define TARN_VERSION_PATCH 0
+
+/* A timeout that never ends. */
+#define TARN_FOREVER INT64_MAX
+/* In options, where 0 means "the default": a time of zero. */
+#define TARN_IMMEDIATELY (-1)
+
+/* Longest topic name, bytes without the terminating zero. */
+#define TARN_TOPIC_BYTES_MAX 255
+
+enum tarn_status {
+    TARN_OK = 0,
+    TARN_ERROR_ARGUMENT = -1001,      /* NULL or a value out of range; the sentence names it */
+    TARN_ERROR_TOPIC_NAME = -1002,    /* not a topic (or domain) name; the sentence says why */
+    TARN_ERROR_CLOSED = -1003,        /* the handle is closed, or never was one */
+    TARN_ERROR_FORKED = -1004,        /* a handle, loan or message inherited through fork */
+    TARN_ERROR_DIRECTORY = -1005,     /* the topic directory is missing, damaged or not to be trusted */
+    TARN_ERROR_PERMISSION = -1006,    /* the directory's or the segment's permissions refuse this process */
+    TARN_ERROR_TOPIC_FILE = -1007,    /* the topic's file is not a topic file, damaged, or was replaced */
+    TARN_ERROR_VERSION = -1008,       /* the topic has another memory layout; both are named */
+    TARN_ERROR_TYPE = -1009,          /* the payload types differ; both are named */
+    TARN_ERROR_BUSY = -1010,          /* another process kept the topic's file locked; its pid is named */
+    TARN_ERROR_NO_MEMORY = -1011,     /* neither the process nor the kernel has memory left */
+    TARN_ERROR_LIMIT = -1012,         /* a system limit (file descriptors, segments, slots) is reached */
+    TARN_ERROR_TOO_BIG = -1013,       /* the message is larger than the memory limit, or than the payload type */
+    TARN_ERROR_FULL = -1014,          /* no space: reliable subscribers, depth or open loans hold it all; nothing sent */
+    TARN_ERROR_HOLDING = -1015,       /* max_held messages are held: release one; nothing lost */
+    TARN_ERROR_INTERRUPTED = -1016,   /* tarn_subscriber_interrupt ended the wait */
+    TARN_ERROR_RELEASED = -1017,      /* the message was released, or the loan sent or dropped, before */
+    TARN_ERROR_REFUSED = -1018,       /* a publisher of the topic refuses reliable subscribers */
+    TARN_ERROR_DAMAGED = -1019,       /* a peer wrote nonsense to shared memory; its messages from there on are ignored */
+    TARN_ERROR_TOPIC_REMOVED = -1020, /* somebody deleted the topic's file: newcomers will not meet this handle (said once) */
+    TARN_ERROR_SYSTEM = -1021,        /* the operating system failed in another way; the sentence has its words */
+};
+
+typedef struct tarn_publisher tarn_publisher;
+typedef struct tarn_subscriber tarn_subscriber;
+
+/* ---- payload types -------------------------------------------------------------------------------------------- */
+
+/*
+ * Says what the payload of a topic is. The first typed participant settles the topic's type for as long as the topic
+ * has participants; a later one whose type differs is refused with TARN_ERROR_TYPE. Untyped participants match all.
+ * The library copies it when a handle is opened.
+ */
+typedef struct tarn_type {
+    size_t struct_bytes;     /* sizeof(tarn_type) */
+    const char *name;        /* e.g. "sensor_msgs/Image"; at most 255 bytes; required */
+    uint64_t bytes;          /* size of one payload; 0: varies. A publisher refuses messages larger than this */
+    uint32_t alignment;      /* of the payload, a power of two up to 4096; 0: 8 */
+    uint32_t reserved;       /* 0 */
+    const char *encoding;    /* e.g. "raw", "cdr", "json"; at most 63 bytes; NULL: "raw" */
+    const void *schema;      /* bytes that describe the type to tools; may be NULL. The first one's are kept */
+    size_t schema_bytes;     /* at most 60 KiB */
+} tarn_type;
+
+/* ---- publisher ------------------------------------------------------------------------------------------------ */
+
+enum tarn_when_full {
+    TARN_FULL_WAIT = 0, /* wait for space, at most full_timeout_ns, then TARN_ERROR_FULL */
+    TARN_FULL_FAIL = 1, /* TARN_ERROR_FULL at once */
+    TARN_FULL_DROP = 2, /* the message is not sent (the call returns 0) and counted: subscribers see it as lost */
+};
+
+enum tarn_wake {
+    TARN_WAKE_AUTO = 0,  /* no fence per message where the process registered for membarrier, else as below */
+    TARN_WAKE_FENCE = 1, /* a memory fence per message, for isolated cores that no barrier should interrupt */
+    TARN_WAKE_NEVER = 2, /* wakes nobody: subscribers must spin, or see messages within their 100 ms look */
+};
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_publisher_options {
+    size_t struct_bytes;     /* sizeof(tarn_publisher_options) */
+    const char *directory;   /* NULL: $TARN_DIR, else /run/tarn where it exists, else /tmp/tarn-<uid> */
+    const char *domain;      /* topics of different domains do not see each other; NULL: $TARN_DOMAIN, else "default" */
+    const tarn_type *type;   /* NULL: untyped */
+    uint64_t depth;          /* messages kept for late joiners and slow readers. 0: 8, and all small ones that fit in
+                                256 KiB, but fewer rather than fail where the memory limit is reached */
+    uint64_t memory_limit_bytes; /* 0: a quarter of the smaller of RAM and cgroup limit */
+    uint32_t when_full;      /* enum tarn_when_full */
+    uint32_t wake;           /* enum tarn_wake */
+    int64_t full_timeout_ns; /* 0: 1 s */
+    int64_t linger_ns;       /* how long closing waits for those that had joined. 0: 1 s; TARN_IMMEDIATELY: not at all */
+    uint32_t alignment;      /* of payloads: a power of two up to 4096; 0: the type's, else 8 */
+    uint32_t timestamps;     /* 1: each message carries its time of sending (costs about 20 ns) */
+    uint32_t refuse_reliable; /* 1: reliable subscribers are refused, so nobody can hold this publisher back. Reliable
+                                 ones that are there already make opening fail with TARN_ERROR_REFUSED */
+    uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening; never grows,
+                                gives nothing back; peers are repaired by others */
+    uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more rotate through before it is reused: decides
+                                their bandwidth. 0: from the cache sizes */
+} tarn_publisher_options;
+
+/*
+ * Opens a publisher on a topic, creating what is missing. Does not wait for anybody (for at most 1 s for a process
+ * stopped in the few instructions that create or delete a topic file).
+ * ret: receives the handle, yours until tarn_publisher_close. topic: segments of letters, digits, '_', '-' and '.',
+ * joined by single slashes, at most 255 bytes; copied. options: may be NULL; read during the call only.
+ * Any thread; not in a signal handler. Returns 0 or an error: any of _ARGUMENT, _TOPIC_NAME, _DIRECTORY, _PERMISSION,
+ * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _SYSTEM.
+ */
+int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options);
+
+/*
+ * Copies bytes from data and sends them as one message: loan, copy, send. data may be NULL if bytes is 0.
+ * Returns 1: sent; 0: dropped because full (TARN_FULL_DROP); an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG,
+ * _FULL (nothing was sent), _NO_MEMORY, _LIMIT.
+ */
+int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes);
+
+/* Memory for one message in the making. data and bytes are for you, the rest is the library's. */
+typedef struct tarn_loan {
+    void *data;   /* the payload's place: write it; uninitialised. Aligned as the publisher says */
+    size_t bytes; /* as asked for; may be lowered before sending */
+    void *loaned_by;
+    uint64_t ticket;
+    uint64_t reserved[2];
+} tarn_loan;
+
+/*
+ * Lends the place where a message of up to bytes will be, so that filling it is publishing without a copy.
+ * Any number of loans may be open, and be sent in any order; an open one never delays other messages, but keeps its
+ * memory. The loan ends with send, drop or the publisher's closing.
+ * Returns 1: ret is filled in; 0: full and TARN_FULL_DROP; an error as for publish.
+ */
+int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret);
+
+/*
+ * Sends the loan's first loan->bytes bytes. Its memory must not be written any more. The loan is cleared.
+ * Same thread rule as the publisher. Returns 1: sent; or an error: _ARGUMENT (bytes was raised), _RELEASED (sent or
+ * dropped before), _CLOSED, _FORKED; _FULL, _NO_MEMORY or _LIMIT when something else was sent since the loan was
+ * made, and there is no space for the small record that refers to it: the loan stays yours.
+ */
+int tarn_loan_send(tarn_loan *loan);
+
+/* Gives the loan back unsent. The loan is cleared. Returns 0, or _ARGUMENT, _RELEASED, _CLOSED, _FORKED. */
+int tarn_loan_drop(tarn_loan *loan);
+
+/*
+ * Waits until every live subscriber has attached this publisher's memory, and every reliable one has taken all
+ * that was sent before this call. Returns 1: done; 0: not in time; or _CLOSED, _FORKED.
+ */
+int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns);
+
+/*
+ * How many live subscribers the topic has. Asks the kernel about each, so it costs microseconds per subscriber.
+ * Returns the count, or _CLOSED, _FORKED.
+ */
+int tarn_publisher_subscribers(tarn_publisher *publisher);
+
+/*
+ * This publisher's identity, as its messages carry it: random, unique on the machine for all practical purposes.
+ * 0 for a handle that is none.
+ */
+uint64_t tarn_publisher_identity(const tarn_publisher *publisher);
+
+/*
+ * Flushes for up to linger, then leaves. Open loans are dropped. Messages that subscribers hold or have not yet read
+ * stay valid for them. The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Returns 0: everybody had everything; 1 or more: so many subscribers had not, when linger ended; or _CLOSED, _FORKED
+ * (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_publisher_close(tarn_publisher *publisher);
+
+/* ---- subscriber ----------------------------------------------------------------------------------------------- */
+
+enum tarn_wait_strategy {
+    TARN_WAIT_SPIN_THEN_SLEEP = 0, /* spins for spin_ns, then sleeps */
+    TARN_WAIT_SPIN = 1,            /* never sleeps: lowest latency, one core busy */
+    TARN_WAIT_SLEEP = 2,           /* sleeps at once */
+};
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_subscriber_options {
+    size_t struct_bytes;   /* sizeof(tarn_subscriber_options) */
+    const char *directory; /* as for publishers */
+    const char *domain;    /* as for publishers */
+    const tarn_type *type; /* NULL: untyped, matches all */
+    uint64_t history;      /* so many messages that each publisher sent before this joined, as far as kept. 0: none */
+    uint32_t reliable;     /* 1: publishers wait for this subscriber rather than overrun it.
+                              0: best effort: falls behind, loses the oldest, and is told how many */
+    uint32_t max_held;     /* messages taken and not yet released, at most. 0: 64; up to 65536 */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    uint32_t realtime;     /* 1: take never attaches or repairs; only open and wait do (wait with timeout 0 suffices) */
+    int64_t spin_ns;       /* 0: 10 us */
+} tarn_subscriber_options;
+
+/*
+ * A received message. Keep the struct until release; copying it is allowed, releasing two copies is a bug.
+ * data is read-only and valid until release, whatever becomes of the publisher. New fields may take the place of
+ * reserved ones; a build that does not know them keeps working.
+ */
+typedef struct tarn_message {
+    const void *data;
+    size_t bytes;
+    uint64_t sequence;  /* of this publisher, starting at 1 */
+    uint64_t publisher; /* identity: see tarn_publisher_identity */
+    uint64_t lost;      /* messages of this publisher lost just before this one */
+    int64_t sent_ns;    /* CLOCK_MONOTONIC when sent; 0 unless the publisher's timestamps option is set */
+    void *held_by;
+    uint64_t reserved[5];
+} tarn_message;
+
+/*
+ * Opens a subscriber on a topic, creating what is missing. From its return on, it gets what is sent.
+ * Ownership, threads and errors as for tarn_publisher_open; _REFUSED: reliable asked for, and a publisher refuses.
+ */
+int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options);
+
+/*
+ * Takes the next message, never blocking. Per publisher, messages come in the order sent; publishers take turns.
+ * Returns 1: ret is filled in, and yours until tarn_message_release; 0: nothing there; or an error: _ARGUMENT,
+ * _CLOSED, _FORKED, _HOLDING (nothing lost: release one, then take again), _DAMAGED (said once per publisher),
+ * _PERMISSION, _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later).
+ */
+int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
+
+/*
+ * Takes the next message, waiting up to timeout_ns for it (0: like take; TARN_FOREVER).
+ * Returns 1, 0 (nothing in time), or an error: as for take, and _INTERRUPTED, _TOPIC_REMOVED.
+ */
+int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns);
+
+/*
+ * Waits up to timeout_ns until there is something to take. Returns 1: there is; 0: not in time; or an error:
+ * _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, or what take would say.
+ */
+int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns);
+
+/*
+ * Ends the wait under way (or, if none is, the next one) with TARN_ERROR_INTERRUPTED. From any thread and from signal
+ * handlers, while the handle is open. Returns 0, or _CLOSED, _FORKED.
+ */
+int tarn_subscriber_interrupt(tarn_subscriber *subscriber);
+
+/*
+ * A file descriptor for poll, epoll and event loops: readable when there may be something to take. Level-triggered:
+ * take until it returns 0, which makes the descriptor quiet again (it also becomes readable ten times a second, for
+ * a look at the peers). It belongs to the subscriber: do not read, write or close it.
+ * Returns the descriptor, or an error: _CLOSED, _FORKED, _LIMIT, _PERMISSION, _SYSTEM.
+ */
+int tarn_subscriber_fd(tarn_subscriber *subscriber);
+
+/*
+ * How many live publishers the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED.
+ */
+int tarn_subscriber_publishers(tarn_subscriber *subscriber);
+
+/*
+ * Messages lost so far, of all publishers. Exact: counted when the next message of the same publisher is taken.
+ * 0 for a handle that is none.
+ */
+uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber);
+
+/*
+ * Leaves the topic. Messages still held stay valid until released. The handle is invalid afterwards; NULL is allowed.
+ * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_subscriber_close(tarn_subscriber *subscriber);
+
+/*
+ * Gives a message back. Any thread, once, also after its subscriber was closed. The struct is cleared.
+ * Returns 0, or _ARGUMENT, _RELEASED (this struct was released before), _FORKED.
+ */
+int tarn_message_release(tarn_message *message);
+
+/* ---- the process ---------------------------------------------------------------------------------------------- */
+
+/*
+ * Registers the process for membarrier, so that its publishers need no fence per message. Done automatically by the
+ * first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms, which is why it
+ * is left to this call. Without it everything works, at some 20 ns more per small message.
+ * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (publishers go on with fences); or
+ * _NO_MEMORY, _SYSTEM.
+ */
+int tarn_process_register(void);
+
+/* The sentence that explains the calling thread's last error; never NULL. Valid until its next call into tarn. */
+const char *tarn_error(void);
+
+/* A few words for a status code, e.g. "full"; never NULL; static. */
+const char *tarn_status_text(int status);
+
+/* The library's version, e.g. "0.1.0"; static. */
+const char *tarn_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See os.h. */
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/atomics.h"
+#include "shm/layout.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+int64_t os_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+int64_t os_deadline_ns(int64_t timeout_ns)
+{
+    if (timeout_ns <= 0)
+        return INT64_MIN;
+    int64_t now = os_now_ns();
+    return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+}
+
+uint64_t os_random(void)
+{
+    uint64_t value = 0;
+    if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
+        value = (uint64_t)os_now_ns() * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid() << 32 ^ (uintptr_t)&value;
+    return value ? value : 1;
+}
+
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
+{
+    struct timespec timeout = {timeout_ns / NS_PER_SECOND, timeout_ns % NS_PER_SECOND};
+    syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+}
+
+void os_futex_wake_all(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+bool os_barrier_register(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+bool os_barrier(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+unsigned os_thread_count(void)
+{
+    struct stat tasks;
+    if (stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink < 3)
+        return 0;
+    return (unsigned)tasks.st_nlink - 2;
+}
+
+static int lock_command(int fd, int64_t byte, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    while (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+        if (errno != EINTR)
+            return errno == EACCES ? -EAGAIN : -errno;
+    return 0;
+}
+
+int os_lock(int fd, int64_t byte)
+{
+    return lock_command(fd, byte, F_WRLCK);
+}
+
+int os_unlock(int fd, int64_t byte)
+{
+    return lock_command(fd, byte, F_UNLCK);
+}
+
+int64_t os_locked(int fd, int64_t from, int64_t bytes)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = bytes};
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+        return -(int64_t)errno - 1;
+    if (lock.l_type == F_UNLCK)
+        return -1;
+    return lock.l_start < from ? from : lock.l_start;
+}
+
+/* Field 22 of /proc/<pid>/stat; 0: no such process; UINT64_MAX: cannot be told. */
+static uint64_t start_time_of(int32_t pid)
+{
+    char path[32], text[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT && access("/proc/self/stat", F_OK) == 0 ? 0 : UINT64_MAX;
+    ssize_t length = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (length <= 0)
+        return length < 0 && errno == ESRCH ? 0 : UINT64_MAX;
+    text[length] = 0;
+    char *field = strrchr(text, ')'); /* the command may contain anything, also parentheses: fields start behind it */
+    for (int i = 2; field && i < 22; i++)
+        field = strchr(field + 1, ' ');
+    return field ? strtoull(field + 1, NULL, 10) : UINT64_MAX;
+}
+
+uint64_t os_pid_namespace(void)
+{
+    struct stat ns;
+    return stat("/proc/self/ns/pid", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
+}
+
+void os_identify(struct identity *ret)
+{
+    ret->pid = getpid();
+    ret->uid = (uint32_t)geteuid();
+    uint64_t start = start_time_of(ret->pid);
+    ret->start_time = start == UINT64_MAX ? 0 : start;
+    ret->pid_namespace = os_pid_namespace();
+    ret->opened_ns = os_now_ns();
+    memset(ret->command, 0, sizeof(ret->command));
+    int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t length = read(fd, ret->command, sizeof(ret->command) - 1);
+    close(fd);
+    if (length > 0 && ret->command[length - 1] == '\n')
+        ret->command[length - 1] = 0;
+}
+
+/* A descriptor of the process that polls readable once it is dead, a zombie included. */
+static bool pid_is_dead(int32_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        return errno == ESRCH;
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    bool dead = poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLIN);
+    close(fd);
+    return dead;
+}
+
+bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t pid_namespace)
+{
+    if (pid <= 0 || start_time == 0 || pid_namespace == 0 || pid_namespace != os_pid_namespace())
+        return false;
+    if (pid_is_dead(pid))
+        return true;
+    uint64_t start = start_time_of(pid);
+    return start != UINT64_MAX && start != start_time;
+}

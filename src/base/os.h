@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * The operating system's part of everything but files and segments: clock, futex, barrier, locks, who we are.
+ * One place, so that a test build can replace it at link time.
+ */
+#ifndef TARN_BASE_OS_H
+#define TARN_BASE_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NS_PER_SECOND INT64_C(1000000000)
+#define NS_PER_MS INT64_C(1000000)
+
+int64_t os_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* The instant that ends a timeout: now + timeout, TARN_FOREVER saturating. */
+int64_t os_deadline_ns(int64_t timeout_ns);
+
+uint64_t os_random(void); /* never 0 */
+
+/* Sleeps while *word == value, at most timeout_ns. May return early for any reason. */
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
+void os_futex_wake_all(_Atomic uint32_t *word);
+
+/* membarrier: registers this process' publishers, or makes all registered processes pass a full fence. */
+bool os_barrier_register(void);
+bool os_barrier(void);
+
+/* Threads of this process; 0 if /proc cannot tell. */
+unsigned os_thread_count(void);
+
+/* Open file description locks on single bytes, never blocking. 0, or a negative errno (-EAGAIN: another has it). */
+int os_lock(int fd, int64_t byte);
+int os_unlock(int fd, int64_t byte);
+/* First byte in [from, from + bytes) that another open file description locks; -1: none; below -1: negative errno - 1. */
+int64_t os_locked(int fd, int64_t from, int64_t bytes);
+
+struct identity;
+void os_identify(struct identity *ret); /* this process; number is left alone */
+/*
+ * Whether the process behind an identity is certainly gone: its pid does not exist, is a zombie, or is another's by
+ * now. False when it cannot be told (another pid namespace, no /proc).
+ */
+bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t pid_namespace);
+uint64_t os_pid_namespace(void);
+
+#endif

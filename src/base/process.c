@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See process.h. */
+#include "base/process.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/atomics.h"
+#include "base/os.h"
+#include "base/status.h"
+#include "shm/layout.h"
+
+static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
+static const volatile uint32_t no_mark;
+const volatile uint32_t *process_mark = &no_mark;
+void (*process_forget_parent)(void);
+
+static uint32_t *mark_page;
+static uint32_t epoch;
+static _Atomic int registered; /* 0: not tried, 1: yes, -1: refused */
+static struct identity self;
+
+void process_lock(void)
+{
+    pthread_mutex_lock(&lists);
+}
+
+void process_unlock(void)
+{
+    pthread_mutex_unlock(&lists);
+}
+
+/* In the child of fork(): only close() is called here, which is safe between fork and exec. */
+static void after_fork_in_child(void)
+{
+    if (process_forget_parent)
+        process_forget_parent();
+    process_unlock();
+}
+
+static int make_mark(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    uint32_t *made = mmap(NULL, (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED)
+        return fail_system(status_of_errno(errno), errno, "cannot allocate a page for the process' mark");
+    if (madvise(made, (size_t)page, MADV_WIPEONFORK) != 0) {
+        int error = errno;
+        munmap(made, (size_t)page);
+        return fail_system(TARN_ERROR_SYSTEM, error, "the kernel cannot wipe pages on fork (Linux 4.14 can)");
+    }
+    if (pthread_atfork(process_lock, process_unlock, after_fork_in_child) != 0) {
+        munmap(made, (size_t)page);
+        return fail(TARN_ERROR_NO_MEMORY, "no memory for the fork handlers");
+    }
+    mark_page = made;
+    process_mark = made;
+    return 0;
+}
+
+static int enter_locked(void)
+{
+    if (!mark_page) {
+        int status = make_mark();
+        if (status)
+            return status;
+    }
+    if (*mark_page == 0) { /* the first time in this process */
+        if (epoch && process_forget_parent)
+            process_forget_parent(); /* a child of a raw clone(), where the fork handlers did not run */
+        os_identify(&self);
+        store_relaxed(&registered, 0);
+        *mark_page = ++epoch;
+    }
+    if (load_relaxed(&registered) == 0 && os_thread_count() == 1)
+        store_relaxed(&registered, os_barrier_register() ? 1 : -1);
+    return 0;
+}
+
+int process_enter(void)
+{
+    process_lock();
+    int status = enter_locked();
+    process_unlock();
+    return status;
+}
+
+bool process_is_registered(void)
+{
+    return load_relaxed(&registered) == 1;
+}
+
+bool process_register(void)
+{
+    if (load_relaxed(&registered) == 0)
+        store_relaxed(&registered, os_barrier_register() ? 1 : -1);
+    return process_is_registered();
+}
+
+void process_identify(struct identity *ret)
+{
+    *ret = self;
+    ret->opened_ns = os_now_ns();
+    ret->number = os_random();
+}
+
+int tarn_process_register(void)
+{
+    int status = process_enter();
+    return status ? status : process_register();
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * What a process has once: the lock of the library's private lists, the mark that tells a forked child, the
+ * registration for membarrier.
+ *
+ * The mark is a page that the kernel wipes in a child (MADV_WIPEONFORK), also one made by a raw clone(). It holds the
+ * process' epoch; a handle remembers the epoch it was made in. So one load and compare tells whose handle it is.
+ */
+#ifndef TARN_BASE_PROCESS_H
+#define TARN_BASE_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct identity;
+
+extern const volatile uint32_t *process_mark; /* never NULL */
+
+/* Whether something made in that epoch belongs to this process, and not to its parent. */
+static inline bool process_is_epoch(uint32_t epoch)
+{
+    return *process_mark == epoch;
+}
+
+/*
+ * Called first by every open: makes the mark, and, in a child, forgets (without unlocking anything) what belonged to
+ * the parent. Returns 0 or a status.
+ */
+int process_enter(void);
+
+/*
+ * The lock of all private lists. Held for joins, leaves and attaching, never on the data path. fork() waits for it,
+ * so that a child never inherits it locked.
+ */
+void process_lock(void);
+void process_unlock(void);
+
+/* Registered by core/topic.c: closes, in a child, the descriptors that belong to the parent. */
+extern void (*process_forget_parent)(void);
+
+bool process_is_registered(void); /* for membarrier */
+bool process_register(void);
+
+void process_identify(struct identity *ret); /* with a new random number */
+
+#endif

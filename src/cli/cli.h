@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * What the verbs of the command line share. A verb is one file with one struct verb; main.c has the table.
+ *
+ *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
+ *   pub.c sub.c  ls.c gc.c version.c help.c  output.c     the only way to stdout: buffered, knows a closed reader
+ *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
+ *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
+ *
+ * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
+ * start with "tarn: ", and come from tarn_error() where the library knows better.
+ */
+#ifndef TARN_CLI_CLI_H
+#define TARN_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,  /* a sentence on stderr says why */
+    EXIT_USAGE = 2,   /* the command line was not understood; nothing was done */
+    EXIT_TIMEOUT = 3, /* --for ran out before --count or --eof was reached */
+    EXIT_SIGNAL = 128, /* plus the signal: 130 SIGINT, 143 SIGTERM; 141: stdout was closed, as SIGPIPE would say it */
+};
+
+struct verb {
+    const char *name;
+    const char *summary; /* half a line for the list of verbs */
+    const char *help;
+    int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
+};
+
+extern const struct verb verb_pub, verb_sub, verb_ls, verb_gc, verb_version, verb_help;
+
+extern const struct verb *const verbs[]; /* NULL ends it */
+
+/* NULL if there is none of that name. */
+const struct verb *verb_find(const char *name);
+/* Says that there is no such verb, and which may have been meant. Returns EXIT_USAGE. */
+int verb_unknown(const char *name);
+
+/* ---- arguments.c ---------------------------------------------------------------------------------------------- */
+
+/* Options that all verbs about topics have; a place is where topics are looked for. NULL: the library's default. */
+struct place {
+    const char *directory;
+    const char *domain;
+};
+
+enum { OPTION_DIRECTORY = 256, OPTION_DOMAIN, OPTION_HELP, OPTION_FIRST }; /* a verb numbers its own from OPTION_FIRST */
+
+#define COMMON_OPTIONS                                                                                                 \
+    {"directory", required_argument, NULL, OPTION_DIRECTORY}, {"domain", required_argument, NULL, OPTION_DOMAIN},      \
+        {"help", no_argument, NULL, OPTION_HELP}, {NULL, 0, NULL, 0}
+#define COMMON_HELP                                                                                                    \
+    "  --directory DIR     where topics are (default: $TARN_DIR, /run/tarn if it exists, else /tmp/tarn-<uid>)\n"      \
+    "  --domain NAME       topics of other domains are not seen (default: $TARN_DOMAIN, else \"default\")\n"             \
+    "  --help              this page\n"
+
+/*
+ * Parses the verb's options: set is called for each of the verb's own, and returns whether it liked the argument (it
+ * has said why, if not). Returns -1 to go on, with optind at the operands, or an exit code: help was shown, or usage.
+ */
+int arguments_parse(const struct verb *verb, int argc, char **argv, const struct option *options, struct place *place,
+                    bool (*set)(int option, const char *argument, void *context), void *context);
+
+/* Each says on stderr what is wrong and returns false, or stores the value. */
+bool argument_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ret);
+bool argument_bytes(const char *option, const char *text, uint64_t *ret); /* at least 1; K, M, G: times 1024 */
+bool argument_seconds(const char *option, const char *text, int64_t *ret_ns); /* "forever": TARN_FOREVER */
+bool argument_number(const char *option, const char *text, double *ret); /* above 0 */
+
+/* Says what is wrong and where help is. Returns EXIT_USAGE. */
+int usage_error(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- messages to the user ------------------------------------------------------------------------------------- */
+
+/* A line "tarn: ..." on stderr. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int say_error(void); /* tarn_error() as such a line. Returns EXIT_FAILED */
+
+/* ---- output.c ------------------------------------------------------------------------------------------------- */
+
+void output_bytes(const void *bytes, size_t count); /* large ones go to the kernel from where they are */
+void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void output_flush(void);
+/* EXIT_OK, or why nothing can be written any more (the reason was said); all output is ignored from then on. */
+int output_status(void);
+/* Looks whether the reader of stdout is gone, without writing. Then output_status() says so. */
+void output_look(void);
+
+/* ---- format.c ------------------------------------------------------------------------------------------------- */
+
+void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
+void format_hex(const void *bytes, size_t count);
+void format_json_string(const char *text); /* quoted; what is not UTF-8 becomes U+FFFD */
+
+/* ---- stop.c --------------------------------------------------------------------------------------------------- */
+
+struct tarn_subscriber;
+/* From now on SIGINT and SIGTERM stop the verb (a second one kills); both end waits of the subscriber, if any. */
+void stop_on_signals(struct tarn_subscriber *subscriber);
+void stop_forget_subscriber(void); /* before it is closed */
+/* EXIT_OK, or the exit code of the signal that came. */
+int stop_status(void);
+
+#define NS_PER_S INT64_C(1000000000)
+#define NS_PER_MS INT64_C(1000000)
+int64_t clock_ns(void);
+int64_t clock_deadline_ns(int64_t timeout_ns); /* saturates at INT64_MAX */
+void clock_sleep_until(int64_t deadline_ns);   /* or until a signal */
+
+/* ---- progress.c ----------------------------------------------------------------------------------------------- */
+
+struct progress {
+    uint64_t messages, bytes;
+    int64_t next_ns, shown_ns; /* when to show next; when shown last, or when it started */
+    uint64_t shown_bytes;
+    bool on, visible;
+};
+
+void progress_start(struct progress *progress, bool quiet);
+void progress_tick(struct progress *progress); /* cheap: at each message, and while waiting */
+void progress_clear(struct progress *progress);
+/* "1.5 GiB"; the result lives until the next call. */
+const char *human_bytes(uint64_t bytes);
+
+#endif

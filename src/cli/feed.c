@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * See feed.h. Chunks and files of known size are read straight into a loan, so the kernel's copy out of the file is
+ * the only one. Lines gather in a buffer first: nobody knows their length, and many come with one read.
+ */
+#include "cli/feed.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READ_BYTES = 256 * 1024 };
+
+/* ---- sending -------------------------------------------------------------------------------------------------- */
+
+/* Sleeps until the next message is due. A stall of up to 0.1 s is caught up with, so that the mean rate holds. */
+static void pace(struct feed *feed)
+{
+    if (feed->period_ns == 0)
+        return;
+    int64_t now = clock_ns();
+    if (now - feed->next_ns > 100 * NS_PER_MS)
+        feed->next_ns = now;
+    while (feed->next_ns > clock_ns() && stop_status() == EXIT_OK) {
+        int64_t tick = clock_ns() + FEED_SLICE_NS;
+        clock_sleep_until(tick < feed->next_ns ? tick : feed->next_ns);
+        progress_tick(&feed->progress);
+    }
+    feed->next_ns = feed->next_ns > INT64_MAX - feed->period_ns ? INT64_MAX : feed->next_ns + feed->period_ns;
+}
+
+static void count(struct feed *feed, size_t bytes)
+{
+    feed->full_since_ns = 0;
+    feed->progress.messages++;
+    feed->progress.bytes += bytes;
+    progress_tick(&feed->progress);
+}
+
+/* Says once what is waited for, when it has been a second. */
+static void note_full(struct feed *feed, const char *sentence)
+{
+    int64_t now = clock_ns();
+    progress_tick(&feed->progress);
+    if (feed->full_since_ns == 0)
+        feed->full_since_ns = now;
+    if (feed->quiet || now - feed->full_since_ns < NS_PER_S)
+        return;
+    progress_clear(&feed->progress);
+    say("waiting: %s", sentence);
+    feed->full_since_ns = INT64_MAX;
+}
+
+/*
+ * What to do after a loan or a message was refused. Returns EXIT_OK to try again: it is full, and a subscriber may
+ * make space. Else an exit code, the reason said.
+ */
+static int refused(struct feed *feed, int status)
+{
+    char sentence[1024];
+    snprintf(sentence, sizeof(sentence), "%s", tarn_error());
+    if (stop_status() != EXIT_OK)
+        return stop_status();
+    if (status == TARN_ERROR_FULL && tarn_publisher_subscribers(feed->publisher) > 0) {
+        note_full(feed, sentence);
+        return EXIT_OK;
+    }
+    progress_clear(&feed->progress);
+    say("%s", sentence);
+    return EXIT_FAILED;
+}
+
+static int send_copy(struct feed *feed, const void *data, size_t bytes)
+{
+    int status, code = EXIT_OK;
+    pace(feed);
+    while (code == EXIT_OK && (status = tarn_publisher_publish(feed->publisher, data, bytes)) != 1)
+        code = refused(feed, status);
+    if (code == EXIT_OK)
+        count(feed, bytes);
+    return code;
+}
+
+static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret)
+{
+    int status, code = EXIT_OK;
+    while (code == EXIT_OK && (status = tarn_publisher_loan(feed->publisher, bytes, ret)) != 1)
+        code = refused(feed, status);
+    return code;
+}
+
+static int send_loan(struct feed *feed, tarn_loan *loan)
+{
+    int status, code = EXIT_OK;
+    size_t bytes = loan->bytes;
+    pace(feed);
+    while (code == EXIT_OK && (status = tarn_loan_send(loan)) != 1)
+        code = refused(feed, status);
+    if (code == EXIT_OK)
+        count(feed, bytes);
+    return code;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------- */
+
+/* One read, more than 0 bytes unless the file ends. Returns EXIT_OK or an exit code, the reason said. */
+static int read_some(int fd, const char *name, void *data, size_t room, size_t *ret)
+{
+    ssize_t got;
+    while ((got = read(fd, data, room)) < 0 && errno == EINTR && stop_status() == EXIT_OK)
+        ;
+    if (stop_status() != EXIT_OK)
+        return stop_status();
+    if (got < 0) {
+        say("cannot read '%s': %s", name, strerror(errno));
+        return EXIT_FAILED;
+    }
+    *ret = (size_t)got;
+    return EXIT_OK;
+}
+
+/* Reads until room is full or the file ends. */
+static int read_full(int fd, const char *name, char *data, size_t room, size_t *ret)
+{
+    size_t got = 1;
+    int code = EXIT_OK;
+    for (*ret = 0; code == EXIT_OK && got && *ret < room; *ret += got)
+        code = read_some(fd, name, data + *ret, room - *ret, &got);
+    return code;
+}
+
+struct buffer {
+    char *bytes;
+    size_t used, capacity;
+};
+
+/* Appends what one read brings. Sets ended at the file's end. */
+static int buffer_fill(struct buffer *buffer, int fd, const char *name, bool *ended)
+{
+    size_t got = 0;
+    if (buffer->capacity - buffer->used < READ_BYTES / 2) {
+        size_t capacity = buffer->capacity ? 2 * buffer->capacity : READ_BYTES;
+        char *bytes = realloc(buffer->bytes, capacity);
+        if (!bytes) {
+            say("no memory for a message of more than %s from '%s'", human_bytes(buffer->used), name);
+            return EXIT_FAILED;
+        }
+        buffer->bytes = bytes;
+        buffer->capacity = capacity;
+    }
+    int code = read_some(fd, name, buffer->bytes + buffer->used, buffer->capacity - buffer->used, &got);
+    buffer->used += got;
+    *ended = got == 0;
+    return code;
+}
+
+/* ---- splitting ------------------------------------------------------------------------------------------------ */
+
+/* Sends the complete lines of the buffer; those before searched bytes are known to have none. Keeps the rest. */
+static int send_lines(struct feed *feed, struct buffer *buffer, size_t searched)
+{
+    char *line = buffer->bytes, *from = line + searched, *end = line + buffer->used, *newline;
+    int code = EXIT_OK;
+    while (code == EXIT_OK && (newline = memchr(from, '\n', (size_t)(end - from)))) {
+        code = send_copy(feed, line, (size_t)(newline - line));
+        line = from = newline + 1;
+    }
+    buffer->used = (size_t)(end - line);
+    memmove(buffer->bytes, line, buffer->used);
+    return code;
+}
+
+static int feed_lines(struct feed *feed, int fd, const char *name)
+{
+    struct buffer buffer = {NULL, 0, 0};
+    bool ended = false;
+    int code = EXIT_OK;
+    while (code == EXIT_OK && !ended) {
+        size_t searched = buffer.used;
+        code = buffer_fill(&buffer, fd, name, &ended);
+        if (code == EXIT_OK)
+            code = send_lines(feed, &buffer, searched);
+    }
+    if (code == EXIT_OK && buffer.used) /* the last line, without a newline */
+        code = send_copy(feed, buffer.bytes, buffer.used);
+    free(buffer.bytes);
+    return code;
+}
+
+/* One message of up to room bytes, read into a loan; none if nothing is left. Sets ended if the file ended. */
+static int feed_loan(struct feed *feed, int fd, const char *name, size_t room, bool *ended)
+{
+    tarn_loan loan;
+    size_t got = 0;
+    int code = get_loan(feed, room, &loan);
+    if (code != EXIT_OK)
+        return code;
+    code = read_full(fd, name, loan.data, room, &got);
+    *ended = got < room;
+    loan.bytes = got;
+    if (code == EXIT_OK && got)
+        code = send_loan(feed, &loan);
+    else
+        tarn_loan_drop(&loan);
+    return code;
+}
+
+static int feed_chunks(struct feed *feed, int fd, const char *name)
+{
+    bool ended = false;
+    int code = EXIT_OK;
+    while (code == EXIT_OK && !ended)
+        code = feed_loan(feed, fd, name, feed->chunk_bytes, &ended);
+    return code;
+}
+
+/* A message of a size that only reading tells: a pipe, or a file that says it is empty, as those of /proc do. */
+static int feed_stream(struct feed *feed, int fd, const char *name)
+{
+    struct buffer buffer = {NULL, 0, 0};
+    bool ended = false;
+    int code = EXIT_OK;
+    while (code == EXIT_OK && !ended)
+        code = buffer_fill(&buffer, fd, name, &ended);
+    if (code == EXIT_OK)
+        code = send_copy(feed, buffer.bytes, buffer.used);
+    free(buffer.bytes);
+    return code;
+}
+
+/* What of a regular file is still to read; 0 if that cannot be told. */
+static size_t bytes_left(int fd)
+{
+    struct stat file;
+    off_t at = lseek(fd, 0, SEEK_CUR);
+    return at >= 0 && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_size > at ? (size_t)(file.st_size - at)
+                                                                                          : 0;
+}
+
+int feed_file(struct feed *feed, int fd, const char *name)
+{
+    bool ended;
+    if (feed->split == FEED_LINES)
+        return feed_lines(feed, fd, name);
+    if (feed->split == FEED_CHUNKS)
+        return feed_chunks(feed, fd, name);
+    size_t size = bytes_left(fd);
+    return size ? feed_loan(feed, fd, name, size, &ended) : feed_stream(feed, fd, name);
+}

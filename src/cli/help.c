@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* tarn help: the overview, or one verb's page. */
+#include "cli/cli.h"
+
+static const char overview_head[] =
+    "tarn: processes on one machine talk through shared memory\n"
+    "\n"
+    "  in one terminal      tarn sub hello\n"
+    "  in another           echo 'Hello, world' | tarn pub hello\n"
+    "\n"
+    "  a pipe with many     tarn sub t --raw --reliable --eof | consumer      (as often as you like)\n"
+    "  readers              producer | tarn pub t --reliable --chunk 64K --wait 1\n"
+    "\n"
+    "usage: tarn VERB [OPTION...] [ARGUMENT...]\n"
+    "\n";
+
+static const char overview_tail[] =
+    "\n"
+    "'tarn help VERB' and 'tarn VERB --help' teach a verb by example.\n"
+    "\n"
+    "Topics are names such as camera/front: letters, digits, '_', '-' and '.', joined by single slashes. They are\n"
+    "there while somebody uses them; messages are kept in memory only, and die with the last process that uses them.\n"
+    "\n"
+    "environment\n"
+    "  TARN_DIR            where topics are, else /run/tarn if it exists, else /tmp/tarn-<uid>\n"
+    "  TARN_DOMAIN         topics of other domains are not seen, else \"default\"\n"
+    "\n"
+    "exit codes\n"
+    "    0  all was done\n"
+    "    1  it failed, or could not be finished; a sentence on stderr says why\n"
+    "    2  the command line was not understood; nothing was done\n"
+    "    3  --for ran out before --count or --eof was reached\n"
+    "  130  ended by SIGINT (Ctrl-C)\n"
+    "  141  the reader of stdout went away, as after 'tarn sub t | head -1'\n"
+    "  143  ended by SIGTERM\n";
+
+static void overview(void)
+{
+    output_print("%s", overview_head);
+    for (int i = 0; verbs[i]; i++)
+        output_print("  tarn %-14s  %s\n", verbs[i]->name, verbs[i]->summary);
+    output_print("%s", overview_tail);
+}
+
+static int run(int argc, char **argv)
+{
+    const char *name = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
+    const struct verb *verb = name ? verb_find(name) : NULL;
+    if (name && !verb)
+        return verb_unknown(name);
+    if (verb)
+        output_print("%s", verb->help);
+    else
+        overview();
+    return EXIT_OK;
+}
+
+const struct verb verb_help = {
+    "help",
+    "explains a verb by example",
+    "usage: tarn help [VERB]\n"
+    "\n"
+    "Explains a verb by example, or lists the verbs and the exit codes.\n",
+    run,
+};

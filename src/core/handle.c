@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See handle.h. */
+#include "core/handle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "shm/layout.h"
+
+#define CLOSED_KEPT 16u
+
+void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark)
+{
+    bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
+    struct handle *handle = NULL;
+    if (closed->count > CLOSED_KEPT) {
+        handle = closed->head;
+        closed->head = handle->next;
+        closed->count--;
+    } else if (!(handle = aligned_alloc(CACHE_LINE_BYTES, bytes)))
+        return NULL;
+    memset(handle, 0, bytes);
+    store_relaxed(&handle->mark, mark);
+    handle->epoch = *process_mark;
+    return handle;
+}
+
+void handle_free(struct closed_handles *closed, struct handle *handle)
+{
+    store_relaxed(&handle->mark, HANDLE_CLOSED);
+    handle->next = NULL;
+    if (closed->count++)
+        closed->tail->next = handle;
+    else
+        closed->head = handle;
+    closed->tail = handle;
+}
+
+int handle_explain(const struct handle *handle, uint32_t mark)
+{
+    const char *what = mark == HANDLE_PUBLISHER ? "publisher" : "subscriber";
+    if (!handle)
+        return fail(TARN_ERROR_ARGUMENT, "the %s is NULL", what);
+    uint32_t is = load_relaxed(&handle->mark);
+    if (is == HANDLE_CLOSED)
+        return fail(TARN_ERROR_CLOSED, "the %s was closed", what);
+    if (is != mark)
+        return fail(TARN_ERROR_CLOSED, "this is not a %s", what);
+    return fail(TARN_ERROR_FORKED, "this %s was opened before fork() and belongs to the parent: open another here", what);
+}
+
+int options_check(const void *options, size_t struct_bytes, size_t known_bytes, const char *what)
+{
+    if (struct_bytes < sizeof(size_t) || struct_bytes > 1u << 16)
+        return fail(TARN_ERROR_ARGUMENT, "%s.struct_bytes is %zu: set it to sizeof(%s)", what, struct_bytes, what);
+    for (size_t i = known_bytes; i < struct_bytes; i++)
+        if (((const char *)options)[i])
+            return fail(TARN_ERROR_ARGUMENT, "%s has fields set that this version of tarn does not know", what);
+    return 0;
+}

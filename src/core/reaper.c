@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See reaper.h. */
+#include "core/reaper.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "shm/holds.h"
+#include "shm/segment.h"
+
+int64_t slot_byte(enum slot_kind kind, uint32_t slot)
+{
+    return (kind == PUBLISHER ? TOPIC_LOCK_PUBLISHERS : TOPIC_LOCK_SUBSCRIBERS) + (int64_t)slot;
+}
+
+bool slot_is_own(const struct topic *topic, enum slot_kind kind, uint32_t slot)
+{
+    return slot < SUBSCRIBERS_MAX && (topic->own[kind][slot / 64] >> slot % 64 & 1);
+}
+
+uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation)
+{
+    uint32_t next = load_relaxed(incarnation) + 1;
+    if ((uint16_t)next == 0)
+        next++;
+    store_release(incarnation, next);
+    return (uint16_t)next;
+}
+
+struct slot_words {
+    _Atomic uint32_t *state;
+    _Atomic uint32_t *incarnation;
+    const struct identity *who;
+};
+
+static bool slot_words(struct topic *topic, enum slot_kind kind, uint32_t slot, struct slot_words *ret)
+{
+    if (kind == PUBLISHER) {
+        struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
+        if (publisher)
+            *ret = (struct slot_words){&publisher->state, &publisher->incarnation, &publisher->who};
+        return publisher;
+    }
+    struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+    if (subscriber)
+        *ret = (struct slot_words){&subscriber->state, &subscriber->incarnation, &subscriber->who};
+    return subscriber;
+}
+
+/* The lock is held by another file description: by the owner, or by a stray child that outlives it. */
+static bool owner_is_gone(const struct slot_words *words)
+{
+    if (load_acquire(words->state) == SLOT_OPENING)
+        return false; /* its identity may be its predecessor's yet */
+    return os_is_gone(words->who->pid, words->who->start_time, words->who->pid_namespace);
+}
+
+bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough)
+{
+    struct slot_words words;
+    if (slot_is_own(topic, kind, slot) || !slot_words(topic, kind, slot, &words) ||
+        load_acquire(words.state) == SLOT_FREE)
+        return false;
+    uint32_t incarnation = load_acquire(words.incarnation);
+    int64_t locked = os_locked(topic->fd, slot_byte(kind, slot), 1);
+    if (locked < -1 || (locked >= 0 && !(thorough && owner_is_gone(&words))))
+        return false;
+    /* it may have been repaired, claimed and unlocked in between: only the same incarnation is evidence */
+    return load_acquire(words.state) != SLOT_FREE && load_acquire(words.incarnation) == incarnation;
+}
+
+void publisher_slot_clear(struct topic *topic, uint32_t slot)
+{
+    struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
+    slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
+    /* killed here, and after each step below: state is not FREE, so the next one starts over */
+    segment_sweep(load_relaxed(&publisher->pending_key));
+    store_relaxed(&publisher->pending_key, 0);
+    store_relaxed(&publisher->segment.backend, BACKEND_NONE);
+    store_relaxed(&publisher->refuses_reliable, 0);
+    store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns());
+    store_release(&publisher->state, SLOT_FREE);
+}
+
+/* Lets go of everything that a subscriber's slot says to one publisher. */
+static void clear_row(struct topic *topic, struct publisher_slot *publisher, uint32_t slot)
+{
+    struct reader_row *row = roster_row(&topic->roster, publisher, slot);
+    if (!row)
+        return;
+    store_relaxed(&row->cursor[slot % ROW_SUBSCRIBERS], 0); /* a successor has not attached until it says so */
+    store_relaxed(&row->attached[slot % ROW_SUBSCRIBERS], 0);
+    store_release(&row->oldest[slot % ROW_SUBSCRIBERS], GENERATION_GONE); /* R2 */
+}
+
+void subscriber_slot_clear(struct topic *topic, uint32_t slot)
+{
+    struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+    for (uint32_t i = 0; i < CELLS_INLINE; i++)
+        store_release(&subscriber->cells[i], 0); /* R4 */
+    store_relaxed(&subscriber->cell_list, 0);
+    /* killed here, and around: state is not FREE, so the next one starts over */
+    slot_next_incarnation(&subscriber->incarnation); /* frees the blocks of further cells */
+    if (load_relaxed(&subscriber->doorbell) != DOORBELL_NONE) {
+        char name[DOORBELL_NAME_BYTES];
+        doorbell_name(name, topic->inode, slot);
+        unlinkat(topic->directory.fd, name, 0);
+        store_relaxed(&subscriber->doorbell, DOORBELL_NONE);
+    }
+    segment_sweep(load_relaxed(&subscriber->pending_key));
+    store_relaxed(&subscriber->pending_key, 0);
+    uint32_t publishers = roster_publisher_slots(&topic->roster);
+    for (uint32_t i = 0; i < publishers; i++) {
+        struct publisher_slot *publisher = roster_publisher(&topic->roster, i);
+        if (publisher)
+            clear_row(topic, publisher, slot);
+    }
+    store_relaxed(&subscriber->reliable, 0);
+    store_relaxed(&subscriber->freed_ns, (uint64_t)os_now_ns());
+    store_release(&subscriber->state, SLOT_FREE);
+    full_fence(); /* S1 */
+    for (uint32_t i = 0; i < publishers; i++) {
+        struct publisher_slot *publisher = roster_publisher(&topic->roster, i);
+        if (publisher)
+            space_ring(publisher);
+    }
+}
+
+bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough)
+{
+    if (!slot_is_dead(topic, kind, slot, thorough))
+        return false;
+    int64_t repair_byte = TOPIC_LOCK_REPAIR + slot_byte(kind, slot);
+    if (os_lock(topic->fd, repair_byte) != 0)
+        return false; /* somebody is at it */
+    bool dead = slot_is_dead(topic, kind, slot, thorough); /* still, now that nobody else repairs it */
+    /* The slot's own byte keeps claimers out; a stray child may have it, which does the same. */
+    bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
+    if (dead && kind == PUBLISHER)
+        publisher_slot_clear(topic, slot);
+    else if (dead)
+        subscriber_slot_clear(topic, slot);
+    if (locked)
+        os_unlock(topic->fd, slot_byte(kind, slot));
+    os_unlock(topic->fd, repair_byte);
+    if (dead)
+        topic_ring(topic);
+    return dead;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Who is alive, and repair of those who are not, by whoever looks. The kernel's evidence alone counts: a slot whose byte
+ * of the topic file is unlocked, though its state says that somebody is there; or, since a stray child may keep the lock, a
+ * process that no longer exists.
+ *
+ * A repairer holds the slot's repair byte, so there is one at a time; if it dies, the byte is free, and the next one
+ * starts over: every step of a repair may be done twice. Called under process_lock().
+ */
+#ifndef TARN_CORE_REAPER_H
+#define TARN_CORE_REAPER_H
+
+#include "core/topic.h"
+
+int64_t slot_byte(enum slot_kind kind, uint32_t slot);
+bool slot_is_own(const struct topic *topic, enum slot_kind kind, uint32_t slot);
+
+/*
+ * Whether the slot's owner is dead. False for slots that are free. One system call for a living owner; with thorough, some
+ * more: then an owner whose lock a stray child keeps is found, too.
+ */
+bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough);
+
+/* Repairs the slot if its owner is dead. Returns whether it is free now because of that. */
+bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough);
+
+/* What leaving and repair have in common: the slot's traces go, then it is FREE. The caller owns the slot. */
+void publisher_slot_clear(struct topic *topic, uint32_t slot);
+void subscriber_slot_clear(struct topic *topic, uint32_t slot);
+
+/* Raises a slot's incarnation, past the value whose low 16 bits are 0. */
+uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation);
+
+#endif

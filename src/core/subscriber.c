@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* Subscribers and messages: the public calls, following joins and leaves, waiting. Reading a log is in shm/reader.c. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "base/status.h"
+#include "core/doorbell.h"
+#include "core/handle.h"
+#include "core/reaper.h"
+#include "core/topic.h"
+#include "core/type.h"
+#include "shm/bell.h"
+#include "shm/holds.h"
+#include "shm/reader.h"
+
+#define DEFAULT_MAX_HELD 64u
+#define MAX_HELD_MAX 65536u
+#define DEFAULT_SPIN_NS 10000
+#define LOOKS_PER_CLOCK 16u     /* looks at the logs while spinning, for each at the clock */
+#define LOOKS_PER_THOROUGH 10u  /* looks at peers' locks, for each at their processes */
+#define TAKES_PER_STATISTICS 64u
+
+struct tarn_subscriber {
+    struct handle handle;
+    struct log_reader **readers;
+    uint32_t reader_count, reader_capacity;
+    uint32_t next; /* whose turn it is */
+    uint32_t changes; /* of the roster, when we last looked at it */
+    uint32_t max_held;
+    uint32_t credit; /* messages that may be taken before those held are counted again */
+    bool realtime, reliable;
+    uint64_t taken, lost; /* lost: by publishers that are gone */
+    struct holds holds;
+    struct topic *topic;
+    struct subscriber_slot *slot;
+    uint32_t slot_number;
+    uint64_t history;
+    uint32_t wait_strategy;
+    int64_t spin_ns;
+    int64_t looked_ns; /* at peers */
+    uint32_t looks;
+    bool removal_told;
+    int trouble; /* status of a publisher that cannot be attached, told by the next take */
+    char trouble_text[512];
+    struct doorbell doorbell;
+    _Atomic uint32_t interrupted;
+};
+
+static struct closed_handles closed_subscribers;
+
+/* ---- following the roster ------------------------------------------------------------------------------------- */
+
+static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation)
+{
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {
+        struct remote *remote = subscriber->readers[i]->remote;
+        if (remote->slot == slot && remote->incarnation == incarnation)
+            return subscriber->readers[i];
+    }
+    return NULL;
+}
+
+/* Keeps the error just made for the next take to tell. */
+static void keep_trouble(struct tarn_subscriber *subscriber, int status)
+{
+    subscriber->trouble = status;
+    snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
+}
+
+static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error)
+{
+    if (error == -EINVAL)
+        return; /* it left or died meanwhile, or we are in another IPC namespace, which joining would have said */
+    const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
+    keep_trouble(subscriber,
+                 fail_system(status_of_errno(-error), -error,
+                             "topic \"%s\": memory of publisher %.15s (pid %" PRId32 ") cannot be attached%s",
+                             subscriber->topic->name, publisher->who.command, publisher->who.pid, reason));
+}
+
+static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
+                       uint16_t incarnation, struct log_reader **ret)
+{
+    if (subscriber->reader_count == subscriber->reader_capacity) {
+        uint32_t capacity = subscriber->reader_capacity ? 2 * subscriber->reader_capacity : 4;
+        struct log_reader **readers = realloc(subscriber->readers, capacity * sizeof(struct log_reader *));
+        if (!readers)
+            return -ENOMEM;
+        subscriber->readers = readers;
+        subscriber->reader_capacity = capacity;
+    }
+    struct reader_row *row = roster_make_row(&subscriber->topic->roster, publisher, slot, subscriber->slot_number,
+                                             &subscriber->slot->pending_key);
+    struct log_reader *reader = row ? calloc(1, sizeof(*reader)) : NULL;
+    if (!reader)
+        return -ENOMEM;
+    int error = topic_remote(subscriber->topic, &reader->remote, publisher, slot, incarnation);
+    if (error) {
+        free(reader);
+        return error;
+    }
+    reader->holds = &subscriber->holds;
+    reader->publisher = publisher;
+    reader->row = row;
+    reader->column = subscriber->slot_number % ROW_SUBSCRIBERS;
+    reader->word = GENERATION_GONE;
+    reader->reliable = subscriber->reliable;
+    *ret = reader;
+    return 0;
+}
+
+/* A publisher that we do not know yet. joining: it was there before us. */
+static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
+                       uint16_t incarnation, bool joining)
+{
+    struct log_reader *reader;
+    int error = make_reader(subscriber, publisher, slot, incarnation, &reader);
+    if (error) {
+        note_trouble(subscriber, publisher, error);
+        return;
+    }
+    if (joining)
+        log_reader_start_newest(reader, subscriber->history);
+    else
+        log_reader_start_first(reader);
+    log_reader_tell(reader);
+    log_reader_tell_attached(reader);
+    reader->may_attach = !subscriber->realtime; /* not before: we are under process_lock() */
+    subscriber->readers[subscriber->reader_count++] = reader;
+}
+
+static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader)
+{
+    subscriber->lost += reader->lost_in_all;
+    topic_remote_drop(subscriber->topic, reader->remote);
+    free(reader);
+}
+
+/* Brings the readers up to date with the roster. Under process_lock(). */
+static void update(struct tarn_subscriber *subscriber, bool joining)
+{
+    struct roster *roster = &subscriber->topic->roster;
+    subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) { /* first: a slot's words belong to its newest owner */
+        struct log_reader *reader = subscriber->readers[i];
+        if (incarnation_of(&reader->publisher->incarnation) != reader->remote->incarnation)
+            reader->gone = true;
+    }
+    for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
+        struct publisher_slot *publisher = roster_publisher(roster, slot);
+        if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
+            continue;
+        uint16_t incarnation = incarnation_of(&publisher->incarnation);
+        struct log_reader *reader = find_reader(subscriber, slot, incarnation);
+        if (!reader) {
+            add_reader(subscriber, publisher, slot, incarnation, joining);
+            continue;
+        }
+        int error = remote_attach_all(reader->remote);
+        if (error)
+            note_trouble(subscriber, publisher, error);
+        log_reader_tell_attached(reader);
+    }
+}
+
+static inline bool roster_changed(const struct tarn_subscriber *subscriber)
+{
+    return load_acquire(&subscriber->topic->roster.header->changes) != subscriber->changes;
+}
+
+static void follow_changes(struct tarn_subscriber *subscriber)
+{
+    process_lock();
+    update(subscriber, false);
+    process_unlock();
+}
+
+static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
+{
+    return fail(TARN_ERROR_DAMAGED,
+                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32 ") wrote what is no message behind its message %" PRIu64
+                ": nothing more is read from it",
+                subscriber->topic->name, reader->remote->number, reader->remote->pid, reader->sequence - 1);
+}
+
+/* Lets readers go whose publisher is gone, whose log is read to its end, and of which no message is held. */
+static void drop_finished(struct tarn_subscriber *subscriber)
+{
+    for (uint32_t i = 0; i < subscriber->reader_count;) {
+        struct log_reader *reader = subscriber->readers[i];
+        /* the look comes after gone was seen, so what was committed before is seen */
+        enum reader_look look = reader->gone ? log_reader_look(reader) : READER_PENDING;
+        if (look == READER_DAMAGED)
+            keep_trouble(subscriber, say_damaged(subscriber, reader));
+        if (look != READER_EMPTY) {
+            i++;
+            continue;
+        }
+        log_reader_stop(reader);
+        if (holds_oldest(&subscriber->holds, reader) != GENERATION_GONE) {
+            reader->damaged = true; /* nothing more to read, but messages are held */
+            i++;
+            continue;
+        }
+        process_lock();
+        free_reader(subscriber, reader);
+        process_unlock();
+        subscriber->readers[i] = subscriber->readers[--subscriber->reader_count];
+    }
+}
+
+/* ---- taking --------------------------------------------------------------------------------------------------- */
+
+static uint64_t lost_in_all(const struct tarn_subscriber *subscriber)
+{
+    uint64_t lost = subscriber->lost;
+    for (uint32_t i = 0; i < subscriber->reader_count; i++)
+        lost += subscriber->readers[i]->lost_in_all;
+    return lost;
+}
+
+static void tell_statistics(struct tarn_subscriber *subscriber)
+{
+    store_relaxed(&subscriber->slot->taken, subscriber->taken);
+    store_relaxed(&subscriber->slot->lost, lost_in_all(subscriber));
+}
+
+/* Counts what the user holds. False: as much as is allowed. */
+static bool renew_credit(struct tarn_subscriber *subscriber)
+{
+    uint64_t held = holds_outstanding(&subscriber->holds);
+    subscriber->credit = held < subscriber->max_held ? subscriber->max_held - (uint32_t)held : 0;
+    tell_statistics(subscriber);
+    return subscriber->credit > 0;
+}
+
+static int say_holding(const struct tarn_subscriber *subscriber)
+{
+    return fail(TARN_ERROR_HOLDING,
+                "topic \"%s\": %" PRIu32 " messages are held, as many as max_held allows: release some first; nothing is lost",
+                subscriber->topic->name, subscriber->max_held);
+}
+
+static int say_trouble(struct tarn_subscriber *subscriber)
+{
+    int status = subscriber->trouble;
+    subscriber->trouble = 0;
+    return fail((enum tarn_status)status, "%s", subscriber->trouble_text);
+}
+
+static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
+{
+    return fail(TARN_ERROR_NO_MEMORY,
+                "topic \"%s\": no memory to follow publisher %016" PRIx64 " (pid %" PRId32 "); it is tried again",
+                subscriber->topic->name, reader->remote->number, reader->remote->pid);
+}
+
+static inline int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret)
+{
+    for (;;) {
+        enum reader_look look = log_reader_look(reader);
+        if (look == READER_DAMAGED)
+            return say_damaged(subscriber, reader);
+        if (look == READER_NO_MEMORY)
+            return say_no_memory(subscriber, reader);
+        if (look != READER_MESSAGE)
+            return 0;
+        if (__builtin_expect(subscriber->credit == 0, 0) && !renew_credit(subscriber))
+            return say_holding(subscriber);
+        enum reader_take take = log_reader_take(reader, ret);
+        if (take == READER_LATER)
+            return 0;
+        if (take == READER_LOST)
+            continue;
+        subscriber->credit--;
+        subscriber->taken++;
+        return 1;
+    }
+}
+
+static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret)
+{
+    uint32_t count = subscriber->reader_count;
+    uint32_t turn = subscriber->next < count ? subscriber->next : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int result = take_from(subscriber, subscriber->readers[turn], ret);
+        if (++turn == count)
+            turn = 0;
+        if (result) {
+            subscriber->next = turn;
+            return result;
+        }
+    }
+    return 0;
+}
+
+static int ready(struct tarn_subscriber *subscriber);
+static bool look_at_peers(struct tarn_subscriber *subscriber);
+
+/* Nothing was found: say how far we are, let go of what is finished, make the descriptor quiet. */
+static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret)
+{
+    for (uint32_t i = 0; i < subscriber->reader_count; i++)
+        if (subscriber->reliable)
+            log_reader_tell(subscriber->readers[i]);
+    tell_statistics(subscriber);
+    drop_finished(subscriber);
+    if (subscriber->trouble)
+        return say_trouble(subscriber);
+    struct doorbell *doorbell = &subscriber->doorbell;
+    if (!doorbell->open)
+        return 0;
+    if (doorbell_drain(doorbell) && !subscriber->realtime)
+        look_at_peers(subscriber);
+    doorbell_arm(doorbell, subscriber->topic, subscriber->slot);
+    int status = ready(subscriber);
+    if (status == 0)
+        return 0;
+    doorbell_ring_self(doorbell);
+    return status < 0 ? status : take_any(subscriber, ret);
+}
+
+static int take(struct tarn_subscriber *subscriber, tarn_message *ret)
+{
+    if (__builtin_expect(roster_changed(subscriber), 0) && !subscriber->realtime)
+        follow_changes(subscriber);
+    int result = take_any(subscriber, ret);
+    return result ? result : found_nothing(subscriber, ret);
+}
+
+int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret)
+{
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    if (!ret)
+        return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
+    return take(subscriber, ret);
+}
+
+int tarn_message_release(tarn_message *message)
+{
+    if (!message)
+        return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
+    struct hold *hold = message->held_by;
+    if (!hold)
+        return fail(TARN_ERROR_RELEASED, "the message was released before");
+    if (!process_is_epoch(hold->holds->epoch))
+        return fail(TARN_ERROR_FORKED, "the message was taken before fork() and belongs to the parent");
+    message->held_by = NULL;
+    message->data = NULL;
+    message->bytes = 0;
+    hold_release(hold);
+    return 0;
+}
+
+/* ---- waiting -------------------------------------------------------------------------------------------------- */
+
+/* 1: there is something to take (or to say); 0: nothing. */
+static int ready(struct tarn_subscriber *subscriber)
+{
+    if (__builtin_expect(roster_changed(subscriber), 0))
+        follow_changes(subscriber);
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {
+        enum reader_look look = log_reader_look(subscriber->readers[i]);
+        if (look == READER_DAMAGED)
+            return say_damaged(subscriber, subscriber->readers[i]);
+        if (look != READER_EMPTY)
+            return 1;
+    }
+    return subscriber->trouble ? say_trouble(subscriber) : 0;
+}
+
+/* Repairs publishers that died. Returns whether the topic's file is still in its place. */
+static bool look_at_peers(struct tarn_subscriber *subscriber)
+{
+    bool thorough = subscriber->looks++ % LOOKS_PER_THOROUGH == 0;
+    subscriber->looked_ns = os_now_ns();
+    process_lock();
+    for (uint32_t i = 0; i < subscriber->reader_count; i++)
+        if (!subscriber->readers[i]->gone)
+            slot_reap(subscriber->topic, PUBLISHER, subscriber->readers[i]->remote->slot, thorough);
+    bool in_place = topic_is_in_place(subscriber->topic);
+    process_unlock();
+    return in_place;
+}
+
+static int say_removed(struct tarn_subscriber *subscriber)
+{
+    subscriber->removal_told = true;
+    return fail(TARN_ERROR_TOPIC_REMOVED,
+                "topic \"%s\": its file in %s was deleted or replaced; those who join from now on meet elsewhere. Those who "
+                "had joined go on, but should be started again",
+                subscriber->topic->name, subscriber->topic->directory.path);
+}
+
+static bool was_interrupted(struct tarn_subscriber *subscriber)
+{
+    return load_relaxed(&subscriber->interrupted) &&
+           atomic_exchange_explicit(&subscriber->interrupted, 0, memory_order_acq_rel);
+}
+
+/* As ready(), after which it slept if that was 0. */
+static int sleep_until(struct tarn_subscriber *subscriber, int64_t deadline_ns)
+{
+    _Atomic uint32_t *bell = &subscriber->topic->roster.header->bell;
+    bool barrier;
+    uint32_t value = bell_arm(bell, &barrier); /* B1, I1 */
+    int status = ready(subscriber);
+    if (status || load_acquire(&subscriber->interrupted))
+        return status; /* the bit stays: it costs one needless wake */
+    int64_t now = os_now_ns();
+    if (now < deadline_ns)
+        bell_sleep(bell, value, barrier, deadline_ns - now);
+    return 0;
+}
+
+static int wait_until(struct tarn_subscriber *subscriber, int64_t deadline_ns)
+{
+    int64_t spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SPIN ? INT64_MAX : 0;
+    for (;;) {
+        for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
+            int status = ready(subscriber);
+            if (status)
+                return status;
+            if (deadline_ns == INT64_MIN)
+                break;
+            if (i % 4 == 3)
+                spin_pause();
+        }
+        if (was_interrupted(subscriber))
+            return fail(TARN_ERROR_INTERRUPTED, "topic \"%s\": the wait was interrupted", subscriber->topic->name);
+        if (deadline_ns == INT64_MIN)
+            return 0;
+        int64_t now = os_now_ns();
+        if (now >= deadline_ns)
+            return 0;
+        if (now - subscriber->looked_ns >= SLICE_NS && !look_at_peers(subscriber) && !subscriber->removal_told)
+            return say_removed(subscriber);
+        if (spin_end_ns == 0)
+            spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SLEEP ? now : now + subscriber->spin_ns;
+        int status = now >= spin_end_ns ? sleep_until(subscriber, deadline_ns) : 0;
+        if (status)
+            return status;
+    }
+}
+
+int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns)
+{
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    return status ? status : wait_until(subscriber, os_deadline_ns(timeout_ns));
+}
+
+int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns)
+{
+    int result = tarn_subscriber_take(subscriber, ret);
+    if (result || timeout_ns <= 0)
+        return result;
+    int64_t deadline_ns = os_deadline_ns(timeout_ns);
+    while (result == 0) {
+        result = wait_until(subscriber, deadline_ns);
+        if (result != 1)
+            return result;
+        result = take(subscriber, ret);
+    }
+    return result;
+}
+
+int tarn_subscriber_interrupt(tarn_subscriber *subscriber)
+{
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    _Atomic uint32_t *bell = &subscriber->topic->roster.header->bell;
+    store_release(&subscriber->interrupted, 1);
+    full_fence(); /* I1: either we see the sleeper's bit, or it sees the flag */
+    uint32_t value = load_relaxed(bell);
+    /* The bit stays, as doorbells rely on whoever takes it away to ring them, which a signal handler should not. */
+    while ((value & 1) && !compare_and_swap(bell, &value, value + 2))
+        ;
+    if (value & 1)
+        os_futex_wake_all(bell);
+    return 0;
+}
+
+int tarn_subscriber_fd(tarn_subscriber *subscriber)
+{
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    if (subscriber->doorbell.open)
+        return subscriber->doorbell.epoll;
+    process_lock();
+    int fd = doorbell_open(&subscriber->doorbell, subscriber->topic, subscriber->slot, subscriber->slot_number);
+    process_unlock();
+    if (fd >= 0)
+        doorbell_ring_self(&subscriber->doorbell); /* readable until a take finds nothing, and arms it */
+    return fd;
+}
+
+/* ---- opening and closing -------------------------------------------------------------------------------------- */
+
+static int check_options(const tarn_subscriber_options *options, tarn_subscriber_options *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (!options)
+        return 0;
+    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_subscriber_options");
+    if (status)
+        return status;
+    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
+    if (ret->wait_strategy > TARN_WAIT_SLEEP)
+        return fail(TARN_ERROR_ARGUMENT, "wait_strategy is %" PRIu32 ": see enum tarn_wait_strategy", ret->wait_strategy);
+    if (ret->max_held > MAX_HELD_MAX)
+        return fail(TARN_ERROR_ARGUMENT, "max_held is %" PRIu32 ": the most is %u", ret->max_held, MAX_HELD_MAX);
+    if (ret->spin_ns < TARN_IMMEDIATELY)
+        return fail(TARN_ERROR_ARGUMENT, "spin_ns is negative");
+    return type_check(ret->type);
+}
+
+static int check_refused(struct tarn_subscriber *subscriber)
+{
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {
+        struct log_reader *reader = subscriber->readers[i];
+        if (load_acquire(&reader->publisher->refuses_reliable) && !reader->gone)
+            return fail(TARN_ERROR_REFUSED,
+                        "topic \"%s\": publisher %.15s (pid %" PRId32 ") refuses reliable subscribers: open a best-effort one",
+                        subscriber->topic->name, reader->publisher->who.command, reader->remote->pid);
+    }
+    return 0;
+}
+
+/* Called once, by whoever lets go of the last message, or by close: the slot and all else goes. */
+static void end(void *context)
+{
+    struct tarn_subscriber *subscriber = context;
+    process_lock();
+    subscriber_slot_clear(subscriber->topic, subscriber->slot_number);
+    for (uint32_t i = 0; i < subscriber->reader_count; i++)
+        free_reader(subscriber, subscriber->readers[i]);
+    free(subscriber->readers);
+    holds_free(&subscriber->holds);
+    topic_leave(subscriber->topic, SUBSCRIBER, subscriber->slot_number);
+    handle_free(&closed_subscribers, &subscriber->handle);
+    process_unlock();
+}
+
+/* Reads nothing more. Messages may still be held. Not under process_lock(). */
+static void stop(struct tarn_subscriber *subscriber)
+{
+    process_lock();
+    for (uint32_t i = 0; i < subscriber->reader_count; i++)
+        log_reader_stop(subscriber->readers[i]);
+    tell_statistics(subscriber);
+    doorbell_close(&subscriber->doorbell);
+    store_relaxed(&subscriber->handle.mark, HANDLE_CLOSED);
+    store_release(&subscriber->slot->state, SLOT_LEAVING);
+    topic_ring(subscriber->topic);
+    full_fence(); /* S1: a publisher that waits for our cursor looks again */
+    for (uint32_t i = 0; i < subscriber->reader_count; i++)
+        space_ring(subscriber->readers[i]->publisher);
+    process_unlock();
+    holds_end(&subscriber->holds);
+}
+
+static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options)
+{
+    int status = type_settle(subscriber->topic, options->type, &subscriber->slot->pending_key);
+    if (status)
+        return status;
+    if (subscriber->realtime) {
+        int error = holds_reserve(&subscriber->holds, subscriber->max_held + CELLS_INLINE);
+        if (error)
+            return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for holds", subscriber->topic->name);
+    }
+    store_relaxed(&subscriber->slot->reliable, subscriber->reliable);
+    store_release(&subscriber->slot->state, SLOT_LIVE);
+    topic_ring(subscriber->topic); /* R1, and the fence of H2's other side */
+    update(subscriber, true);
+    return subscriber->reliable ? check_refused(subscriber) : 0;
+}
+
+static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options)
+{
+    struct tarn_subscriber *subscriber = handle_allocate(&closed_subscribers, sizeof(*subscriber), HANDLE_SUBSCRIBER);
+    if (!subscriber)
+        return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
+    int status =
+        topic_join(&subscriber->topic, &subscriber->slot_number, topic, options->directory, options->domain, SUBSCRIBER);
+    if (status) {
+        handle_free(&closed_subscribers, &subscriber->handle);
+        return status;
+    }
+    subscriber->slot = roster_subscriber(&subscriber->topic->roster, subscriber->slot_number);
+    subscriber->reliable = options->reliable;
+    subscriber->realtime = options->realtime;
+    subscriber->history = options->history;
+    subscriber->max_held = options->max_held ? options->max_held : DEFAULT_MAX_HELD;
+    subscriber->wait_strategy = options->wait_strategy;
+    subscriber->spin_ns = options->spin_ns == TARN_IMMEDIATELY ? 0 : options->spin_ns ? options->spin_ns : DEFAULT_SPIN_NS;
+    subscriber->looked_ns = os_now_ns();
+    int error = holds_open(&subscriber->holds, &subscriber->topic->roster, subscriber->slot, subscriber->slot_number,
+                           incarnation_of(&subscriber->slot->incarnation));
+    subscriber->holds.emptied = end;
+    subscriber->holds.context = subscriber;
+    *ret = subscriber;
+    if (error)
+        return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
+    return open_in_slot(subscriber, options);
+}
+
+int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options)
+{
+    tarn_subscriber_options checked;
+    if (!ret)
+        return fail(TARN_ERROR_ARGUMENT, "the place for the subscriber is NULL");
+    int status = check_options(options, &checked);
+    if (!status)
+        status = process_enter();
+    if (status)
+        return status;
+    struct tarn_subscriber *subscriber = NULL;
+    process_lock();
+    status = open_locked(&subscriber, topic, &checked);
+    process_unlock();
+    if (status == 0)
+        *ret = subscriber;
+    else if (subscriber)
+        stop(subscriber);
+    return status;
+}
+
+int tarn_subscriber_close(tarn_subscriber *subscriber)
+{
+    if (!subscriber)
+        return 0;
+    int status = handle_check(&subscriber->handle, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    stop(subscriber);
+    return 0;
+}
+
+/* ---- counts --------------------------------------------------------------------------------------------------- */
+
+int tarn_subscriber_publishers(tarn_subscriber *subscriber)
+{
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    int count = 0;
+    process_lock();
+    struct roster *roster = &subscriber->topic->roster;
+    for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
+        struct publisher_slot *publisher = roster_publisher(roster, slot);
+        count += publisher && load_acquire(&publisher->state) == SLOT_LIVE &&
+                 !slot_is_dead(subscriber->topic, PUBLISHER, slot, true);
+    }
+    process_unlock();
+    return count;
+}
+
+uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber)
+{
+    return handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER) ? 0 : lost_in_all(subscriber);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * The topic file: a short text that names the roster, whose bytes are locked by those who are alive. Read and written
+ * whole with pread and pwrite, never mapped (a mapping would keep its locks alive).
+ *
+ * The text may be read while it is written, so it ends with a checksum: what does not match is no header.
+ */
+#ifndef TARN_CORE_TOPIC_FILE_H
+#define TARN_CORE_TOPIC_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/segment.h"
+
+struct topic_header {
+    uint32_t layout_major, layout_minor;
+    struct segment_name roster; /* backend BACKEND_NONE: none */
+    uint32_t key;               /* of a roster being created: where a repairer finds an orphan */
+    int32_t master;             /* pid that last held the master lock, for sentences */
+    bool open;                  /* false: being created or deleted; look again under the master lock */
+};
+
+enum topic_header_state { HEADER_SOUND, HEADER_EMPTY, HEADER_DAMAGED, HEADER_OTHER_LAYOUT, HEADER_UNREADABLE };
+
+enum topic_header_state topic_header_read(struct topic_header *ret, int fd);
+int topic_header_write(const struct topic_header *header, int fd); /* 0 or a negative errno */
+
+#endif

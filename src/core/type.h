@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* The topic's payload type: settled by its first typed participant, kept in the roster. */
+#ifndef TARN_CORE_TYPE_H
+#define TARN_CORE_TYPE_H
+
+#include "core/topic.h"
+
+/* A private copy of a topic's type, for tools. */
+struct type_text {
+    char name[256];
+    char encoding[64];
+    uint64_t bytes;
+};
+
+int type_check(const tarn_type *type); /* the user's struct: 0, or TARN_ERROR_ARGUMENT */
+
+/* Makes it the topic's type, or compares it with what that is. 0 or a status. type NULL: matches all. */
+int type_settle(struct topic *topic, const tarn_type *type, _Atomic uint32_t *key_note);
+
+bool type_read(struct roster *roster, struct type_text *ret); /* false: untyped, or damaged */
+
+#endif

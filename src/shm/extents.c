@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See extents.h for the states, log.h for the protocol of retiring. */
+#include "shm/extents.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/os.h"
+#include "shm/log.h"
+
+#define FIRST_SEGMENT_DATA_BYTES (512u * 1024)
+#define TRIM_INTERVAL_NS NS_PER_SECOND
+#define TRIM_AGE_NS (5 * NS_PER_SECOND)
+
+/* ---- queues --------------------------------------------------------------------------------------------------- */
+
+static void push_tail(struct extent_queue *queue, struct extent *extent)
+{
+    extent->next = NULL;
+    if (queue->tail)
+        queue->tail->next = extent;
+    else
+        queue->head = extent;
+    queue->tail = extent;
+    queue->bytes += extent->bytes;
+}
+
+static void push_head(struct extent_queue *queue, struct extent *extent)
+{
+    extent->next = queue->head;
+    queue->head = extent;
+    if (!queue->tail)
+        queue->tail = extent;
+    queue->bytes += extent->bytes;
+}
+
+static struct extent *remove_after(struct extent_queue *queue, struct extent *previous)
+{
+    struct extent *extent = previous ? previous->next : queue->head;
+    if (previous)
+        previous->next = extent->next;
+    else
+        queue->head = extent->next;
+    if (queue->tail == extent)
+        queue->tail = previous;
+    queue->bytes -= extent->bytes;
+    extent->next = NULL;
+    return extent;
+}
+
+static void make_free(struct extents *extents, struct extent *extent)
+{
+    extent->state = EXTENT_FREE;
+    extent->freed_ns = extents->trimmed_ns; /* close enough: the clock is read at most once an interval */
+    if (extent->bytes <= EXTENT_BYTES_MIN)
+        push_head(&extents->free, extent); /* few, warm lines */
+    else
+        push_tail(&extents->free, extent); /* rotate */
+}
+
+/* ---- segments ------------------------------------------------------------------------------------------------- */
+
+static void write_reference(struct segment_ref *ref, const struct segment_name *name)
+{
+    store_relaxed(&ref->nonce, name->nonce);
+    store_relaxed(&ref->bytes, name->bytes);
+    store_relaxed(&ref->id, name->id);
+    store_release(&ref->backend, name->backend); /* whoever sees a backend sees the rest */
+}
+
+static int prepare_private(struct owned_segment *segment, uint32_t extent_count, uint64_t data_offset)
+{
+    segment->extents = calloc(extent_count, sizeof(*segment->extents));
+    segment->unused = malloc(extent_count * sizeof(*segment->unused));
+    segment->cold = malloc(sizeof(*segment->cold));
+    if (!segment->extents || !segment->unused || !segment->cold) {
+        free(segment->extents);
+        free(segment->unused);
+        free(segment->cold);
+        return -ENOMEM;
+    }
+    segment->extent_count = segment->unused_count = extent_count;
+    for (uint32_t i = 0; i < extent_count; i++)
+        segment->unused[i] = extent_count - 1 - i;
+    *segment->cold = (struct cold_range){NULL, data_offset, segment->bytes - data_offset};
+    return 0;
+}
+
+static uint64_t data_offset_for(uint32_t extent_count)
+{
+    return round_up(sizeof(struct segment_header) + (uint64_t)extent_count * sizeof(struct extent_entry), EXTENT_GRAIN);
+}
+
+static int add_segment(struct extents *extents, uint64_t data_bytes)
+{
+    uint32_t number = extents->segment_count;
+    uint32_t extent_count = (uint32_t)(data_bytes / EXTENT_BYTES_MIN);
+    if (number >= SEGMENTS_MAX || data_bytes / EXTENT_BYTES_MIN >= 1u << EXTENT_INDEX_BITS)
+        return -ENOSPC;
+    struct owned_segment *segment = &extents->segments[number];
+    struct segment_name name = {BACKEND_SYSV, 0, data_offset_for(extent_count) + data_bytes, os_random()};
+    uint32_t key = (uint32_t)os_random() | 1;
+    store_release(&extents->slot->pending_key, key);
+    void *base;
+    int error = segment_create(&base, &name.id, name.bytes, key, &extents->options.access, false);
+    store_release(&extents->slot->pending_key, 0);
+    if (error)
+        return error;
+    *segment = (struct owned_segment){.base = base, .bytes = name.bytes};
+    error = prepare_private(segment, extent_count, data_offset_for(extent_count));
+    if (error) {
+        segment_detach(base);
+        return error;
+    }
+    struct segment_header *header = base;
+    header->layout_major = TARN_LAYOUT_MAJOR;
+    header->layout_minor = TARN_LAYOUT_MINOR;
+    header->nonce = name.nonce;
+    header->bytes = name.bytes;
+    header->number = number;
+    header->extent_count = extent_count;
+    header->table_offset = sizeof(*header);
+    header->data_offset = data_offset_for(extent_count);
+    store_relaxed(&header->newest, EXTENT_NONE);
+    store_relaxed(&header->oldest, EXTENT_NONE);
+    store_release(&header->magic, SEGMENT_MAGIC);
+    if (extents->options.realtime)
+        madvise(base, name.bytes, MADV_POPULATE_WRITE); /* before Linux 5.14: faults come at first touch */
+    /* killed here, or anywhere above: the kernel frees a segment that nobody else knows. */
+    write_reference(number == 0 ? &extents->slot->segment : &extents_header(extents)->chain[number], &name);
+    extents->segment_count = number + 1;
+    store_release(&extents_header(extents)->segment_count, number + 1);
+    atomic_fetch_add_explicit(&extents->readers->roster->header->changes, 1, memory_order_acq_rel);
+    return 0;
+}
+
+int extents_open(struct extents *extents, const struct extents_options *options, struct publisher_slot *slot,
+                 struct readers *readers, uint16_t incarnation)
+{
+    memset(extents, 0, sizeof(*extents));
+    extents->options = *options;
+    extents->slot = slot;
+    extents->readers = readers;
+    extents->incarnation = incarnation;
+    extents->trimmed_ns = os_now_ns();
+    uint64_t first = options->realtime || options->limit_bytes < FIRST_SEGMENT_DATA_BYTES ? options->limit_bytes
+                                                                                          : FIRST_SEGMENT_DATA_BYTES;
+    return add_segment(extents, first & ~(uint64_t)(EXTENT_GRAIN - 1));
+}
+
+void extents_close(struct extents *extents)
+{
+    for (uint32_t i = 0; i < extents->segment_count; i++) {
+        struct owned_segment *segment = &extents->segments[i];
+        while (segment->cold) {
+            struct cold_range *next = segment->cold->next;
+            free(segment->cold);
+            segment->cold = next;
+        }
+        free(segment->extents);
+        free(segment->unused);
+        segment_detach(segment->base);
+    }
+    extents->segment_count = 0;
+}
+
+/* ---- cold and warm -------------------------------------------------------------------------------------------- */
+
+static void account(struct extents *extents, int64_t bytes)
+{
+    extents->warm_bytes += (uint64_t)bytes;
+    store_relaxed(&extents_header(extents)->bytes_held, extents->warm_bytes); /* for tools, no order needed */
+}
+
+uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes)
+{
+    if (record_bytes <= EXTENT_BYTES_MIN)
+        return EXTENT_BYTES_MIN;
+    uint64_t grain = (UINT64_C(1) << (63 - __builtin_clzll(record_bytes))) / 8; /* 8 sizes to an octave: they get reused */
+    uint64_t size = round_up(record_bytes, grain < EXTENT_GRAIN ? EXTENT_GRAIN : grain);
+    return size + EXTENT_BYTES_MIN > extents->options.limit_bytes ? round_up(record_bytes, EXTENT_GRAIN) : size;
+}
+
+static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes)
+{
+    struct owned_segment *segment = &extents->segments[number];
+    struct cold_range *range = *link;
+    uint32_t index = segment->unused[--segment->unused_count];
+    struct extent *extent = &segment->extents[index];
+    struct extent_entry *table = (struct extent_entry *)(void *)(segment->base + sizeof(struct segment_header));
+    *extent = (struct extent){
+        .base = segment->base + range->offset,
+        .entry = &table[index],
+        .bytes = bytes,
+        .ref = extent_ref_make(number, index),
+    };
+    store_relaxed(&extent->entry->offset, range->offset); /* generation is 0: nobody enters */
+    range->offset += bytes;
+    range->bytes -= bytes;
+    if (range->bytes == 0) {
+        *link = range->next;
+        free(range);
+    }
+    account(extents, (int64_t)bytes);
+    return extent;
+}
+
+static struct extent *carve(struct extents *extents, uint64_t bytes)
+{
+    if (extents->warm_bytes + bytes > extents->options.limit_bytes)
+        return NULL;
+    for (uint32_t i = 0; i < extents->segment_count; i++) {
+        struct owned_segment *segment = &extents->segments[i];
+        if (segment->unused_count == 0)
+            continue;
+        for (struct cold_range **link = &segment->cold; *link; link = &(*link)->next)
+            if ((*link)->bytes >= bytes)
+                return carve_from(extents, i, link, bytes);
+    }
+    return NULL;
+}
+
+/* Returns an extent's memory to the kernel and its addresses to cold. False: the kernel or malloc will not. */
+static bool give_back(struct extents *extents, struct extent *extent)
+{
+    struct owned_segment *segment = &extents->segments[extent_ref_segment(extent->ref)];
+    uint64_t offset = (uint64_t)(extent->base - segment->base);
+    struct cold_range *range = malloc(sizeof(*range));
+    if (!range)
+        return false;
+    if (madvise(extent->base, extent->bytes, MADV_REMOVE) != 0) { /* locked into memory: it stays warm */
+        free(range);
+        return false;
+    }
+    struct cold_range **link = &segment->cold, *before = NULL;
+    for (; *link && (*link)->offset < offset; link = &(*link)->next)
+        before = *link;
+    *range = (struct cold_range){*link, offset, extent->bytes};
+    *link = range;
+    if (range->next && range->offset + range->bytes == range->next->offset) {
+        struct cold_range *after = range->next;
+        range->bytes += after->bytes;
+        range->next = after->next;
+        free(after);
+    }
+    if (before && before->offset + before->bytes == range->offset) {
+        before->bytes += range->bytes;
+        before->next = range->next;
+        free(range);
+    }
+    segment->unused[segment->unused_count++] = extent_ref_index(extent->ref);
+    account(extents, -(int64_t)extent->bytes);
+    return true;
+}
+
+/* Gives FREE extents back that were not needed since before_ns. */
+static void give_back_free(struct extents *extents, int64_t before_ns)
+{
+    struct extent *previous = NULL;
+    for (struct extent *extent = extents->free.head; extent;) {
+        struct extent *next = extent->next;
+        if (extent->freed_ns < before_ns) {
+            remove_after(&extents->free, previous);
+            if (!give_back(extents, extent)) {
+                push_head(&extents->free, extent);
+                return;
+            }
+        } else
+            previous = extent;
+        extent = next;
+    }
+}
+
+static void trim(struct extents *extents)
+{
+    if (extents->options.realtime)
+        return;
+    int64_t now = os_now_ns();
+    if (now - extents->trimmed_ns < TRIM_INTERVAL_NS)
+        return;
+    extents->trimmed_ns = now;
+    give_back_free(extents, now - TRIM_AGE_NS);
+}
+
+/* ---- retiring and freeing ------------------------------------------------------------------------------------- */
+
+/* Whether the policy still keeps an extent: depth, small retention, reliable readers. younger_bytes: of the log behind it. */
+static bool is_kept(const struct extents *extents, const struct extent *extent, uint64_t next_sequence,
+                    uint64_t younger_bytes, uint64_t reliable_cursor, bool relaxed)
+{
+    if (reliable_cursor < extent->end_sequence)
+        return true;
+    if (extents->options.depth)
+        return next_sequence - extent->end_sequence < extents->options.depth;
+    return !relaxed && (next_sequence - extent->end_sequence < 8 || younger_bytes < SMALL_RETENTION_BYTES);
+}
+
+static struct extent *extent_of(struct extents *extents, extent_ref ref)
+{
+    uint32_t number = extent_ref_segment(ref), index = extent_ref_index(ref);
+    if (number >= extents->segment_count || index >= extents->segments[number].extent_count)
+        return NULL;
+    return &extents->segments[number].extents[index];
+}
+
+static void mark_held(void *context, extent_ref ref)
+{
+    struct extent *extent = extent_of(context, ref);
+    if (extent)
+        extent->held = true;
+}
+
+/* Frees RETIRED extents that nobody holds. The caller's fence (H1) lies between their retiring and this look. */
+static void free_unheld(struct extents *extents)
+{
+    if (!extents->retired.head || !readers_refresh(extents->readers))
+        return;
+    uint64_t oldest = readers_oldest(extents->readers);
+    uint64_t highest = 0;
+    for (struct extent *extent = extents->retired.head; extent; extent = extent->next) {
+        extent->held = extent->pins > 0;
+        if (extent->generation >= oldest && extent->generation > highest)
+            highest = extent->generation;
+    }
+    if (highest)
+        readers_holds(extents->readers, highest, mark_held, extents);
+    struct extent *previous = NULL;
+    for (struct extent *extent = extents->retired.head; extent;) {
+        struct extent *next = extent->next;
+        if (extent->held)
+            previous = extent;
+        else
+            make_free(extents, remove_after(&extents->retired, previous));
+        extent = next;
+    }
+}
+
+static void retire(struct extents *extents, struct extent_queue *from, struct extent *previous)
+{
+    struct extent *extent = remove_after(from, previous);
+    /* release: H1 needs the fence behind it; the jump out of this extent was written long before. */
+    store_release(&extent->entry->generation, 0);
+    extent->state = EXTENT_RETIRED;
+    push_tail(&extents->retired, extent);
+}
+
+static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed)
+{
+    struct extent *keep = extents->log.head;
+    uint64_t younger_bytes = extents->log.bytes;
+    while (keep && keep != extents->log.tail) { /* the one being written stays */
+        younger_bytes -= keep->bytes;
+        if (is_kept(extents, keep, next_sequence, younger_bytes, reliable_cursor, relaxed))
+            break;
+        keep = keep->next;
+    }
+    bool any = keep != extents->log.head;
+    if (any) /* before retiring, so that who reads a stale one finds its generation 0, and looks again */
+        store_release(&extents_header(extents)->oldest, keep->ref);
+    while (extents->log.head != keep)
+        retire(extents, &extents->log, NULL);
+    return any;
+}
+
+static bool retire_detached(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed)
+{
+    bool any = false;
+    struct extent *previous = NULL;
+    for (struct extent *extent = extents->detached.head; extent;) {
+        struct extent *next = extent->next;
+        if (is_kept(extents, extent, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
+            previous = extent;
+        else {
+            retire(extents, &extents->detached, previous);
+            any = true;
+        }
+        extent = next;
+    }
+    return any;
+}
+
+void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed)
+{
+    full_fence(); /* H2: jumps written so far are seen by any joiner that the next line does not see */
+    if (!readers_refresh(extents->readers))
+        return;
+    uint64_t cursor = readers_reliable_cursor(extents->readers);
+    bool any = retire_log(extents, next_sequence, cursor, relaxed);
+    any |= retire_detached(extents, next_sequence, cursor, relaxed);
+    if (any)
+        full_fence(); /* H1 */
+    /* killed here: all of this publisher goes; readers keep what they have mapped. */
+    free_unheld(extents);
+}
+
+void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence)
+{
+    if (extent->end_sequence < sequence + 1)
+        extent->end_sequence = sequence + 1;
+    if (extent->state != EXTENT_RETIRED)
+        return;
+    struct extent *previous = NULL;
+    for (struct extent *e = extents->retired.head; e != extent; e = e->next)
+        previous = e;
+    remove_after(&extents->retired, previous);
+    extent->state = EXTENT_DETACHED;
+    extent->generation = stamped(extents->incarnation, ++extents->generation);
+    push_tail(&extents->detached, extent);
+    store_release(&extent->entry->generation, extent->generation);
+}
+
+void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence)
+{
+    struct extent *first = extents->retired.head ? extents->retired.head : extents->log.head;
+    *ret_generation = first ? first->generation : 0;
+    *ret_sequence = extents->log.head ? extents->log.head->end_sequence : 0;
+}
+
+/* ---- taking --------------------------------------------------------------------------------------------------- */
+
+/* The smallest FREE extent that is large enough and not wastefully large. */
+static struct extent *take_free(struct extents *extents, uint64_t size)
+{
+    struct extent *best = NULL, *best_previous = NULL, *previous = NULL;
+    for (struct extent *extent = extents->free.head; extent; previous = extent, extent = extent->next) {
+        if (extent->bytes < size || extent->bytes / 4 > size || (best && extent->bytes >= best->bytes))
+            continue;
+        best = extent;
+        best_previous = previous;
+        if (extent->bytes == size)
+            break;
+    }
+    return best ? remove_after(&extents->free, best_previous) : NULL;
+}
+
+static struct extent *take_quick(struct extents *extents, uint64_t size)
+{
+    bool rotate = size > EXTENT_BYTES_MIN && extents->warm_bytes < extents->options.rotation_bytes;
+    struct extent *extent = rotate ? carve(extents, size) : NULL;
+    if (!extent)
+        extent = take_free(extents, size);
+    return extent;
+}
+
+static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret)
+{
+    if (extents->warm_bytes + size > extents->options.limit_bytes) {
+        give_back_free(extents, INT64_MAX);
+        if ((*ret = carve(extents, size)))
+            return 0;
+        extents_reclaim(extents, next_sequence, true);
+        if ((*ret = take_free(extents, size)))
+            return 0;
+        give_back_free(extents, INT64_MAX);
+        if ((*ret = carve(extents, size)))
+            return 0;
+        if (extents->warm_bytes + size > extents->options.limit_bytes)
+            return -EAGAIN;
+    }
+    if (extents->options.realtime)
+        return -EAGAIN; /* fragmented: what is held has to be let go first */
+    struct owned_segment *last = &extents->segments[extents->segment_count - 1];
+    uint64_t wanted = last->bytes * 2 > size ? round_up(last->bytes * 2, EXTENT_GRAIN) : size;
+    int error = add_segment(extents, wanted);
+    if ((error == -ENOMEM || error == -EINVAL) && wanted > size)
+        error = add_segment(extents, size); /* address space or overcommit is short: just what is needed */
+    if (error) { /* no memory to be had: then the default retention gives way, as at the limit */
+        extents_reclaim(extents, next_sequence, true);
+        return (*ret = take_free(extents, size)) ? 0 : error;
+    }
+    *ret = carve(extents, size);
+    return *ret ? 0 : -EAGAIN;
+}
+
+static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
+                       struct extent **ret)
+{
+    if ((*ret = take_quick(extents, size)))
+        return 0;
+    if (effort != EFFORT_QUICK) {
+        trim(extents);
+        extents_reclaim(extents, next_sequence, false);
+        if ((*ret = take_free(extents, size)))
+            return 0;
+    }
+    if ((*ret = carve(extents, size)))
+        return 0;
+    return effort == EFFORT_ALL ? take_growing(extents, size, next_sequence, ret) : -EAGAIN;
+}
+
+int extents_take(struct extents *extents, uint64_t size, uint64_t first_sequence, enum extents_effort effort,
+                 struct extent **ret)
+{
+    struct extent *extent;
+    int error = find_extent(extents, size, first_sequence, effort, &extent);
+    if (error)
+        return error;
+    extent->state = EXTENT_LOG;
+    extent->generation = stamped(extents->incarnation, ++extents->generation);
+    extent->first_sequence = extent->end_sequence = first_sequence;
+    store_relaxed(word_at(extent->base, 0), 0);
+    store_relaxed(&extent->entry->first_sequence, first_sequence);
+    store_relaxed(&extent->entry->bytes, extent->bytes);
+    store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the three above */
+    push_tail(&extents->log, extent);
+    *ret = extent;
+    return 0;
+}

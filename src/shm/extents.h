@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * A publisher's memory: its chain of segments, cut into extents, and the life of each extent. All of this struct is
+ * private memory, so no crash of anybody can corrupt it; shared are only the table entries (layout.h).
+ *
+ *   cold --carve--> FREE --take--> LOG --retire--> RETIRED --nobody holds it--> FREE ...
+ *     ^               |                              |  ^
+ *     +---- give back +              loan sent late  v  | its message is no longer kept
+ *                                                  DETACHED
+ *
+ * cold: addresses without memory behind them. FREE extents are warm and reused first. The memory limit counts all that
+ * is not cold. Segments are added, each twice the last, and stay until the publisher closes.
+ *
+ * Which FREE extent is taken decides the bandwidth: small messages want few, warm lines (last in, first out); those larger
+ * than EXTENT_BYTES_MIN want to rotate through more memory than the other core's private cache holds.
+ */
+#ifndef TARN_SHM_EXTENTS_H
+#define TARN_SHM_EXTENTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/layout.h"
+#include "shm/readers.h"
+#include "shm/segment.h"
+
+#define SMALL_RETENTION_BYTES (256u * 1024)
+#define MEMORY_LIMIT_MIN (512u * 1024)
+
+enum extent_state { EXTENT_FREE = 0, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
+
+struct extent {
+    struct extent *next; /* in the queue of its state */
+    char *base;
+    struct extent_entry *entry;
+    uint64_t bytes;
+    uint64_t generation;     /* the last one given, stamped */
+    uint64_t first_sequence;
+    uint64_t end_sequence;   /* behind the last message that lies in it */
+    int64_t freed_ns;
+    uint32_t pins;           /* open loans in it */
+    extent_ref ref;
+    enum extent_state state;
+    bool held;               /* scratch of one look at the cells */
+};
+
+struct extent_queue {
+    struct extent *head, *tail;
+    uint64_t bytes;
+};
+
+struct cold_range {
+    struct cold_range *next; /* by offset, never adjacent */
+    uint64_t offset, bytes;
+};
+
+struct owned_segment {
+    char *base;
+    uint64_t bytes;
+    struct extent *extents; /* one per table entry */
+    uint32_t extent_count;
+    uint32_t unused_count;
+    uint32_t *unused; /* stack of indices without an extent */
+    struct cold_range *cold;
+};
+
+struct extents_options {
+    struct segment_access access;
+    uint64_t depth; /* 0: the default, which gives way to the memory limit */
+    uint64_t limit_bytes;
+    uint64_t rotation_bytes;
+    bool realtime;
+};
+
+struct extents {
+    struct extents_options options;
+    struct publisher_slot *slot; /* segment references and the note of a key go there */
+    struct readers *readers;
+    uint16_t incarnation;
+    uint32_t segment_count;
+    struct owned_segment segments[SEGMENTS_MAX];
+    struct extent_queue log, retired, detached, free;
+    uint64_t generation;  /* count of the last one given */
+    uint64_t warm_bytes;  /* of all extents */
+    int64_t trimmed_ns;
+};
+
+/* Makes the first segment. Returns 0 or a negative errno. */
+int extents_open(struct extents *extents, const struct extents_options *options, struct publisher_slot *slot,
+                 struct readers *readers, uint16_t incarnation);
+void extents_close(struct extents *extents);
+
+static inline struct segment_header *extents_header(struct extents *extents)
+{
+    return (struct segment_header *)(void *)extents->segments[0].base;
+}
+
+/* Size of extent that a record of so many bytes (jump included) gets when it needs a new one. */
+uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes);
+
+enum extents_effort {
+    EFFORT_QUICK,   /* what is FREE or cold already */
+    EFFORT_RECLAIM, /* and what can be retired and freed now */
+    EFFORT_ALL,     /* and new segments, up to the limit, and giving up default retention for it */
+};
+
+/*
+ * Readies an extent of at least size bytes, starting with first_sequence: first header word cleared, table entry written,
+ * generation valid, appended to the log. Not yet jumped to. next_sequence - depth is kept from retiring.
+ * Returns 0, -EAGAIN (full: the limit is reached; or not to be had with that effort), or a negative errno.
+ */
+int extents_take(struct extents *extents, uint64_t size, uint64_t first_sequence, enum extents_effort effort,
+                 struct extent **ret);
+
+/* Retires what is no longer kept and frees what nobody holds. relaxed: default retention gives way. */
+void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed);
+
+/* An extent in which a loan is being sent: makes it enterable if it was retired. The message gets that sequence. */
+void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence);
+
+/* The generation up to which, and the sequence from which, readers keep the log's oldest extent from being free. */
+void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See holds.h. */
+#include "shm/holds.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "base/process.h"
+#include "shm/reader.h"
+
+#define FIRST_CHUNK CELLS_INLINE
+
+static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cells, uint32_t count)
+{
+    struct hold *made = calloc(count, sizeof(*made));
+    if (!made)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        made[i].cell = &cells[i];
+        made[i].holds = holds;
+    }
+    holds->chunks[chunk] = made;
+    holds->capacity += count;
+    return 0;
+}
+
+int holds_open(struct holds *holds, struct roster *roster, struct subscriber_slot *subscriber, uint32_t slot,
+               uint16_t incarnation)
+{
+    memset(holds, 0, sizeof(*holds));
+    holds->roster = roster;
+    holds->subscriber = subscriber;
+    holds->slot = slot;
+    holds->incarnation = incarnation;
+    holds->epoch = *process_mark;
+    holds->active_count = 1;
+    return add_chunk(holds, 0, subscriber->cells, CELLS_INLINE);
+}
+
+void holds_free(struct holds *holds)
+{
+    for (uint32_t i = 0; i < HOLD_CHUNKS_MAX; i++)
+        free(holds->chunks[i]);
+    memset(holds->chunks, 0, sizeof(holds->chunks));
+}
+
+static int add_block(struct holds *holds)
+{
+    struct subscriber_slot *subscriber = holds->subscriber;
+    uint64_t place = (uint64_t)holds->slot << 16 | holds->incarnation;
+    uint32_t number = (holds->capacity - FIRST_CHUNK) / CELLS_PER_BLOCK;
+    if (number >= CELL_BLOCKS_MAX)
+        return -ENOSPC;
+    int64_t block =
+        roster_link_block(holds->roster, &subscriber->cell_list, BLOCK_CELLS, place, &subscriber->pending_key);
+    struct cell_list *list = block < 0 ? NULL : roster_block(holds->roster, (uint32_t)block);
+    if (!list)
+        return block < 0 ? (int)block : -EINVAL;
+    block = roster_link_block(holds->roster, &list->blocks[number], BLOCK_CELLS, place, &subscriber->pending_key);
+    _Atomic uint64_t *cells = block < 0 ? NULL : roster_block(holds->roster, (uint32_t)block);
+    if (!cells)
+        return block < 0 ? (int)block : -EINVAL;
+    return add_chunk(holds, 1 + number, cells, CELLS_PER_BLOCK);
+}
+
+int holds_reserve(struct holds *holds, uint32_t count)
+{
+    while (holds->capacity < count) {
+        int error = add_block(holds);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static inline struct hold *hold_at(struct holds *holds, uint32_t index)
+{
+    if (index < FIRST_CHUNK)
+        return &holds->chunks[0][index];
+    index -= FIRST_CHUNK;
+    return &holds->chunks[1 + index / CELLS_PER_BLOCK][index % CELLS_PER_BLOCK];
+}
+
+static struct hold *find_free(struct holds *holds)
+{
+    for (uint32_t i = 0;; i++) {
+        if (i == holds->capacity && holds_reserve(holds, i + 1) != 0)
+            return NULL;
+        struct hold *hold = hold_at(holds, i);
+        if (load_acquire(&hold->active)) /* acquire: with the release of whoever cleared it */
+            continue;
+        if (i >= holds->high)
+            holds->high = i + 1;
+        return hold;
+    }
+}
+
+struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t cell, uint64_t generation,
+                        bool is_position)
+{
+    struct hold *hold = find_free(holds);
+    if (!hold)
+        return NULL;
+    hold->reader = reader;
+    hold->generation = generation;
+    hold->is_position = is_position;
+    hold->taken = 0;
+    store_relaxed(&hold->refs, is_position ? POSITION_BIAS : 1);
+    store_relaxed(&hold->active, 1);
+    fetch_add_acq_rel(&holds->active_count, 1);
+    store_release(hold->cell, cell);
+    full_fence(); /* H1 */
+    /* killed here: the cell keeps an extent until this slot is repaired. */
+    return hold;
+}
+
+void space_ring(struct publisher_slot *publisher)
+{
+    uint32_t value = load_relaxed(&publisher->space);
+    if ((value & 1) && compare_and_swap(&publisher->space, &value, value + 1))
+        os_futex_wake_all(&publisher->space);
+}
+
+/* After the cell was cleared: the hold may be used again, and the subscriber may end. */
+static void retire_hold(struct hold *hold)
+{
+    struct holds *holds = hold->holds;
+    store_release(&hold->active, 0);
+    if (fetch_sub_acq_rel(&holds->active_count, 1) == 1)
+        holds->emptied(holds->context);
+}
+
+void hold_cancel(struct hold *hold)
+{
+    store_release(hold->cell, 0);
+    retire_hold(hold);
+}
+
+static void clear(struct hold *hold)
+{
+    struct publisher_slot *publisher = log_reader_publisher(hold->reader);
+    store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
+    full_fence();                 /* S1: with the publisher's fence between announcing that it sleeps and its last look */
+    space_ring(publisher);
+    retire_hold(hold);
+}
+
+void hold_leave(struct hold *hold)
+{
+    int64_t change = hold->taken - POSITION_BIAS;
+    hold->is_position = false;
+    if (fetch_add_acq_rel(&hold->refs, change) + change == 0)
+        clear(hold);
+}
+
+void hold_release(struct hold *hold)
+{
+    if (fetch_sub_acq_rel(&hold->refs, 1) == 1)
+        clear(hold);
+}
+
+uint64_t holds_outstanding(struct holds *holds)
+{
+    int64_t outstanding = 0;
+    uint32_t high = 0;
+    for (uint32_t i = 0; i < holds->high; i++) {
+        struct hold *hold = hold_at(holds, i);
+        if (!load_acquire(&hold->active))
+            continue;
+        high = i + 1;
+        int64_t refs = load_acquire(&hold->refs);
+        outstanding += hold->is_position ? hold->taken + refs - POSITION_BIAS : refs;
+    }
+    holds->high = high;
+    return (uint64_t)outstanding;
+}
+
+uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader)
+{
+    uint64_t oldest = GENERATION_GONE;
+    for (uint32_t i = 0; i < holds->high; i++) {
+        struct hold *hold = hold_at(holds, i);
+        /* acquire: if it was just cleared by another thread, its reads are before what we release next. */
+        if (load_acquire(&hold->active) && hold->reader == reader && hold->generation < oldest)
+            oldest = hold->generation;
+    }
+    return oldest;
+}
+
+void holds_end(struct holds *holds)
+{
+    if (fetch_sub_acq_rel(&holds->active_count, 1) == 1)
+        holds->emptied(holds->context);
+}

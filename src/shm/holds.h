@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * A subscriber's holds: which extents it must not lose. Hold number i owns cell i of the subscriber's cells.
+ *
+ * Holding is per extent. The one that a reader is in (its position) and those of messages that the user has are counted
+ * together, so that taking costs no atomic instruction and releasing costs one, from any thread:
+ *
+ *   refs = POSITION_BIAS - released      while it is a position (taken is the reader's private count)
+ *   refs = taken - released              afterwards: leaving adds taken - POSITION_BIAS
+ *
+ * Whoever brings refs to 0 clears the cell, then makes the hold reusable; the reads of the payload come before (acq_rel).
+ */
+#ifndef TARN_SHM_HOLDS_H
+#define TARN_SHM_HOLDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/roster.h"
+
+#define POSITION_BIAS (INT64_C(1) << 40)
+#define HOLD_CHUNKS_MAX (1 + CELL_BLOCKS_MAX)
+
+struct log_reader;
+
+struct hold {
+    _Atomic int64_t refs;
+    int64_t taken;          /* of the position: by the subscriber's thread */
+    _Atomic uint32_t active;
+    bool is_position;
+    uint64_t generation;
+    _Atomic uint64_t *cell;
+    struct log_reader *reader;
+    struct holds *holds;
+};
+
+struct holds {
+    struct roster *roster;
+    struct subscriber_slot *subscriber;
+    uint32_t slot;
+    uint16_t incarnation;
+    uint32_t epoch; /* of the process: see base/process.h */
+    struct hold *chunks[HOLD_CHUNKS_MAX];
+    uint32_t capacity;
+    uint32_t high; /* no hold from here on is active */
+    _Atomic uint32_t active_count; /* and 1 for the open subscriber: see holds_end */
+    void (*emptied)(void *context); /* called once: the subscriber is closed and the last hold has gone */
+    void *context;
+};
+
+int holds_open(struct holds *holds, struct roster *roster, struct subscriber_slot *subscriber, uint32_t slot,
+               uint16_t incarnation);
+void holds_free(struct holds *holds);
+
+/* Makes room for that many holds in all. 0 or a negative errno. */
+int holds_reserve(struct holds *holds, uint32_t count);
+
+/* Names an extent in a free cell, and fences (H1). The caller validates, then keeps it or calls hold_cancel. */
+struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t cell, uint64_t generation,
+                        bool is_position);
+void hold_cancel(struct hold *hold);
+
+/* The reader moves on; messages of the extent may still be out. */
+void hold_leave(struct hold *hold);
+
+/* One message less; from any thread. */
+void hold_release(struct hold *hold);
+
+/* Messages that the user has. Exact for those released before the call. */
+uint64_t holds_outstanding(struct holds *holds);
+
+/* Oldest generation that this reader's active holds have; GENERATION_GONE if there are none. */
+uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader);
+
+/* The subscriber is closed: calls emptied now, or when the last message is released. */
+void holds_end(struct holds *holds);
+
+/* Wakes the publisher if it waits for space. After a full fence that follows what it waits for (S1). */
+void space_ring(struct publisher_slot *publisher);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Every struct that lives in shared memory, with who writes each field and when. docs/layout.md draws it.
+ *
+ * Two kinds of segments:
+ *  - the roster, one chain of segments per topic, mapped read-write by all participants. It is cut into blocks of 4 KiB.
+ *    A cell of it has one writer, its slot's owner; the few words that several processes write (bell, space, changes,
+ *    links, owner words) are changed by single atomic instructions only.
+ *  - a publisher's segments, one chain per publisher, written by it alone and mapped read-only by everyone else.
+ *
+ * References are offsets and indices, never pointers. Whoever reads a value from here reads it once into a local and
+ * checks it before use. Magic words and "ready" words are written last.
+ */
+#ifndef TARN_SHM_LAYOUT_H
+#define TARN_SHM_LAYOUT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
+#define TARN_LAYOUT_MINOR 1
+
+#define CACHE_LINE_BYTES 64
+#define BLOCK_BYTES 4096u
+
+/* ---- words ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * Generations and sequences in shared words carry their publisher's incarnation in the high 16 bits, so what a slot's
+ * previous owner or its readers left there compares unequal (and is never mistaken for progress).
+ */
+#define INCARNATION_SHIFT 48
+#define COUNT_MASK ((UINT64_C(1) << INCARNATION_SHIFT) - 1)
+
+static inline uint64_t stamped(uint16_t incarnation, uint64_t count)
+{
+    return (uint64_t)incarnation << INCARNATION_SHIFT | (count & COUNT_MASK);
+}
+
+static inline uint16_t stamp_of(uint64_t word)
+{
+    return (uint16_t)(word >> INCARNATION_SHIFT);
+}
+
+/* An extent of one publisher: the number of its segment in the chain, and its index in that segment's table. */
+typedef uint32_t extent_ref;
+#define EXTENT_INDEX_BITS 24
+#define EXTENT_NONE UINT32_MAX
+
+static inline extent_ref extent_ref_make(uint32_t segment, uint32_t index)
+{
+    return segment << EXTENT_INDEX_BITS | index;
+}
+static inline uint32_t extent_ref_segment(extent_ref ref)
+{
+    return ref >> EXTENT_INDEX_BITS;
+}
+static inline uint32_t extent_ref_index(extent_ref ref)
+{
+    return ref & ((1u << EXTENT_INDEX_BITS) - 1);
+}
+
+/* A hold cell names the extent held: publisher slot, its incarnation, extent. 0: empty (incarnations start at 1). */
+static inline uint64_t hold_cell(uint32_t publisher_slot, uint16_t incarnation, extent_ref ref)
+{
+    return (uint64_t)publisher_slot << 48 | (uint64_t)incarnation << 32 | ref;
+}
+
+/* ---- references to segments ----------------------------------------------------------------------------------- */
+
+enum segment_backend {
+    BACKEND_NONE = 0,
+    BACKEND_SYSV = 1,
+};
+
+/*
+ * Names a segment. id is reused by the kernel and differs per IPC namespace, so the nonce must equal the one at the
+ * segment's start. Written by the owner of the place it stands in: nonce and bytes first, then backend (release).
+ */
+struct segment_ref {
+    _Atomic uint64_t nonce;
+    _Atomic uint64_t bytes;
+    _Atomic int32_t id;
+    _Atomic uint32_t backend; /* enum segment_backend; 0: none yet */
+};
+
+/* ---- the roster ----------------------------------------------------------------------------------------------- */
+
+#define ROSTER_MAGIC UINT64_C(0x315f6e7261745f52) /* "R_tarn_1" */
+#define ROSTER_FIRST_BLOCKS 32u                    /* 128 KiB of addresses; pages are touched as they are needed */
+#define ROSTER_SEGMENTS_MAX 20u                    /* each twice the last: 128 GiB of blocks */
+
+#define ROSTER_SEGMENT_GONE UINT32_MAX
+
+#define SUBSCRIBERS_PER_BLOCK 16u
+#define SUBSCRIBER_BLOCKS_MAX 512u
+#define SUBSCRIBERS_MAX (SUBSCRIBERS_PER_BLOCK * SUBSCRIBER_BLOCKS_MAX)
+#define PUBLISHERS_PER_BLOCK 8u
+#define PUBLISHER_BLOCKS_MAX 512u
+#define PUBLISHERS_MAX (PUBLISHERS_PER_BLOCK * PUBLISHER_BLOCKS_MAX)
+#define ROW_SUBSCRIBERS 128u
+#define ROWS_MAX (SUBSCRIBERS_MAX / ROW_SUBSCRIBERS)
+#define CELLS_INLINE 16u
+#define CELL_BLOCKS_MAX 136u /* enough for max_held 65536 and a position in each of PUBLISHERS_MAX logs */
+#define CELLS_PER_BLOCK (BLOCK_BYTES / 8)
+
+/* Starts every segment of the roster's chain. */
+struct roster_segment {
+    _Atomic uint64_t magic; /* ROSTER_MAGIC, written last */
+    uint32_t layout_major;
+    uint32_t layout_minor;
+    uint64_t nonce;       /* of the chain's first: random; of number k: roster_chain_nonce() of that one */
+    uint32_t number;      /* in the chain */
+    uint32_t blocks;      /* in this segment, this header and the owner words included */
+    uint32_t first_block; /* number of this segment's block 0 */
+    uint32_t usable_from; /* blocks below it are header and owner words */
+    uint64_t reserved[3];
+    /* then: _Atomic uint64_t owner[blocks], see roster.c: what each block is for */
+};
+
+/* Continues the first segment, at ROSTER_HEADER_OFFSET. Zero means absent in all links. */
+struct roster_header {
+    /* Rung by publishers after a commit, by everyone after a change; low bit: somebody sleeps. See bell.h. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t bell;
+    /* Raised (by anyone, atomically) after each join, leave, repair and segment that a publisher adds. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t changes;
+    _Atomic uint32_t publisher_slots;  /* slots below this were ever used; only rises */
+    _Atomic uint32_t subscriber_slots; /* likewise */
+    _Atomic uint32_t doorbells;        /* 1 since some subscriber made a doorbell */
+    _Atomic uint32_t type_block;       /* first block of struct roster_type; set once by compare-and-swap */
+    /* Number k of the chain, k >= 1: shmid + 1, or ROSTER_SEGMENT_GONE; changed by compare-and-swap. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t chain[ROSTER_SEGMENTS_MAX];
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t subscriber_blocks[SUBSCRIBER_BLOCKS_MAX];
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t publisher_blocks[PUBLISHER_BLOCKS_MAX];
+};
+
+#define ROSTER_HEADER_OFFSET 512u /* behind the first segment's 32 owner words */
+
+enum slot_state {
+    SLOT_FREE = 0,    /* nobody's; the lock decides who claims it */
+    SLOT_OPENING = 1, /* claimed; not to be looked at yet */
+    SLOT_LIVE = 2,
+    SLOT_LEAVING = 3, /* publisher: closing, waits for attachers; subscriber: closed, messages still held */
+};
+
+/* Who somebody is. Written by the slot's owner while OPENING. */
+struct identity {
+    uint64_t number;        /* random, not 0 */
+    uint64_t start_time;    /* field 22 of /proc/<pid>/stat, to tell a reused pid */
+    uint64_t pid_namespace; /* inode of /proc/self/ns/pid */
+    int64_t opened_ns;
+    int32_t pid;
+    uint32_t uid;
+    char command[16];
+};
+
+/*
+ * One writer: the owner of byte TOPIC_LOCK_PUBLISHERS + slot of the topic file; after its death whoever holds that
+ * lock. Exceptions: space (eventcount, see publisher_space.c) and rows (links).
+ */
+struct publisher_slot {
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t state; /* enum slot_state */
+    _Atomic uint32_t incarnation; /* low 16 bits count, never 0; raised first of all on claim and on repair */
+    _Atomic uint32_t refuses_reliable;
+    _Atomic uint32_t pending_key;  /* key of a segment being created: where a repairer finds an orphan. 0: none */
+    _Atomic uint64_t freed_ns;     /* when it became FREE: the one free for longest is reused first */
+    struct segment_ref segment;    /* the chain's first; it has the references to the others */
+    _Alignas(CACHE_LINE_BYTES) struct identity who;
+    /* Low bit: the publisher sleeps for space. Readers that drop an extent change it by compare-and-swap. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t space;
+    /* Blocks with struct reader_row, by subscriber slot / ROW_SUBSCRIBERS. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t rows[ROWS_MAX];
+};
+
+/*
+ * What subscribers tell one publisher. Word i belongs to subscriber slot (row * ROW_SUBSCRIBERS + i), or to who repairs
+ * that slot. A word of another incarnation than the publisher's (0 too) says: not attached yet.
+ */
+struct reader_row {
+    /* Oldest generation that it may still read, held messages included. May lag, never lead. GONE: none at all. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t oldest[ROW_SUBSCRIBERS];
+    /* Next sequence number it will take. Kept exact by extent, and whenever the log was found empty. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t cursor[ROW_SUBSCRIBERS];
+    /* incarnation << 16 | how many of the publisher's segments it has attached */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t attached[ROW_SUBSCRIBERS];
+};
+#define GENERATION_GONE UINT64_MAX
+
+enum doorbell_state {
+    DOORBELL_NONE = 0,
+    DOORBELL_QUIET = 1, /* its FIFO exists, or is being made or removed */
+    DOORBELL_ARMED = 2, /* and wants to be rung; only the subscriber makes it quiet again */
+};
+
+/* One writer: the owner of byte TOPIC_LOCK_SUBSCRIBERS + slot; after its death whoever holds that lock. */
+struct subscriber_slot {
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t state;
+    _Atomic uint32_t incarnation;
+    _Atomic uint32_t reliable;
+    _Atomic uint32_t doorbell; /* enum doorbell_state */
+    _Atomic uint64_t freed_ns;
+    _Atomic uint64_t taken; /* for tools: may lag */
+    _Atomic uint64_t lost;  /* for tools: may lag */
+    _Atomic uint32_t pending_key;
+    _Atomic uint32_t cell_list; /* block with struct cell_list, once CELLS_INLINE were not enough */
+    struct identity who;
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t cells[CELLS_INLINE];
+};
+
+/* Further cells, in a block of its own per subscriber, with the list of blocks. Owner word: BLOCK_CELL_LIST. */
+struct cell_list {
+    _Atomic uint32_t blocks[CELL_BLOCKS_MAX];
+};
+
+/* The topic's payload type. Written whole, before type_block is set; never changed. Spans consecutive blocks. */
+struct roster_type {
+    uint32_t total_bytes; /* of this struct and what follows */
+    uint32_t alignment;
+    uint64_t payload_bytes;
+    uint32_t name_bytes;     /* then name, */
+    uint32_t encoding_bytes; /* encoding, */
+    uint32_t schema_bytes;   /* schema: none of them terminated */
+    uint32_t reserved;
+};
+
+/* ---- a publisher's segments ----------------------------------------------------------------------------------- */
+
+#define SEGMENT_MAGIC UINT64_C(0x315f6e7261745f53) /* "S_tarn_1" */
+#define SEGMENTS_MAX 40u
+#define EXTENT_BYTES_MIN (64u * 1024)
+#define EXTENT_GRAIN 4096u
+
+/* Starts each segment; in the chain's first, the words at the end speak for the whole log. All written by the publisher. */
+struct segment_header {
+    _Atomic uint64_t magic; /* SEGMENT_MAGIC, written last */
+    uint32_t layout_major;
+    uint32_t layout_minor;
+    uint64_t nonce;
+    uint64_t bytes;        /* of the segment */
+    uint32_t number;       /* in the chain */
+    uint32_t extent_count; /* entries in the table */
+    uint64_t table_offset;
+    uint64_t data_offset; /* extents lie between here and bytes */
+    /* The rest only in number 0. newest and oldest are hints that a joiner validates like any hold. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t newest; /* extent_ref where the log is being written */
+    _Atomic uint32_t oldest;                            /* extent_ref of the oldest valid log extent */
+    _Atomic uint32_t segment_count;                     /* raised after chain[] was written */
+    uint32_t reserved;
+    _Atomic uint64_t bytes_held;                        /* for tools: of extents in use or kept warm */
+    _Atomic uint64_t sent;                              /* for tools: messages sent; written with each */
+    struct segment_ref chain[SEGMENTS_MAX];             /* [0] unused */
+};
+
+/*
+ * One extent. The publisher writes the rest while generation is 0 and nobody holds it, then generation (release).
+ * Valid while generation is that by which a reader came here. See log.h.
+ */
+struct extent_entry {
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t generation; /* stamped; 0: retired or free */
+    _Atomic uint64_t first_sequence; /* of the first message in it; stamped not */
+    _Atomic uint64_t offset;         /* in the segment, a multiple of EXTENT_GRAIN */
+    _Atomic uint64_t bytes;
+};
+
+/* ---- records -------------------------------------------------------------------------------------------------- */
+
+/*
+ * A record starts with its header word, at a multiple of 8. The word is 0 until the record is committed.
+ *
+ *   bits  0..47  payload bytes (MESSAGE, HOLE), or the referred message's (REFERENCE)
+ *   bits 48..57  pad: how many 8-byte words after the record the next one starts
+ *   bit  58      a time of sending (8 bytes) follows the word, before the payload
+ *   bits 60..62  enum record_kind, never 0
+ */
+enum record_kind {
+    RECORD_MESSAGE = 1,   /* payload follows */
+    RECORD_HOLE = 2,      /* a loan's place that something else overtook, or nothing at all; takes no sequence number */
+    RECORD_REFERENCE = 3, /* a message that lies elsewhere: struct record_reference follows */
+    RECORD_JUMP = 4,      /* the log goes on in another extent: struct record_jump follows; always the last */
+    RECORD_DROPPED = 5,   /* payload bytes field: so many sequence numbers were used up by dropped messages */
+};
+
+#define RECORD_SIZE_MASK ((UINT64_C(1) << 48) - 1)
+#define RECORD_PAD_SHIFT 48
+#define RECORD_PAD_MASK UINT64_C(0x3ff)
+#define RECORD_TIMED (UINT64_C(1) << 58)
+#define RECORD_KIND_SHIFT 60
+
+struct record_reference {
+    _Atomic uint64_t generation; /* of the extent the payload lies in, when the record was committed */
+    _Atomic uint64_t offset;     /* of the payload in that extent */
+    _Atomic uint64_t sent_ns;    /* 0: not timed */
+    _Atomic uint32_t extent;     /* extent_ref */
+    _Atomic uint32_t reserved;
+};
+
+struct record_jump {
+    _Atomic uint64_t generation; /* of the next extent; above this one's */
+    _Atomic uint64_t first_line; /* hint for a prefetch: offset of the next extent's first record in its segment */
+    _Atomic uint32_t extent;
+    _Atomic uint32_t reserved;
+};
+
+#define RECORD_HEADER_BYTES 8u
+#define RECORD_JUMP_BYTES (RECORD_HEADER_BYTES + sizeof(struct record_jump))
+#define RECORD_REFERENCE_BYTES (RECORD_HEADER_BYTES + sizeof(struct record_reference))
+
+static inline uint64_t record_word(enum record_kind kind, uint64_t bytes, uint64_t pad_words, uint64_t flags)
+{
+    return (uint64_t)kind << RECORD_KIND_SHIFT | flags | pad_words << RECORD_PAD_SHIFT | bytes;
+}
+
+/* ---- the topic file's lock bytes (open file description locks; the file itself is never mapped) --------------- */
+
+#define TOPIC_LOCK_MASTER 0        /* creating, replacing and deleting the file */
+#define TOPIC_LOCK_PUBLISHERS 4096 /* + slot */
+#define TOPIC_LOCK_SUBSCRIBERS 65536
+#define TOPIC_LOCK_END (TOPIC_LOCK_SUBSCRIBERS + (int64_t)SUBSCRIBERS_MAX)
+#define TOPIC_LOCK_REPAIR (INT64_C(1) << 32) /* + a slot's byte: the right to repair it while a stray child locks it */
+
+/* ---- what must not drift -------------------------------------------------------------------------------------- */
+
+_Static_assert(sizeof(struct roster_segment) == 64, "layout");
+_Static_assert(sizeof(struct roster_segment) + ROSTER_FIRST_BLOCKS * 8 <= ROSTER_HEADER_OFFSET, "layout");
+_Static_assert(ROSTER_HEADER_OFFSET + sizeof(struct roster_header) <= 2 * BLOCK_BYTES, "layout");
+_Static_assert(sizeof(struct publisher_slot) <= BLOCK_BYTES / PUBLISHERS_PER_BLOCK, "layout");
+_Static_assert(sizeof(struct subscriber_slot) <= BLOCK_BYTES / SUBSCRIBERS_PER_BLOCK, "layout");
+_Static_assert(sizeof(struct reader_row) <= BLOCK_BYTES, "layout");
+_Static_assert(sizeof(struct cell_list) <= BLOCK_BYTES, "layout");
+_Static_assert(sizeof(struct segment_ref) == 24, "layout");
+_Static_assert(sizeof(struct segment_header) <= BLOCK_BYTES, "layout");
+_Static_assert(sizeof(struct extent_entry) == CACHE_LINE_BYTES, "layout");
+_Static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "lock-free words");
+_Static_assert(TOPIC_LOCK_PUBLISHERS + PUBLISHERS_MAX <= TOPIC_LOCK_SUBSCRIBERS, "layout");
+
+#endif

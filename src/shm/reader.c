@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See reader.h and log.h. */
+#include "shm/reader.h"
+
+#include <errno.h>
+
+#include "base/process.h"
+#include "shm/log.h"
+
+#define STEPS_MAX 64u    /* records that are no message, looked at in one step */
+#define RESTARTS_MAX 16u /* extents that were retired under our hands while we chose one */
+
+/* ---- entering extents ----------------------------------------------------------------------------------------- */
+
+enum entry_result { ENTERED, TOO_LATE, NOT_ATTACHED, NO_CELL, BAD };
+
+static bool attach_missing(struct log_reader *reader, extent_ref ref)
+{
+    if (remote_has_segment_of(reader->remote, ref))
+        return true;
+    if (!reader->may_attach)
+        return false;
+    process_lock();
+    remote_attach_all(reader->remote);
+    process_unlock();
+    log_reader_tell_attached(reader);
+    return remote_has_segment_of(reader->remote, ref);
+}
+
+/* What may still be read, said before it is read: a word may lag, never lead. */
+static void lower_word(struct log_reader *reader, uint64_t generation)
+{
+    if (generation >= reader->word || reader->gone)
+        return;
+    reader->word = generation;
+    store_release(&reader->row->oldest[reader->column], generation);
+    /* ordered before the look at the extent's generation by the fence in hold_begin: H1 */
+}
+
+static void raise_word(struct log_reader *reader)
+{
+    uint64_t oldest = holds_oldest(reader->holds, reader);
+    if (oldest == reader->word || reader->gone)
+        return;
+    reader->word = oldest;
+    store_release(&reader->row->oldest[reader->column], oldest); /* R2 */
+}
+
+struct entered {
+    struct hold *hold;
+    char *base;
+    uint64_t bytes, first_sequence;
+};
+
+/* Holds an extent if it still has that generation. */
+static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64_t generation, bool is_position,
+                               struct entered *ret)
+{
+    if (!attach_missing(reader, ref))
+        return NOT_ATTACHED;
+    struct remote_segment *segment;
+    struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
+    if (!entry || stamp_of(generation) != reader->remote->incarnation)
+        return BAD;
+    lower_word(reader, generation);
+    uint64_t cell = hold_cell(reader->remote->slot, reader->remote->incarnation, ref);
+    struct hold *hold = hold_begin(reader->holds, reader, cell, generation, is_position);
+    if (!hold)
+        return NO_CELL;
+    if (load_acquire(&entry->generation) != generation) { /* H1, L2 */
+        hold_cancel(hold);
+        return TOO_LATE;
+    }
+    uint64_t offset = load_relaxed(&entry->offset), bytes = load_relaxed(&entry->bytes);
+    uint64_t first_sequence = load_relaxed(&entry->first_sequence);
+    if (offset % EXTENT_GRAIN || offset < segment->data_offset || offset > segment->bytes ||
+        bytes > segment->bytes - offset || bytes < EXTENT_GRAIN || first_sequence > COUNT_MASK) {
+        hold_cancel(hold);
+        return BAD;
+    }
+    *ret = (struct entered){hold, load_relaxed(&segment->base) + offset, bytes, first_sequence};
+    return ENTERED;
+}
+
+static void drop_position(struct log_reader *reader)
+{
+    if (reader->position)
+        hold_leave(reader->position);
+    reader->position = NULL;
+    reader->extent = NULL;
+}
+
+static void move_to(struct log_reader *reader, const struct entered *entered, uint64_t generation)
+{
+    drop_position(reader);
+    reader->position = entered->hold;
+    reader->extent = entered->base;
+    reader->offset = 0;
+    reader->end = entered->bytes;
+    reader->generation = generation;
+    raise_word(reader);
+}
+
+void log_reader_tell_attached(struct log_reader *reader)
+{
+    uint32_t word = (uint32_t)reader->remote->incarnation << 16 | reader->remote->attached;
+    if (reader->gone || load_relaxed(&reader->row->attached[reader->column]) == word)
+        return;
+    store_release(&reader->row->attached[reader->column], word);
+    full_fence(); /* S1 */
+    space_ring(reader->publisher);
+}
+
+void log_reader_tell(struct log_reader *reader)
+{
+    if (reader->sequence == reader->cursor_said || reader->starting || reader->gone)
+        return;
+    reader->cursor_said = reader->sequence;
+    store_release(&reader->row->cursor[reader->column], stamped(reader->remote->incarnation, reader->sequence)); /* R3 */
+    full_fence(); /* S1 */
+    space_ring(reader->publisher);
+}
+
+/* ---- starting ------------------------------------------------------------------------------------------------- */
+
+/* Enters the oldest valid extent younger than our last one. READER_EMPTY: there is none. */
+static enum reader_look restart(struct log_reader *reader)
+{
+    struct segment_header *header = remote_header(reader->remote);
+    for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
+        extent_ref ref = load_acquire(&header->oldest);
+        if (ref == EXTENT_NONE)
+            return READER_EMPTY;
+        if (!attach_missing(reader, ref))
+            return reader->may_attach ? READER_NO_MEMORY : READER_PENDING;
+        struct remote_segment *segment;
+        struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
+        uint64_t generation = entry ? load_acquire(&entry->generation) : 0;
+        if (!entry)
+            return READER_DAMAGED;
+        if (generation == 0)
+            continue; /* retired meanwhile: oldest has changed */
+        if (generation <= reader->generation)
+            return READER_EMPTY;
+        struct entered entered;
+        switch (enter(reader, ref, generation, true, &entered)) {
+        case ENTERED:
+            if (entered.first_sequence < reader->sequence) {
+                hold_cancel(entered.hold);
+                return READER_DAMAGED;
+            }
+            reader->lost += entered.first_sequence - reader->sequence;
+            reader->sequence = entered.first_sequence;
+            move_to(reader, &entered, generation);
+            return READER_PENDING;
+        case NO_CELL:
+        case NOT_ATTACHED:
+            return READER_NO_MEMORY;
+        case BAD:
+            return READER_DAMAGED;
+        case TOO_LATE:
+            break;
+        }
+    }
+    return READER_PENDING;
+}
+
+void log_reader_start_first(struct log_reader *reader)
+{
+    reader->sequence = 1;
+    reader->lost = 0;
+}
+
+/* Enters extent ref if it is valid, to count from its first sequence. */
+static bool start_at(struct log_reader *reader, extent_ref ref)
+{
+    struct remote_segment *segment;
+    if (!attach_missing(reader, ref))
+        return false;
+    struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
+    uint64_t generation = entry ? load_acquire(&entry->generation) : 0;
+    struct entered entered;
+    if (generation == 0 || enter(reader, ref, generation, true, &entered) != ENTERED)
+        return false;
+    move_to(reader, &entered, generation);
+    reader->sequence = entered.first_sequence;
+    return true;
+}
+
+static bool skip_message(struct log_reader *reader);
+
+/* Walks over messages up to that sequence, or to the end. False: overrun or damaged on the way. */
+static bool walk_to(struct log_reader *reader, uint64_t sequence)
+{
+    while (reader->sequence < sequence) {
+        enum reader_look look = log_reader_look(reader);
+        if (look == READER_EMPTY)
+            break;
+        if (look == READER_DAMAGED || look == READER_NO_MEMORY || !reader->position)
+            return false;
+        if (look == READER_MESSAGE && reader->sequence < sequence && !skip_message(reader))
+            return false;
+    }
+    return true;
+}
+
+/* The valid log extent with the highest first sequence not above that; EXTENT_NONE if there is none. */
+static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, uint64_t below_generation)
+{
+    extent_ref best = EXTENT_NONE;
+    uint64_t best_sequence = 0, best_generation = 0;
+    for (uint32_t number = 0; number < reader->remote->attached && number < SEGMENTS_MAX; number++)
+        for (uint32_t index = 0; index < reader->remote->segments[number].extent_count; index++) {
+            struct remote_segment *segment;
+            struct extent_entry *entry = remote_entry(reader->remote, extent_ref_make(number, index), &segment);
+            uint64_t generation = load_acquire(&entry->generation);
+            uint64_t first = load_relaxed(&entry->first_sequence);
+            /* several extents may start with the same sequence: the last of them has the messages */
+            if (generation == 0 || generation > below_generation || first > sequence || first < best_sequence ||
+                (first == best_sequence && generation < best_generation))
+                continue;
+            best = extent_ref_make(number, index);
+            best_sequence = first;
+            best_generation = generation;
+        }
+    return best;
+}
+
+static bool start_newest(struct log_reader *reader, uint64_t history)
+{
+    struct segment_header *header = remote_header(reader->remote);
+    for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
+        if (!start_at(reader, load_acquire(&header->newest)) || !walk_to(reader, UINT64_MAX))
+            continue;
+        if (history == 0)
+            return true;
+        uint64_t wanted = reader->sequence > history ? reader->sequence - history : 1;
+        extent_ref ref = extent_before(reader, wanted, reader->generation);
+        if (ref == EXTENT_NONE) /* not kept that long: all there is */
+            ref = load_acquire(&header->oldest);
+        if (start_at(reader, ref) && walk_to(reader, wanted))
+            return true;
+    }
+    drop_position(reader);
+    reader->generation = 0;
+    reader->sequence = 1;
+    restart(reader);
+    return false;
+}
+
+bool log_reader_start_newest(struct log_reader *reader, uint64_t history)
+{
+    reader->starting = true; /* no cursor yet: a reliable joiner keeps everything until it knows where it starts */
+    bool found = start_newest(reader, history);
+    reader->starting = false;
+    reader->lost = 0;
+    return found;
+}
+
+/* ---- records -------------------------------------------------------------------------------------------------- */
+
+struct record {
+    enum record_kind kind;
+    uint64_t bytes;   /* payload */
+    uint64_t payload; /* offset */
+    uint64_t next;    /* offset of the next record */
+    uint64_t flags;
+};
+
+/* Takes a header word apart; false if it does not describe a record that lies in the extent, and a jump behind it. */
+static inline bool parse(const struct log_reader *reader, uint64_t word, struct record *ret)
+{
+    ret->kind = word >> RECORD_KIND_SHIFT;
+    ret->bytes = word & RECORD_SIZE_MASK;
+    ret->flags = word & RECORD_TIMED;
+    ret->payload = reader->offset + RECORD_HEADER_BYTES + (ret->flags ? 8 : 0);
+    uint64_t body = ret->bytes;
+    if (__builtin_expect(ret->kind != RECORD_MESSAGE && ret->kind != RECORD_HOLE, 0))
+        body = ret->kind == RECORD_REFERENCE ? sizeof(struct record_reference) : 0;
+    ret->next = round_up(ret->payload + body, 8) + (word >> RECORD_PAD_SHIFT & RECORD_PAD_MASK) * 8;
+    return ret->next + RECORD_JUMP_BYTES <= reader->end || ret->kind == RECORD_JUMP;
+}
+
+static enum reader_look follow_jump(struct log_reader *reader)
+{
+    struct record_jump *jump = (struct record_jump *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
+    extent_ref ref = load_relaxed(&jump->extent); /* relaxed: the record's word was acquired, L1 */
+    uint64_t generation = load_relaxed(&jump->generation);
+    uint64_t first_line = load_relaxed(&jump->first_line);
+    if (generation <= reader->generation)
+        return READER_DAMAGED;
+    struct remote_segment *segment;
+    if (remote_entry(reader->remote, ref, &segment) && first_line < segment->bytes)
+        __builtin_prefetch(load_relaxed(&segment->base) + first_line);
+    struct entered entered;
+    switch (enter(reader, ref, generation, true, &entered)) {
+    case ENTERED:
+        if (entered.first_sequence != reader->sequence) {
+            hold_cancel(entered.hold);
+            return READER_DAMAGED;
+        }
+        move_to(reader, &entered, generation);
+        log_reader_tell(reader);
+        return READER_PENDING;
+    case TOO_LATE: /* overrun: our extent has nothing more */
+        return restart(reader);
+    case NOT_ATTACHED:
+        return reader->may_attach ? READER_NO_MEMORY : READER_PENDING;
+    case NO_CELL:
+        return READER_NO_MEMORY;
+    case BAD:
+        break;
+    }
+    return READER_DAMAGED;
+}
+
+enum reader_look log_reader_look(struct log_reader *reader)
+{
+    if (reader->damaged)
+        return READER_EMPTY;
+    enum reader_look look = READER_PENDING;
+    for (uint32_t i = 0; i < STEPS_MAX && look == READER_PENDING; i++) {
+        if (__builtin_expect(!reader->extent, 0)) {
+            look = restart(reader);
+            if (look == READER_PENDING && !reader->extent)
+                break;
+            continue;
+        }
+        uint64_t word = load_acquire(word_at(reader->extent, reader->offset)); /* L1 */
+        if (word == 0)
+            return READER_EMPTY;
+        struct record record;
+        if (!parse(reader, word, &record)) {
+            look = READER_DAMAGED;
+        } else if (record.kind == RECORD_MESSAGE || record.kind == RECORD_REFERENCE) {
+            return READER_MESSAGE;
+        } else if (record.kind == RECORD_HOLE) {
+            reader->offset = record.next;
+        } else if (record.kind == RECORD_DROPPED) {
+            reader->lost += record.bytes;
+            reader->sequence += record.bytes;
+            reader->offset = record.next;
+        } else
+            look = record.kind == RECORD_JUMP ? follow_jump(reader) : READER_DAMAGED;
+    }
+    if (look == READER_DAMAGED) {
+        log_reader_stop(reader);
+        reader->damaged = true;
+    }
+    return look;
+}
+
+static void advance(struct log_reader *reader, uint64_t next)
+{
+    reader->offset = next;
+    reader->sequence++;
+    __builtin_prefetch(reader->extent + next); /* saves some ns per message from 64 bytes up */
+}
+
+static bool skip_message(struct log_reader *reader)
+{
+    struct record record;
+    uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
+    if (!parse(reader, word, &record))
+        return false;
+    advance(reader, record.next);
+    return true;
+}
+
+/* Holds the extent in which a reference's payload lies, and fills in what the reference says. */
+static enum entry_result hold_referred(struct log_reader *reader, const struct record *record, tarn_message *ret)
+{
+    struct record_reference *reference =
+        (struct record_reference *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
+    uint64_t generation = load_relaxed(&reference->generation); /* relaxed: L1, as for jumps */
+    uint64_t offset = load_relaxed(&reference->offset);
+    struct entered entered;
+    enum entry_result result = enter(reader, load_relaxed(&reference->extent), generation, false, &entered);
+    if (result != ENTERED)
+        return result;
+    if (offset > entered.bytes || record->bytes > entered.bytes - offset) {
+        hold_cancel(entered.hold);
+        return BAD;
+    }
+    ret->data = entered.base + offset;
+    ret->sent_ns = (int64_t)load_relaxed(&reference->sent_ns);
+    ret->held_by = entered.hold;
+    return ENTERED;
+}
+
+enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret)
+{
+    struct record record;
+    uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
+    if (!parse(reader, word, &record)) /* a hostile publisher changed it since the look, which will find it damaged */
+        return READER_LATER;
+    if (__builtin_expect(record.kind == RECORD_MESSAGE, 1)) {
+        ret->data = reader->extent + record.payload;
+        ret->sent_ns =
+            record.flags ? (int64_t)load_relaxed(word_at(reader->extent, reader->offset + RECORD_HEADER_BYTES)) : 0;
+        ret->held_by = reader->position;
+        reader->position->taken++;
+    } else {
+        enum entry_result result = hold_referred(reader, &record, ret);
+        if (result == NO_CELL || result == NOT_ATTACHED)
+            return READER_LATER;
+        if (result != ENTERED) { /* retired before we came, or nonsense */
+            reader->lost++;
+            advance(reader, record.next);
+            return READER_LOST;
+        }
+    }
+    ret->bytes = record.bytes;
+    ret->sequence = reader->sequence;
+    ret->publisher = reader->remote->number;
+    ret->lost = reader->lost;
+    reader->lost_in_all += reader->lost;
+    reader->lost = 0;
+    advance(reader, record.next);
+    return READER_TAKEN;
+}
+
+void log_reader_stop(struct log_reader *reader)
+{
+    drop_position(reader);
+    raise_word(reader);
+}

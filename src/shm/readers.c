@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See readers.h. The protocol of words and cells is in log.h. */
+#include "shm/readers.h"
+
+#include <stdlib.h>
+
+void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher, uint16_t incarnation)
+{
+    *readers = (struct readers){.roster = roster, .publisher = publisher, .incarnation = incarnation};
+}
+
+void readers_free(struct readers *readers)
+{
+    free(readers->list);
+    *readers = (struct readers){0};
+}
+
+static bool grow_list(struct readers *readers)
+{
+    if (readers->count < readers->capacity)
+        return true;
+    uint32_t capacity = readers->capacity ? readers->capacity * 2 : 16;
+    struct reader *list = realloc(readers->list, capacity * sizeof(*list));
+    if (!list)
+        return false;
+    readers->list = list;
+    readers->capacity = capacity;
+    return true;
+}
+
+static bool rebuild(struct readers *readers)
+{
+    readers->count = 0;
+    uint32_t slots = roster_subscriber_slots(readers->roster);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        struct subscriber_slot *subscriber = roster_subscriber(readers->roster, slot);
+        uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
+        if (state != SLOT_LIVE && state != SLOT_LEAVING)
+            continue;
+        if (!grow_list(readers))
+            return false;
+        bool live = state == SLOT_LIVE;
+        readers->list[readers->count++] = (struct reader){
+            .subscriber = subscriber,
+            .row = roster_row(readers->roster, readers->publisher, slot),
+            .slot = slot,
+            .live = live,
+            .reliable = live && load_relaxed(&subscriber->reliable),
+        };
+    }
+    return true;
+}
+
+bool readers_refresh(struct readers *readers)
+{
+    /* acquire, R1: with the joiner's increment; what it wrote to its slot before is seen. */
+    uint32_t changes = load_acquire(&readers->roster->header->changes);
+    if (readers->known && changes == readers->changes)
+        return true;
+    readers->known = rebuild(readers);
+    readers->changes = changes;
+    return readers->known;
+}
+
+static struct reader_row *row_of(struct readers *readers, struct reader *reader)
+{
+    if (!reader->row)
+        reader->row = roster_row(readers->roster, readers->publisher, reader->slot);
+    return reader->row;
+}
+
+/* The reader's word: what it may still read; 0 if it does not tell anything about this incarnation. */
+static uint64_t oldest_of(struct readers *readers, struct reader *reader)
+{
+    struct reader_row *row = row_of(readers, reader);
+    /* acquire, R2: with the release that raised it; the reads of what it let go are over. */
+    uint64_t oldest = row ? load_acquire(&row->oldest[reader->slot % ROW_SUBSCRIBERS]) : 0;
+    return oldest == GENERATION_GONE || stamp_of(oldest) == readers->incarnation ? oldest : 0;
+}
+
+static uint64_t cursor_of(struct readers *readers, struct reader *reader)
+{
+    struct reader_row *row = row_of(readers, reader);
+    uint64_t cursor = row ? load_acquire(&row->cursor[reader->slot % ROW_SUBSCRIBERS]) : 0; /* acquire, R3 */
+    return stamp_of(cursor) == readers->incarnation ? cursor & COUNT_MASK : 0;
+}
+
+uint64_t readers_reliable_cursor(struct readers *readers)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < readers->count; i++) {
+        if (!readers->list[i].reliable)
+            continue;
+        uint64_t cursor = cursor_of(readers, &readers->list[i]);
+        if (cursor < least)
+            least = cursor;
+    }
+    return least;
+}
+
+uint64_t readers_oldest(struct readers *readers)
+{
+    uint64_t least = GENERATION_GONE;
+    for (uint32_t i = 0; i < readers->count; i++) {
+        uint64_t oldest = oldest_of(readers, &readers->list[i]);
+        if (oldest < least)
+            least = oldest;
+    }
+    return least;
+}
+
+static void cell_holds(struct readers *readers, uint64_t cell, void (*found)(void *, extent_ref), void *context)
+{
+    uint32_t slot = (uint32_t)(cell >> 48);
+    if (cell != 0 && (uint16_t)(cell >> 32) == readers->incarnation &&
+        roster_publisher(readers->roster, slot) == readers->publisher)
+        found(context, (extent_ref)cell);
+}
+
+static void subscriber_holds(struct readers *readers, struct subscriber_slot *subscriber,
+                             void (*found)(void *, extent_ref), void *context)
+{
+    for (uint32_t i = 0; i < CELLS_INLINE; i++)
+        cell_holds(readers, load_acquire(&subscriber->cells[i]), found, context); /* acquire, R4 */
+    struct cell_list *list = roster_block(readers->roster, load_acquire(&subscriber->cell_list));
+    for (uint32_t b = 0; list && b < CELL_BLOCKS_MAX; b++) {
+        _Atomic uint64_t *cells = roster_block(readers->roster, load_acquire(&list->blocks[b]));
+        for (uint32_t i = 0; cells && i < CELLS_PER_BLOCK; i++)
+            cell_holds(readers, load_acquire(&cells[i]), found, context);
+    }
+}
+
+void readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
+                   void *context)
+{
+    for (uint32_t i = 0; i < readers->count; i++)
+        if (oldest_of(readers, &readers->list[i]) <= generation)
+            subscriber_holds(readers, readers->list[i].subscriber, found, context);
+}
+
+static bool has_attached(struct readers *readers, struct reader *reader, uint32_t segment_count)
+{
+    struct reader_row *row = row_of(readers, reader);
+    uint32_t attached = row ? load_acquire(&row->attached[reader->slot % ROW_SUBSCRIBERS]) : 0;
+    return (uint16_t)(attached >> 16) == readers->incarnation && (attached & 0xffff) >= segment_count;
+}
+
+uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, reader_visit *visit,
+                        void *context)
+{
+    uint32_t behind = 0;
+    for (uint32_t i = 0; i < readers->count; i++) {
+        struct reader *reader = &readers->list[i];
+        if (!reader->live || (has_attached(readers, reader, segment_count) &&
+                              (!reader->reliable || cursor_of(readers, reader) >= sequence)))
+            continue;
+        behind++;
+        visit(context, reader);
+    }
+    return behind;
+}
+
+void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit, void *context)
+{
+    for (uint32_t i = 0; i < readers->count; i++) {
+        struct reader *reader = &readers->list[i];
+        if (oldest_of(readers, reader) <= generation || (reader->reliable && cursor_of(readers, reader) < sequence))
+            visit(context, reader);
+    }
+}

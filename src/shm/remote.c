@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See remote.h. */
+#include "shm/remote.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shm/log.h"
+#include "shm/segment.h"
+
+static int attach(struct remote *remote, uint32_t number, struct segment_ref *ref)
+{
+    if (load_acquire(&ref->backend) != BACKEND_SYSV)
+        return -EINVAL;
+    int32_t id = load_relaxed(&ref->id);
+    uint64_t nonce = load_relaxed(&ref->nonce), bytes = load_relaxed(&ref->bytes);
+    if (bytes < sizeof(struct segment_header))
+        return -EINVAL;
+    void *base;
+    int error = segment_attach(&base, id, bytes, false);
+    if (error)
+        return error;
+    struct segment_header *header = base;
+    if (!segment_header_is_sound(header, nonce, number, bytes)) {
+        segment_detach(base);
+        return -EINVAL;
+    }
+    /* The publisher could still change these: read them once more into private memory, with the same checks. */
+    struct remote_segment *segment = &remote->segments[number];
+    segment->bytes = bytes;
+    segment->table_offset = sizeof(*header);
+    segment->data_offset = header->data_offset;
+    segment->extent_count = header->extent_count;
+    uint64_t table_bytes = (uint64_t)segment->extent_count * sizeof(struct extent_entry);
+    if (segment->data_offset > bytes || segment->table_offset + table_bytes > segment->data_offset) {
+        segment_detach(base);
+        return -EINVAL;
+    }
+    store_release(&segment->base, (char *)base);
+    remote->attached = number + 1;
+    return 0;
+}
+
+int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->publisher = publisher;
+    ret->slot = slot;
+    ret->incarnation = incarnation;
+    ret->number = publisher->who.number;
+    ret->pid = publisher->who.pid;
+    int error = attach(ret, 0, &publisher->segment);
+    if (!error && incarnation_of(&publisher->incarnation) != incarnation) { /* its successor's segment, then */
+        remote_close(ret);
+        error = -EINVAL;
+    }
+    return error ? error : remote_attach_all(ret);
+}
+
+int remote_attach_all(struct remote *remote)
+{
+    struct segment_header *header = remote_header(remote);
+    uint32_t count = load_acquire(&header->segment_count);
+    for (uint32_t number = remote->attached; number < count && number < SEGMENTS_MAX; number++) {
+        int error = attach(remote, number, &header->chain[number]);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+void remote_close(struct remote *remote)
+{
+    for (uint32_t i = 0; i < SEGMENTS_MAX; i++)
+        segment_detach(load_relaxed(&remote->segments[i].base));
+    memset(remote->segments, 0, sizeof(remote->segments));
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See writer.h and log.h. */
+#include "shm/writer.h"
+
+#include <errno.h>
+
+#include "shm/log.h"
+
+/*
+ * Where the record behind one that ends at end starts, chosen as if it were like that one, of record_bytes. A wrong guess
+ * costs only speed: records may start anywhere, as long as their payload is aligned.
+ */
+static inline uint64_t next_place(const struct writer *writer, uint64_t end, uint64_t record_bytes)
+{
+    if (writer->alignment > 8)
+        return round_up(round_up(end, 8) + writer->header_bytes, writer->alignment) - writer->header_bytes;
+    return round_up(end, record_bytes > PACKED_RECORD_BYTES ? CACHE_LINE_BYTES : 8);
+}
+
+/* Whether such a record, and behind it a jump, fits at an offset. */
+static inline bool fits(const struct writer *writer, const struct extent *extent, uint64_t offset, uint64_t record_bytes)
+{
+    return next_place(writer, offset + record_bytes, record_bytes) + RECORD_JUMP_BYTES <= extent->bytes;
+}
+
+/* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
+static uint64_t extent_bytes_for(const struct writer *writer, uint64_t record_bytes)
+{
+    uint64_t slack = writer->alignment > 8 ? 2 * (writer->alignment + CACHE_LINE_BYTES) : CACHE_LINE_BYTES;
+    return extents_size_for(&writer->extents, record_bytes + slack + 2 * RECORD_REFERENCE_BYTES + RECORD_JUMP_BYTES);
+}
+
+/* An empty extent that was readied for large messages would be pinned by a few small ones. */
+static bool is_wasteful(const struct writer *writer, uint64_t record_bytes)
+{
+    return writer->head->bytes > EXTENT_BYTES_MIN && writer->head->end_sequence == writer->head->first_sequence &&
+           !writer->head->pins && record_bytes < writer->head->bytes / 8;
+}
+
+/* First record of an extent: offset 0, or, for aligned payloads, behind a hole. Nobody reads there yet. */
+static uint64_t begin_extent(const struct writer *writer, struct extent *extent)
+{
+    if (writer->alignment <= 8)
+        return 0;
+    uint64_t start = next_place(writer, RECORD_HEADER_BYTES, 0);
+    store_relaxed(word_at(extent->base, start), 0);
+    uint64_t pad = (start - RECORD_HEADER_BYTES) / 8;
+    /* release, L1: a joiner that found the extent by its generation may be there already. */
+    store_release(word_at(extent->base, 0), record_word(RECORD_HOLE, 0, pad, 0));
+    return start;
+}
+
+/* Writes a jump's body, and returns its word for the caller to store. */
+static uint64_t prepare_jump(char *at, const struct extent *next)
+{
+    struct record_jump *jump = (struct record_jump *)(void *)(at + RECORD_HEADER_BYTES);
+    store_relaxed(&jump->generation, next->generation);
+    store_relaxed(&jump->first_line, load_relaxed(&next->entry->offset));
+    store_relaxed(&jump->extent, next->ref);
+    return record_word(RECORD_JUMP, 0, 0, 0);
+}
+
+static void move_head(struct writer *writer, struct extent *next, uint64_t offset)
+{
+    writer->head = next;
+    writer->offset = offset;
+    /* release: a joiner that goes there finds everything before it committed, so it misses nothing sent later. */
+    store_release(&extents_header(&writer->extents)->newest, next->ref);
+}
+
+/* Ends the head's extent, and goes on in a new one for a record of that size. */
+static int advance(struct writer *writer, uint64_t record_bytes, enum extents_effort effort)
+{
+    struct extent *next;
+    int error = extents_take(&writer->extents, extent_bytes_for(writer, record_bytes), writer->sequence, effort, &next);
+    if (error)
+        return error;
+    uint64_t start = begin_extent(writer, next);
+    /* killed here: the log ends where it did. */
+    if (writer->head) {
+        char *at = writer->head->base + writer->offset;
+        uint64_t word = prepare_jump(at, next);
+        store_release(word_at(at, 0), word); /* L1 */
+    } else
+        store_release(&extents_header(&writer->extents)->oldest, next->ref);
+    move_head(writer, next, start);
+    return 0;
+}
+
+/* Commits a record that takes no sequence number, or many, at the head; it fits. */
+static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t bytes, uint64_t record_bytes)
+{
+    uint64_t end = round_up(writer->offset + record_bytes, 8);
+    uint64_t next = next_place(writer, end, record_bytes);
+    store_relaxed(word_at(writer->head->base, next), 0);
+    store_release(word_at(writer->head->base, writer->offset), record_word(kind, bytes, (next - end) / 8, 0)); /* L1 */
+    writer->offset = next;
+}
+
+void writer_overtake(struct writer *writer)
+{
+    struct place *loan = writer->head_loan;
+    writer->head_loan = NULL;
+    loan->extent->pins++;
+    uint64_t reserved = loan->offset + loan->bytes - (writer->offset + RECORD_HEADER_BYTES);
+    commit_plain(writer, RECORD_HOLE, reserved, RECORD_HEADER_BYTES + reserved);
+}
+
+/* Makes room at the head for a record of that size, and one that reports drops before it. */
+static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_effort effort)
+{
+    uint64_t offset = writer->offset;
+    if (writer->dropped)
+        offset = next_place(writer, offset + RECORD_HEADER_BYTES, RECORD_HEADER_BYTES);
+    if (__builtin_expect(!fits(writer, writer->head, offset, record_bytes), 0) || is_wasteful(writer, record_bytes)) {
+        int error = advance(writer, record_bytes, effort);
+        if (error)
+            return error;
+    }
+    if (writer->dropped) {
+        commit_plain(writer, RECORD_DROPPED, writer->dropped, RECORD_HEADER_BYTES);
+        writer->sequence += writer->dropped;
+        writer->dropped = 0;
+    }
+    return 0;
+}
+
+int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret)
+{
+    if (writer->head_loan)
+        writer_overtake(writer);
+    int error = make_room(writer, writer->header_bytes + bytes, effort);
+    if (error)
+        return error;
+    *ret = (struct place){writer->head, writer->offset + writer->header_bytes, bytes};
+    return 0;
+}
+
+/*
+ * Commits the record of a message at the head: word has its kind, size and flags. When no other like it fits, and an
+ * extent is at hand, the jump is written with it, so that readers wait where the next message will arrive.
+ */
+static void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes)
+{
+    struct extent *head = writer->head, *ahead = NULL;
+    uint64_t end = round_up(writer->offset + record_bytes, 8);
+    uint64_t next = next_place(writer, end, record_bytes);
+    uint64_t start = 0;
+    uint64_t next_word = 0;
+    if (__builtin_expect(!fits(writer, head, next, record_bytes), 0) &&
+        extents_take(&writer->extents, extent_bytes_for(writer, record_bytes), writer->sequence + 1, EFFORT_QUICK,
+                     &ahead) == 0) {
+        start = begin_extent(writer, ahead);
+        next_word = prepare_jump(head->base + next, ahead);
+    }
+    store_relaxed(word_at(head->base, next), next_word);
+    /* killed here: the message is absent; nobody looks behind a word that is 0. */
+    store_release(word_at(head->base, writer->offset), word | (next - end) / 8 << RECORD_PAD_SHIFT); /* L1 */
+    /* killed here: the message is there; sleepers find it in their slice. */
+    store_relaxed(writer->sent, writer->sequence);
+    head->end_sequence = ++writer->sequence;
+    writer->offset = next;
+    if (ahead)
+        move_head(writer, ahead, start);
+}
+
+void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns)
+{
+    uint64_t flags = 0;
+    if (writer->header_bytes > RECORD_HEADER_BYTES) {
+        flags = RECORD_TIMED;
+        store_relaxed(word_at(place->extent->base, writer->offset + RECORD_HEADER_BYTES), (uint64_t)sent_ns);
+    }
+    writer->head_loan = NULL;
+    commit_message(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes);
+}
+
+int writer_refer(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns,
+                 enum extents_effort effort)
+{
+    if (writer->head_loan)
+        writer_overtake(writer);
+    int error = make_room(writer, RECORD_REFERENCE_BYTES, effort);
+    if (error)
+        return error;
+    place->extent->pins--;
+    extents_reenter(&writer->extents, place->extent, writer->sequence);
+    char *at = writer->head->base + writer->offset;
+    struct record_reference *reference = (struct record_reference *)(void *)(at + RECORD_HEADER_BYTES);
+    store_relaxed(&reference->generation, place->extent->generation);
+    store_relaxed(&reference->offset, place->offset);
+    store_relaxed(&reference->sent_ns, (uint64_t)sent_ns);
+    store_relaxed(&reference->extent, place->extent->ref);
+    commit_message(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES);
+    return 0;
+}
+
+void writer_look_ahead(struct writer *writer, uint64_t bytes)
+{
+    uint64_t record_bytes = writer->header_bytes + bytes;
+    if (__builtin_expect(!fits(writer, writer->head, writer->offset, record_bytes), 0))
+        advance(writer, record_bytes, EFFORT_RECLAIM); /* if it cannot be had now, the next message will see to it */
+}
+
+int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,
+                struct readers *readers, uint16_t incarnation, uint64_t alignment, bool timed)
+{
+    *writer = (struct writer){
+        .sequence = 1,
+        .alignment = alignment,
+        .header_bytes = timed ? 2 * RECORD_HEADER_BYTES : RECORD_HEADER_BYTES,
+    };
+    int error = extents_open(&writer->extents, options, slot, readers, incarnation);
+    if (error)
+        return error;
+    writer->sent = &extents_header(&writer->extents)->sent;
+    error = advance(writer, writer->header_bytes, EFFORT_QUICK);
+    if (error)
+        extents_close(&writer->extents);
+    return error;
+}
+
+void writer_close(struct writer *writer)
+{
+    extents_close(&writer->extents);
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# Names, files, directories and outputs that do not work: a sentence, an exit code, and no harm to others.
+. "$(dirname "$0")/common.sh"
+
+is_one_sentence() {
+    expect "lines on stderr" 1 "$(wc -l <"$work/err")"
+    grep -q '^tarn: .' "$work/err" || fail "not a sentence of tarn's: $(cat "$work/err")"
+}
+
+long=$(printf 'x%.0s' {1..4096})
+for topic in "" / /camera camera/ a//b .. a/../b . 'a b' $'a\nb' $'\377' "$long" 'a*'; do
+    for verb in pub sub; do
+        expect_exit 1 "$tarn" $verb "$topic"
+        is_one_sentence
+    done
+done
+expect_exit 1 "$tarn" sub /camera/front
+expect_in "$work/err" "slash"
+
+expect_exit 1 "$tarn" pub t "$work/nonexistent"
+is_one_sentence
+expect_in "$work/err" "'$work/nonexistent': No such file"
+echo sent >"$work/file"
+expect_exit 1 "$tarn" pub t "$work/file" "$work/nonexistent"
+expect "topics after a mistyped file" "$TARN_DIR/default: no topics" "$("$tarn" ls)"
+expect_exit 1 "$tarn" pub t "$work"
+expect_in "$work/err" "directory"
+
+# A directory that cannot be made: below a file. (A read-only one would not stop root.)
+for verb in "pub t" "sub t"; do
+    expect_exit 1 "$tarn" $verb --directory "$work/file/below"
+    is_one_sentence
+done
+expect_exit 1 "$tarn" sub t --domain ../up
+is_one_sentence
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir -m 500 "$work/readonly"
+    expect_exit 1 "$tarn" sub t --directory "$work/readonly"
+    is_one_sentence
+fi
+
+# The type differs: both are named.
+"$tarn" pub typed --type one/Type --wait 2 --quiet </dev/null &
+publisher=$!
+until_true alive_is publisher typed 1
+expect_exit 1 "$tarn" pub typed --type other/Type
+expect_in "$work/err" "one/Type"
+expect_in "$work/err" "other/Type"
+kill $publisher
+expect_ended 143 $publisher
+
+# A message larger than the memory that it may use.
+head -c 4000000 /dev/zero >"$work/big"
+expect_exit 1 "$tarn" pub t --whole "$work/big" --memory 1M
+is_one_sentence
+
+# An output that fails, while messages come.
+"$tarn" pub stream --repeat forever <<<"again" &
+publisher=$!
+until_true alive_is publisher stream 1
+code=0
+"$tarn" sub stream >/dev/full 2>"$work/err" || code=$?
+expect "exit code with a full output" 1 $code
+expect_in "$work/err" "No space left"
+code=0
+"$tarn" sub stream 2>"$work/err" >&- || code=$?
+expect "exit code with no output" 1 $code
+is_one_sentence
+
+# A reader that has enough: quietly.
+{ "$tarn" sub stream 2>"$work/err" && code=0 || code=$?; echo $code >"$work/code"; } | head -1 >"$work/out"
+expect "what head -1 sees" again "$(cat "$work/out")"
+expect "exit code after head -1" 141 "$(cat "$work/code")"
+! grep -v 'lost' "$work/err" || fail "noise after head -1"
+kill $publisher
+expect_ended 143 $publisher
+
+# The reader leaves while no message comes.
+{ "$tarn" sub idle && code=0 || code=$?; echo $code >"$work/code"; } | true &
+wait $!
+expect "exit code when the reader leaves" 141 "$(cat "$work/code")"
+code=0
+"$tarn" help >/dev/full 2>"$work/err" || code=$?
+expect "exit code of help into a full output" 1 $code
+nothing_left

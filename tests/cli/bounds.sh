@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# sub's --count, --for and --history, and the exit codes that go with them.
+. "$(dirname "$0")/common.sh"
+
+"$tarn" sub bounds --count 3 >"$work/out" &
+subscriber=$!
+seq 100 | "$tarn" pub bounds --wait 1
+expect_ended 0 $subscriber
+expect "--count 3" "1 2 3" "$(xargs <"$work/out")"
+
+# A time-out is one only if something else was asked for, too.
+expect_exit 0 "$tarn" sub bounds --for 0.2
+expect_exit 3 "$tarn" sub bounds --for 0.2 --count 1
+expect_exit 3 "$tarn" sub bounds --for 0.2 --eof
+expect_exit 0 "$tarn" sub bounds --for 0
+
+# --for ends a stream that never pauses.
+"$tarn" pub bounds --repeat forever <<<"again" &
+publisher=$!
+until_true alive_is publisher bounds 1
+expect_exit 0 "$tarn" sub bounds --for 0.3
+has_bytes "$work/out" || fail "--for 0.3 saw nothing of a stream"
+expect_exit 3 "$tarn" sub bounds --for 0.3 --count 9000000000000
+expect_exit 0 "$tarn" sub bounds --for 20 --count 1000
+expect "--count 1000 of a stream" 1000 "$(wc -l <"$work/out")"
+kill $publisher
+expect_ended 143 $publisher
+
+# History: as much as there is, in order, then what comes.
+mkfifo "$work/fifo"
+"$tarn" pub bounds <"$work/fifo" &
+publisher=$!
+exec 3>"$work/fifo"
+seq 50 >&3
+sent_50() { "$tarn" ls --json bounds | grep -q '"messages": 50'; }
+until_true sent_50
+expect_exit 0 "$tarn" sub bounds --history 5 --count 5
+expect "--history 5" "46 47 48 49 50" "$(xargs <"$work/out")"
+expect_exit 0 "$tarn" sub bounds --history 1000 --count 50 --reliable
+seq 50 | cmp - "$work/out" || fail "--history 1000: $(xargs <"$work/out")"
+expect_exit 3 "$tarn" sub bounds --count 1 --for 0.2
+"$tarn" sub bounds --history 1 --count 2 >"$work/out" &
+subscriber=$!
+until_true alive_is subscriber bounds 1
+echo new >&3
+expect_ended 0 $subscriber
+expect "history, then what is new" "50 new" "$(xargs <"$work/out")"
+exec 3>&-
+wait $publisher
+
+# --wait: nothing is sent before they are there.
+seq 3 | "$tarn" pub bounds --wait 2 2>"$work/err" &
+publisher=$!
+waits() { grep -q "waiting for subscribers of 'bounds': 1 of 2 are there" "$work/err"; }
+"$tarn" sub bounds --eof >"$work/out1" &
+until_true waits
+"$tarn" sub bounds --eof >"$work/out2" &
+wait
+expect "the first of --wait 2" "1 2 3" "$(xargs <"$work/out1")"
+expect "the second of --wait 2" "1 2 3" "$(xargs <"$work/out2")"
+nothing_left

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# After kill -9 of everybody, ls shows it and gc leaves nothing.
+. "$(dirname "$0")/common.sh"
+
+segments() { awk 'END { print NR - 1 }' /proc/sysvipc/shm; }
+
+expect "gc of nothing" "nothing to sweep" "$("$tarn" gc)"
+before=$(segments)
+
+mkfifo "$work/fifo"
+"$tarn" sub a/b --reliable >"$work/out" &
+subscriber=$!
+"$tarn" sub a/b >/dev/null &
+other=$!
+"$tarn" pub a/b --wait 2 <"$work/fifo" &
+publisher=$!
+exec 3>"$work/fifo"
+echo hello >&3
+until_true lines_are "$work/out" 1
+
+# While they live, a sweep does nothing to them.
+expect "gc beside the living" "nothing to sweep" "$("$tarn" gc)"
+echo again >&3
+until_true lines_are "$work/out" 2
+
+# One is dead: marked until it is repaired.
+kill -9 $other
+expect_ended 137 $other
+expect "the living" 1 "$(alive subscriber a/b)"
+
+kill -9 $publisher $subscriber
+expect_ended 137 $publisher
+expect_ended 137 $subscriber
+exec 3>&-
+expect "the living, after kill -9 of all" "0 0" "$(alive subscriber a/b) $(alive publisher a/b)"
+"$tarn" ls >"$work/ls"
+expect_in "$work/ls" "a/b"
+expect_in "$work/ls" "left over"
+"$tarn" gc --json >"$work/gc"
+grep -qE '"topics_removed": [1-9]' "$work/gc" || fail "gc --json: $(cat "$work/gc")"
+expect "ls after gc" "$TARN_DIR/default: no topics" "$("$tarn" ls)"
+nothing_left
+expect "shared memory segments" "$before" "$(segments)"
+
+# A topic of that name works as before.
+"$tarn" sub a/b --eof >"$work/out" &
+echo anew | "$tarn" pub a/b --wait 1
+wait $!
+expect "a topic made anew" anew "$(cat "$work/out")"
+nothing_left

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# What the command line says about itself, and about mistakes in using it.
+. "$(dirname "$0")/common.sh"
+
+"$tarn" help >"$work/help"
+expect_golden help "$work/help"
+"$tarn" --help | cmp - "$work/help" || fail "--help differs from help"
+expect_exit 2 "$tarn"
+cmp "$work/out" "$work/help" || fail "no arguments: the help was expected"
+
+for verb in pub sub ls gc version help; do
+    "$tarn" help $verb >"$work/help-$verb"
+    expect_golden help-$verb "$work/help-$verb"
+    ! grep -n '.\{121,\}' "$work/help-$verb" || fail "lines of more than 120 characters in help $verb"
+    [ $verb = help ] || "$tarn" $verb --help | cmp - "$work/help-$verb" || fail "$verb --help differs from help $verb"
+done
+
+# Each option that a page names exists: it takes an argument, or is refused for what is wrong with it, not as unknown.
+for verb in pub sub ls gc; do
+    for option in $(grep -oE '^  --[a-z]+' "$work/help-$verb"); do
+        "$tarn" $verb "$option" --help >"$work/out" 2>"$work/err" </dev/null || true
+        ! grep -q 'unrecognized' "$work/err" || fail "help $verb names $option, which is unknown"
+    done
+done
+
+expect "version" "$("$tarn" version)" "$("$tarn" --version)"
+"$tarn" version | grep -qE '^tarn [0-9]+\.[0-9]+\.[0-9]+$' || fail "version: $("$tarn" version)"
+
+suggests() {
+    expect_exit 2 "$tarn" "$1"
+    expect_in "$work/err" "did you mean 'tarn $2'?"
+}
+suggests sbu sub
+suggests pup pub
+suggests publish pub
+suggests list ls
+suggests lss ls
+suggests vresion version
+expect_exit 2 "$tarn" xyzzy
+expect "an unknown verb" "tarn: there is no 'xyzzy'; see 'tarn help'" "$(cat "$work/err")"
+expect_exit 2 "$tarn" help xyzzy
+expect_exit 2 "$tarn" ""
+
+expect_exit 2 "$tarn" sub t --nonsense
+expect_in "$work/err" "see 'tarn help sub'"
+expect_exit 2 "$tarn" sub
+expect_in "$work/err" "a topic is missing"
+expect_exit 2 "$tarn" sub a b
+expect_exit 2 "$tarn" pub
+expect_exit 2 "$tarn" gc a
+expect_exit 2 "$tarn" version a
+expect_exit 2 "$tarn" sub t --raw --hex
+expect_exit 2 "$tarn" pub t --chunk 4 --whole
+expect_exit 2 "$tarn" pub t --encoding cdr
+for arguments in "--chunk 0" "--chunk -1" "--chunk 1T" "--chunk 99999999999G" "--rate 0" "--rate x" "--repeat -1" \
+    "--wait many" "--depth 0" "--memory 1KB" "--linger -1" "--linger nan" "--rate inf"; do
+    expect_exit 2 "$tarn" pub t $arguments
+    expect_in "$work/err" "${arguments% *}"
+done
+for arguments in "--count 0" "--count 1x" "--count 99999999999999999999" "--for x" "--history -1" "--held 70000"; do
+    expect_exit 2 "$tarn" sub t $arguments
+    expect_in "$work/err" "${arguments% *}"
+done
+[ ! -e "$TARN_DIR" ] || nothing_left

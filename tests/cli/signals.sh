@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# SIGINT and SIGTERM end a verb wherever it waits, with 130 or 143.
+. "$(dirname "$0")/common.sh"
+
+# A background child of a script ignores SIGINT, unless told otherwise.
+plain="env --default-signal=INT"
+
+for signal in INT TERM; do
+    [ $signal = INT ] && code=130 || code=143
+
+    # waiting for messages
+    $plain "$tarn" sub quiet &
+    child=$!
+    until_true alive_is subscriber quiet 1
+    kill -$signal $child
+    expect_ended $code $child
+
+    # waiting for subscribers
+    $plain "$tarn" pub quiet --wait 1 --quiet </dev/null &
+    child=$!
+    until_true alive_is publisher quiet 1
+    kill -$signal $child
+    expect_ended $code $child
+
+    # waiting for input
+    [ -p "$work/fifo" ] || mkfifo "$work/fifo"
+    $plain "$tarn" pub quiet <"$work/fifo" &
+    child=$!
+    exec 3>"$work/fifo"
+    until_true alive_is publisher quiet 1
+    kill -$signal $child
+    expect_ended $code $child
+    exec 3>&-
+
+    # waiting for its next turn
+    printf '1\n2\n' | { exec $plain "$tarn" pub quiet --rate 0.001; } &
+    child=$!
+    until_true alive_is publisher quiet 1
+    kill -$signal $child
+    expect_ended $code $child
+done
+
+# A reader of sub's output that does not read; a publisher that waits for it.
+mkfifo "$work/stuck"
+"$tarn" sub stuck --reliable --raw >"$work/stuck" &
+subscriber=$!
+exec 4<"$work/stuck"
+"$tarn" pub stuck --reliable --memory 1M --chunk 64K --repeat forever "$TARN_BIN" 2>"$work/err" &
+publisher=$!
+is_waiting() { grep -q '^tarn: waiting: ' "$work/err"; }
+until_true is_waiting
+kill -TERM $publisher
+expect_ended 143 $publisher
+kill -TERM $subscriber
+expect_ended 143 $subscriber
+exec 4<&-
+expect "lines on stderr of a publisher that waited" 1 "$(grep -vc 'had not yet' "$work/err")"
+
+# A reliable subscriber that is stopped holds the publisher; killed, it sets it free.
+"$tarn" sub stuck --reliable --raw >/dev/null &
+subscriber=$!
+until_true alive_is subscriber stuck 1
+kill -STOP $subscriber
+head -c 8000000 /dev/zero | "$tarn" pub stuck --reliable --memory 1M --chunk 64K 2>"$work/err" &
+publisher=$!
+until_true is_waiting
+kill -9 $subscriber
+expect_ended 0 $publisher
+expect_ended 137 $subscriber
+nothing_left

@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# leaves topic files
+# What cmake --install installs can be used through pkg-config and through find_package, also after it was moved.
+. "${0%/*}/common.sh"
+need gcc cmake pkg-config
+
+cmake --install "$TARN_BUILD" --prefix "$scratch/first" >/dev/null
+prefix=$scratch/second
+mv "$scratch/first" "$prefix"
+version=$(sed -n 's/^#define TARN_VERSION_[A-Z]* *//p' "$TARN_SOURCE/include/tarn.h" | paste -sd.)
+libdir=$(dirname "$(find "$prefix" -name libtarn.a)")
+
+# says_hello PROGRAM [ENVIRONMENT...]
+says_hello() {
+    program=$1
+    shift
+    said=$(env "$@" "$program")
+    [ "$said" = "hello from tarn $version" ] || die "$program said: $said"
+}
+
+echo "files"
+for file in include/tarn.h bin/tarn "${libdir#"$prefix"/}/libtarn.so.0" "${libdir#"$prefix"/}/pkgconfig/tarn.pc"; do
+    [ -e "$prefix/$file" ] || die "$file is not installed"
+done
+"$prefix/bin/tarn" version | grep -qF "$version" || die "the installed tarn does not say version $version"
+
+echo "pkg-config"
+export PKG_CONFIG_PATH="$libdir/pkgconfig"
+[ "$(pkg-config --modversion tarn)" = "$version" ] || die "tarn.pc has another version than tarn.h"
+gcc -o "$scratch/by_pkgconfig" "$package/consumer/consumer.c" $(pkg-config --cflags --libs tarn)
+says_hello "$scratch/by_pkgconfig" LD_LIBRARY_PATH="$libdir"
+
+echo "find_package"
+cmake -S "$package/consumer" -B "$scratch/build" -G "$TARN_GENERATOR" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+cmake --build "$scratch/build" >/dev/null
+says_hello "$scratch/build/consumer_shared"
+says_hello "$scratch/build/consumer_static"
+if readelf -dW "$scratch/build/consumer_static" | grep libtarn; then
+    die "tarn::tarn_static is not static"
+fi
