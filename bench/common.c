@@ -26,11 +26,9 @@ _Noreturn void bench_fail(const char *format, ...) {
     exit(1);
 }
 
-void bench_expect(int result, int expected, const char *what) {
-    if (result < expected) {
-        const char *why = result < 0 ? tarn_error() : "nothing came in time";
-        bench_fail("%s: %s (%s)", what, tarn_status_text(result), why);
-    }
+_Noreturn void bench_fail_call(int result, const char *what) {
+    const char *why = result < 0 ? tarn_error() : "nothing came in time";
+    bench_fail("%s: %s (%s)", what, tarn_status_text(result), why);
 }
 
 /* ---- CPUs ----------------------------------------------------------------------------------------------------- */

@@ -132,15 +132,10 @@ double bench_floor_bare(struct bench_pair *pair, size_t bytes, int64_t duration_
     return bench_samples_summary(&samples, 2).p50;
 }
 
-static double difference(double a, double b) {
+double bench_floor_difference(struct bench_floor before, struct bench_floor after) {
+    double a = before.walking_ns, b = after.walking_ns;
     double low = a < b ? a : b, high = a < b ? b : a;
     return low > 0 ? high / low - 1 : 1;
-}
-
-double bench_floor_difference(struct bench_floor before, struct bench_floor after) {
-    double standing = difference(before.standing_ns, after.standing_ns);
-    double walking = difference(before.walking_ns, after.walking_ns);
-    return standing > walking ? standing : walking;
 }
 
 struct bench_floor bench_floor_between(struct bench_floor before, struct bench_floor after) {

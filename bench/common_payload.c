@@ -12,13 +12,15 @@
 typedef uint64_t pair_of_words __attribute__((vector_size(16), aligned(8), may_alias));
 #define PAIRS (BENCH_LINE_BYTES / sizeof(pair_of_words))
 
-static size_t touched_bytes(size_t bytes, enum bench_touch touch) {
-    return touch == BENCH_TOUCH_LINE && bytes > BENCH_LINE_BYTES ? BENCH_LINE_BYTES : bytes;
+/* The first line is the cache line in which the payload begins, up to its end. */
+static size_t touched_bytes(const void *data, size_t bytes, enum bench_touch touch) {
+    size_t line = BENCH_LINE_BYTES - (uintptr_t)data % BENCH_LINE_BYTES;
+    return touch == BENCH_TOUCH_LINE && bytes > line ? line : bytes;
 }
 
-void bench_payload_write(void *data, size_t bytes, enum bench_touch touch, uint64_t seed) {
+void bench_payload_write_words(void *data, size_t bytes, enum bench_touch touch, uint64_t seed) {
     unsigned char *at = data;
-    size_t left = touched_bytes(bytes, touch);
+    size_t left = touched_bytes(data, bytes, touch);
     uint64_t word = seed;
     pair_of_words value = {seed, seed + 1};
     for (; left >= BENCH_LINE_BYTES; left -= BENCH_LINE_BYTES, at += BENCH_LINE_BYTES) {
@@ -33,11 +35,13 @@ void bench_payload_write(void *data, size_t bytes, enum bench_touch touch, uint6
     for (; left >= sizeof(word); left -= sizeof(word), at += sizeof(word), word++) {
         memcpy(at, &word, sizeof(word));
     }
-    memcpy(at, &seed, left);
+    if (left > 0) {
+        memcpy(at, &seed, left);
+    }
 }
 
-bool bench_payload_check(const void *data, size_t bytes, enum bench_touch touch, uint64_t seed) {
-    bytes = touched_bytes(bytes, touch);
+bool bench_payload_check_words(const void *data, size_t bytes, enum bench_touch touch, uint64_t seed) {
+    bytes = touched_bytes(data, bytes, touch);
     const unsigned char *at = data;
     size_t left = bytes;
     pair_of_words sums[PAIRS] = {{0}};
@@ -55,5 +59,5 @@ bool bench_payload_check(const void *data, size_t bytes, enum bench_touch touch,
         sum += word;
     }
     uint64_t words = bytes / sizeof(uint64_t);
-    return sum == words * seed + words * (words - 1) / 2 && memcmp(at, &seed, left) == 0;
+    return sum == words * seed + words * (words - 1) / 2 && (left == 0 || memcmp(at, &seed, left) == 0);
 }

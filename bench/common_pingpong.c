@@ -43,7 +43,7 @@ static void close_side(void) {
 static inline void send_one(uint64_t seed) {
     size_t bytes = side.options.bytes;
     if (side.options.publish) {
-        bench_payload_write(side.copy_from, bytes, side.options.touch, seed);
+        bench_payload_write(side.copy_from, bytes, BENCH_TOUCH_FULL, seed);
         bench_expect(tarn_publisher_publish(side.publisher, side.copy_from, bytes), 1, "cannot publish");
         return;
     }

@@ -32,6 +32,7 @@ struct crowd {
     uint64_t subscribers;
     uint64_t messages;
     size_t bytes;
+    bool reliable;
 };
 
 static const char *const topics[2] = {"bench/one", "bench/many"};
@@ -48,8 +49,9 @@ static _Atomic uint64_t *taken_by_all(struct bench_pair *pair) {
 static void open_there(struct bench_pair *pair, void *arguments) {
     (void)pair;
     const struct crowd *crowd = arguments;
+    tarn_subscriber_options how = {.struct_bytes = sizeof(how), .reliable = crowd->reliable};
     for (uint64_t i = 0; i < crowd->subscribers; i++) {
-        bench_expect(tarn_subscriber_open(&subscribers[crowd->topic][i], topics[crowd->topic], NULL), 0,
+        bench_expect(tarn_subscriber_open(&subscribers[crowd->topic][i], topics[crowd->topic], &how), 0,
                      "cannot open a subscriber");
     }
     taken[crowd->topic] = 0;
@@ -178,13 +180,13 @@ static void report_costs(struct bench_report *report, size_t bytes, uint64_t sub
     }
 }
 
-static void measure(struct bench_pair *pair, size_t bytes, uint64_t subscriber_count, int64_t duration_ns,
-                    struct bench_report *report) {
+static void measure(struct bench_pair *pair, size_t bytes, uint64_t subscriber_count, bool reliable,
+                    int64_t duration_ns, struct bench_report *report) {
     static struct bench_samples samples[2];
     struct crowd crowds[2];
     double clock_ticks = clock_cost_ticks();
     for (uint32_t topic = 0; topic < 2; topic++) {
-        crowds[topic] = (struct crowd){topic, topic == 0 ? 1 : subscriber_count, BLOCK, bytes};
+        crowds[topic] = (struct crowd){topic, topic == 0 ? 1 : subscriber_count, BLOCK, bytes, reliable};
         open_topic(pair, &crowds[topic]);
         if (samples[topic].values == NULL) {
             bench_samples_open(&samples[topic], BLOCK * BLOCKS_MAX);
@@ -208,12 +210,13 @@ static void measure(struct bench_pair *pair, size_t bytes, uint64_t subscriber_c
 }
 
 int main(int argc, char **argv) {
-    const char *sizes = "64,64K,1M", *counts = "1,4,16,64,256,1000", *seconds = "0.5", *cpus = NULL, *json = NULL,
-               *marks = NULL;
+    const char *sizes = "64,64K,1M", *counts = "1,4,16,64,256,1000", *seconds = "0.5", *reliable = NULL, *cpus = NULL,
+               *json = NULL, *marks = NULL;
     const struct bench_option options[] = {
         {"--sizes", "LIST", "message sizes (64,64K,1M)", &sizes},
         {"--subscribers", "LIST", "how many (1,4,16,64,256,1000)", &counts},
         {"--seconds", "SECONDS", "time per size and count (0.5)", &seconds},
+        {"--reliable", NULL, "subscribers are reliable (best effort)", &reliable},
         {"--cpus", "A,B", "the two CPUs to run on", &cpus},
         {"--json", "FILE", "write the results to FILE", &json},
         {"--marks", "FILE", "append the marks to FILE", &marks},
@@ -240,7 +243,7 @@ int main(int argc, char **argv) {
             if (count_list[k] < 1 || count_list[k] > SUBSCRIBERS_MAX) {
                 bench_fail("--subscribers are 1 to %d", SUBSCRIBERS_MAX);
             }
-            measure(&pair, (size_t)size_list[i], count_list[k], duration_ns, report);
+            measure(&pair, (size_t)size_list[i], count_list[k], reliable != NULL, duration_ns, report);
         }
     }
     bench_report_close(report);

@@ -180,47 +180,69 @@ static void measure_mode(struct bench_pair *pair, const struct plan *plan, enum 
     }
 }
 
-int main(int argc, char **argv) {
-    const char *sizes = "8,64,256,1K,4K,16K,64K,256K,1M,4M,16M,64M", *mode = "both", *iterations = "0",
-               *seconds = "0.3", *rounds = "5", *wait = "spin", *publish = NULL, *cpus = NULL, *json = NULL,
-               *marks = NULL;
-    const struct bench_option options[] = {
-        {"--sizes", "LIST", "message sizes, such as 8,64,4K,1M", &sizes},
-        {"--mode", "MODE", "line: first cache line written and read; full: everything; both", &mode},
-        {"--iterations", "COUNT", "round trips per round (0: by time)", &iterations},
-        {"--seconds", "SECONDS", "time per size, floors not counted (0.3)", &seconds},
-        {"--rounds", "COUNT", "rounds per size, each between floors (5)", &rounds},
-        {"--wait", "HOW", "receivers spin, sleep, or spin then sleep: auto (spin)", &wait},
-        {"--publish", NULL, "send sizes up to 64 B by publish instead of a loan", &publish},
-        {"--cpus", "A,B", "the two CPUs to run on", &cpus},
-        {"--json", "FILE", "write the results to FILE", &json},
-        {"--marks", "FILE", "append the marks to FILE", &marks},
-    };
-    bench_options_parse(argc, argv, "time of one message between two processes", options, BENCH_COUNT(options));
-    struct plan plan = {.mode = mode, .publish = publish != NULL};
-    plan.size_count = bench_parse_list(sizes, plan.sizes, SIZES_MAX);
-    plan.iterations = (uint64_t)bench_parse_number(iterations);
-    plan.rounds = (size_t)bench_parse_number(rounds);
+struct texts {
+    const char *sizes, *mode, *iterations, *seconds, *rounds, *wait, *publish, *cpus, *json, *marks;
+};
+
+static struct plan make_plan(const struct texts *texts) {
+    struct plan plan = {.mode = texts->mode, .publish = texts->publish != NULL};
+    plan.size_count = bench_parse_list(texts->sizes, plan.sizes, SIZES_MAX);
+    plan.iterations = (uint64_t)bench_parse_number(texts->iterations);
+    plan.rounds = (size_t)bench_parse_number(texts->rounds);
     if (plan.rounds < 1 || plan.rounds > ROUNDS_MAX) {
         bench_fail("--rounds is a number from 1 to %d", ROUNDS_MAX);
     }
-    plan.round_ns = (int64_t)(bench_parse_number(seconds) * 1e9) / (int64_t)plan.rounds;
-    read_wait(&plan, wait);
-    bench_place_open();
+    plan.round_ns = (int64_t)(bench_parse_number(texts->seconds) * 1e9) / (int64_t)plan.rounds;
+    if (strcmp(plan.mode, "line") != 0 && strcmp(plan.mode, "full") != 0 && strcmp(plan.mode, "both") != 0) {
+        bench_fail("--mode is line, full or both, not \"%s\"", plan.mode);
+    }
+    read_wait(&plan, texts->wait);
+    return plan;
+}
+
+static void measure_all(const struct plan *plan, struct bench_cpus cpus, struct bench_report *to) {
     struct bench_pair pair;
-    bench_pair_start(&pair, bench_cpus_choose(cpus));
+    bench_pair_start(&pair, cpus);
     bench_samples_open(&round_samples, SAMPLES_PER_ROUND);
-    bench_samples_open(&all_samples, SAMPLES_PER_ROUND * plan.rounds);
-    struct bench_report *to = bench_report_open("latency", json, marks);
+    bench_samples_open(&all_samples, SAMPLES_PER_ROUND * plan->rounds);
     printf("Two processes on CPUs %d and %d; one way is half of a round trip; floors of the same seconds beside it.\n",
-           pair.cpus.here, pair.cpus.there);
-    if (strcmp(mode, "full") != 0) {
-        measure_mode(&pair, &plan, BENCH_TOUCH_LINE, to);
+           cpus.here, cpus.there);
+    if (strcmp(plan->mode, "full") != 0) {
+        measure_mode(&pair, plan, BENCH_TOUCH_LINE, to);
     }
-    if (strcmp(mode, "line") != 0) {
-        measure_mode(&pair, &plan, BENCH_TOUCH_FULL, to);
+    if (strcmp(plan->mode, "line") != 0) {
+        measure_mode(&pair, plan, BENCH_TOUCH_FULL, to);
     }
-    bench_report_close(to);
     bench_pair_stop(&pair);
+}
+
+int main(int argc, char **argv) {
+    struct texts texts = {
+        .sizes = "8,64,256,1K,4K,16K,64K,256K,1M,4M,16M,64M",
+        .mode = "both",
+        .iterations = "0",
+        .seconds = "0.3",
+        .rounds = "5",
+        .wait = "spin",
+    };
+    const struct bench_option options[] = {
+        {"--sizes", "LIST", "message sizes, such as 8,64,4K,1M", &texts.sizes},
+        {"--mode", "MODE", "line: first cache line written and read; full: everything; both", &texts.mode},
+        {"--iterations", "COUNT", "round trips per round (0: by time)", &texts.iterations},
+        {"--seconds", "SECONDS", "time per size, floors not counted (0.3)", &texts.seconds},
+        {"--rounds", "COUNT", "rounds per size, each between floors (5)", &texts.rounds},
+        {"--wait", "HOW", "receivers spin, sleep, or spin then sleep: auto (spin)", &texts.wait},
+        {"--publish", NULL, "send sizes up to 64 B by publish instead of a loan", &texts.publish},
+        {"--cpus", "A,B", "the two CPUs to run on", &texts.cpus},
+        {"--json", "FILE", "write the results to FILE", &texts.json},
+        {"--marks", "FILE", "append the marks to FILE", &texts.marks},
+    };
+    bench_options_parse(argc, argv, "time of one message between two processes", options, BENCH_COUNT(options));
+    struct plan plan = make_plan(&texts);
+    struct bench_cpus cpus = bench_cpus_choose(texts.cpus);
+    bench_place_open();
+    struct bench_report *to = bench_report_open("latency", texts.json, texts.marks);
+    measure_all(&plan, cpus, to);
+    bench_report_close(to);
     return 0;
 }

@@ -87,7 +87,7 @@ static void take_all(struct bench_pair *pair, void *arguments) {
 static void send_by_publish(const struct stream *stream) {
     unsigned char data[BENCH_LINE_BYTES];
     for (uint64_t i = 0; i < stream->count; i++) {
-        bench_payload_write(data, stream->bytes, stream->touch, stream->first + i);
+        bench_payload_write(data, stream->bytes, BENCH_TOUCH_FULL, stream->first + i);
         bench_expect(tarn_publisher_publish(publisher, data, stream->bytes), 1, "cannot publish");
     }
 }

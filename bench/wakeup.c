@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +28,8 @@
 #define SLEEPS_MAX 100000
 #define PATIENCE_NS (10LL * 1000 * 1000 * 1000)
 #define MARK 1.2
+#define FUTEX_SLEEP 0 /* of linux/futex.h, which not every libc's headers come with */
+#define FUTEX_RING 1
 
 enum kind { FUTEX, RECEIVE, FIFO, TARN_FD, KINDS };
 
@@ -101,7 +102,7 @@ static void sleep_on_futex(struct meeting *meeting) {
     uint32_t before = atomic_load_explicit(&meeting->word, memory_order_relaxed);
     atomic_fetch_add_explicit(&meeting->about_to, 1, memory_order_release);
     while (atomic_load_explicit(&meeting->word, memory_order_acquire) == before) {
-        syscall(SYS_futex, &meeting->word, FUTEX_WAIT, before, NULL, NULL, 0);
+        syscall(SYS_futex, &meeting->word, FUTEX_SLEEP, before, NULL, NULL, 0);
     }
 }
 
@@ -183,7 +184,7 @@ static void wake(struct meeting *meeting, enum kind kind) {
     switch (kind) {
     case FUTEX:
         atomic_fetch_add_explicit(&meeting->word, 1, memory_order_release);
-        syscall(SYS_futex, &meeting->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+        syscall(SYS_futex, &meeting->word, FUTEX_RING, INT_MAX, NULL, NULL, 0);
         break;
     case RECEIVE:
         bench_expect(tarn_publisher_publish(waker.receiver, &payload, sizeof(payload)), 1, "cannot publish");

@@ -19,6 +19,9 @@
 #include "base/atomics.h"
 #include "shm/layout.h"
 
+/* Clock ticks: emulators make up a process' own start time, and are not exact. A pid is not used again that soon. */
+#define START_TIME_TOLERANCE 200
+
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -123,10 +126,14 @@ static uint64_t start_time_of(int32_t pid)
     return field ? strtoull(field + 1, NULL, 10) : UINT64_MAX;
 }
 
-uint64_t os_pid_namespace(void)
+/* Start times are told relative to the time namespace, so a peer must share that, too. */
+uint64_t os_namespaces(void)
 {
-    struct stat ns;
-    return stat("/proc/self/ns/pid", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
+    struct stat pids, times;
+    if (stat("/proc/self/ns/pid", &pids) != 0)
+        return 0;
+    uint64_t time_namespace = stat("/proc/self/ns/time", &times) == 0 ? (uint64_t)times.st_ino : 0;
+    return (uint64_t)pids.st_ino << 32 ^ time_namespace;
 }
 
 void os_identify(struct identity *ret)
@@ -135,7 +142,7 @@ void os_identify(struct identity *ret)
     ret->uid = (uint32_t)geteuid();
     uint64_t start = start_time_of(ret->pid);
     ret->start_time = start == UINT64_MAX ? 0 : start;
-    ret->pid_namespace = os_pid_namespace();
+    ret->namespaces = os_namespaces();
     ret->opened_ns = os_now_ns();
     memset(ret->command, 0, sizeof(ret->command));
     int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
@@ -159,12 +166,13 @@ static bool pid_is_dead(int32_t pid)
     return dead;
 }
 
-bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t pid_namespace)
+bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces)
 {
-    if (pid <= 0 || start_time == 0 || pid_namespace == 0 || pid_namespace != os_pid_namespace())
+    if (pid <= 0 || start_time == 0 || namespaces == 0 || namespaces != os_namespaces())
         return false;
     if (pid_is_dead(pid))
         return true;
     uint64_t start = start_time_of(pid);
-    return start != UINT64_MAX && start != start_time;
+    uint64_t difference = start > start_time ? start - start_time : start_time - start;
+    return start != UINT64_MAX && difference > START_TIME_TOLERANCE;
 }

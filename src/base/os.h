@@ -43,7 +43,7 @@ void os_identify(struct identity *ret); /* this process; number is left alone */
  * Whether the process behind an identity is certainly gone: its pid does not exist, is a zombie, or is another's by
  * now. False when it cannot be told (another pid namespace, no /proc).
  */
-bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t pid_namespace);
-uint64_t os_pid_namespace(void);
+bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces);
+uint64_t os_namespaces(void);
 
 #endif

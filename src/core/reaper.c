@@ -53,7 +53,7 @@ static bool owner_is_gone(const struct slot_words *words)
 {
     if (load_acquire(words->state) == SLOT_OPENING)
         return false; /* its identity may be its predecessor's yet */
-    return os_is_gone(words->who->pid, words->who->start_time, words->who->pid_namespace);
+    return os_is_gone(words->who->pid, words->who->start_time, words->who->namespaces);
 }
 
 bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough)

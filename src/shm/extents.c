@@ -10,7 +10,13 @@
 #include "base/os.h"
 #include "shm/log.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define FIRST_SEGMENT_DATA_BYTES (512u * 1024)
+#define DEFAULT_DEPTH 8u
+#define RETIRED_AT_ONCE 6u
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
 
@@ -294,7 +300,7 @@ static bool is_kept(const struct extents *extents, const struct extent *extent, 
         return true;
     if (extents->options.depth)
         return next_sequence - extent->end_sequence < extents->options.depth;
-    return !relaxed && (next_sequence - extent->end_sequence < 8 || younger_bytes < SMALL_RETENTION_BYTES);
+    return !relaxed && (next_sequence - extent->end_sequence < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
 }
 
 static struct extent *extent_of(struct extents *extents, extent_ref ref)
@@ -435,10 +441,21 @@ static struct extent *take_free(struct extents *extents, uint64_t size)
     return best ? remove_after(&extents->free, best_previous) : NULL;
 }
 
+/*
+ * Whether large messages should rather get new memory than used memory: until they rotate through enough, and so that
+ * several are retired at once, which readers notice less than one at a time.
+ */
+static bool wants_more(const struct extents *extents, uint64_t size)
+{
+    uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
+    if (size <= EXTENT_BYTES_MIN || extents->warm_bytes + size > extents->options.limit_bytes / 2)
+        return false;
+    return extents->warm_bytes < extents->options.rotation_bytes || extents->warm_bytes / size < kept + RETIRED_AT_ONCE;
+}
+
 static struct extent *take_quick(struct extents *extents, uint64_t size)
 {
-    bool rotate = size > EXTENT_BYTES_MIN && extents->warm_bytes < extents->options.rotation_bytes;
-    struct extent *extent = rotate ? carve(extents, size) : NULL;
+    struct extent *extent = wants_more(extents, size) ? carve(extents, size) : NULL;
     if (!extent)
         extent = take_free(extents, size);
     return extent;
@@ -490,21 +507,35 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
     return effort == EFFORT_ALL ? take_growing(extents, size, next_sequence, ret) : -EAGAIN;
 }
 
-int extents_take(struct extents *extents, uint64_t size, uint64_t first_sequence, enum extents_effort effort,
+int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                  struct extent **ret)
 {
-    struct extent *extent;
-    int error = find_extent(extents, size, first_sequence, effort, &extent);
-    if (error)
-        return error;
-    extent->state = EXTENT_LOG;
+    int error = find_extent(extents, size, next_sequence, effort, ret);
+    if (!error)
+        (*ret)->state = EXTENT_AHEAD;
+    return error;
+}
+
+void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence)
+{
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);
     store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the three above */
+}
+
+void extents_append(struct extents *extents, struct extent *extent)
+{
+    extent->state = EXTENT_LOG;
     push_tail(&extents->log, extent);
-    *ret = extent;
-    return 0;
+}
+
+void extents_put_back(struct extents *extents, struct extent *extent)
+{
+    store_release(&extent->entry->generation, 0); /* nobody jumped there, but a hold is proof against everything */
+    full_fence();                                 /* H1 */
+    extent->state = EXTENT_RETIRED;
+    push_tail(&extents->retired, extent);
 }

@@ -3,10 +3,10 @@
  * A publisher's memory: its chain of segments, cut into extents, and the life of each extent. All of this struct is
  * private memory, so no crash of anybody can corrupt it; shared are only the table entries (layout.h).
  *
- *   cold --carve--> FREE --take--> LOG --retire--> RETIRED --nobody holds it--> FREE ...
- *     ^               |                              |  ^
- *     +---- give back +              loan sent late  v  | its message is no longer kept
- *                                                  DETACHED
+ *   cold --carve--> FREE --take--> AHEAD --append--> LOG --retire--> RETIRED --nobody holds it--> FREE ...
+ *     ^               |                                                |  ^
+ *     +---- give back +                                loan sent late  v  | its message is no longer kept
+ *                                                                    DETACHED
  *
  * cold: addresses without memory behind them. FREE extents are warm and reused first. The memory limit counts all that
  * is not cold. Segments are added, each twice the last, and stay until the publisher closes.
@@ -27,7 +27,7 @@
 #define SMALL_RETENTION_BYTES (256u * 1024)
 #define MEMORY_LIMIT_MIN (512u * 1024)
 
-enum extent_state { EXTENT_FREE = 0, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
+enum extent_state { EXTENT_FREE = 0, EXTENT_AHEAD, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
 
 struct extent {
     struct extent *next; /* in the queue of its state */
@@ -105,12 +105,24 @@ enum extents_effort {
 };
 
 /*
- * Readies an extent of at least size bytes, starting with first_sequence: first header word cleared, table entry written,
- * generation valid, appended to the log. Not yet jumped to. next_sequence - depth is kept from retiring.
+ * Takes an extent of at least size bytes out of the queues: it is AHEAD, and the caller's. Messages from next_sequence -
+ * depth on are kept from retiring.
  * Returns 0, -EAGAIN (full: the limit is reached; or not to be had with that effort), or a negative errno.
  */
-int extents_take(struct extents *extents, uint64_t size, uint64_t first_sequence, enum extents_effort effort,
+int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                  struct extent **ret);
+
+/*
+ * Readies an extent that is AHEAD, for a log that goes on there with first_sequence: first header word cleared, table entry
+ * written, a new generation, valid (release, L2). Not yet jumped to. May be done again, if first_sequence was wrong.
+ */
+void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence);
+
+/* Makes it the log's last. */
+void extents_append(struct extents *extents, struct extent *extent);
+
+/* Gives back an extent that is AHEAD and was not used. */
+void extents_put_back(struct extents *extents, struct extent *extent);
 
 /* Retires what is no longer kept and frees what nobody holds. relaxed: default retention gives way. */
 void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed);

@@ -148,7 +148,7 @@ enum slot_state {
 struct identity {
     uint64_t number;        /* random, not 0 */
     uint64_t start_time;    /* field 22 of /proc/<pid>/stat, to tell a reused pid */
-    uint64_t pid_namespace; /* inode of /proc/self/ns/pid */
+    uint64_t namespaces;    /* os_namespaces(): of pids and of time */
     int64_t opened_ns;
     int32_t pid;
     uint32_t uid;

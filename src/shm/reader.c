@@ -300,7 +300,8 @@ static enum reader_look follow_jump(struct log_reader *reader)
             return READER_DAMAGED;
         }
         move_to(reader, &entered, generation);
-        log_reader_tell(reader);
+        if (reader->reliable)
+            log_reader_tell(reader);
         return READER_PENDING;
     case TOO_LATE: /* overrun: our extent has nothing more */
         return restart(reader);

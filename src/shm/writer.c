@@ -37,17 +37,16 @@ static bool is_wasteful(const struct writer *writer, uint64_t record_bytes)
            !writer->head->pins && record_bytes < writer->head->bytes / 8;
 }
 
-/* First record of an extent: offset 0, or, for aligned payloads, behind a hole. Nobody reads there yet. */
-static uint64_t begin_extent(const struct writer *writer, struct extent *extent)
+/* The first record of an extent starts at offset 0, or, for aligned payloads, behind a hole. */
+static void begin_extent(const struct writer *writer, struct extent *extent)
 {
     if (writer->alignment <= 8)
-        return 0;
+        return;
     uint64_t start = next_place(writer, RECORD_HEADER_BYTES, 0);
     store_relaxed(word_at(extent->base, start), 0);
     uint64_t pad = (start - RECORD_HEADER_BYTES) / 8;
     /* release, L1: a joiner that found the extent by its generation may be there already. */
     store_release(word_at(extent->base, 0), record_word(RECORD_HOLE, 0, pad, 0));
-    return start;
 }
 
 /* Writes a jump's body, and returns its word for the caller to store. */
@@ -60,30 +59,58 @@ static uint64_t prepare_jump(char *at, const struct extent *next)
     return record_word(RECORD_JUMP, 0, 0, 0);
 }
 
-static void move_head(struct writer *writer, struct extent *next, uint64_t offset)
+static void move_head(struct writer *writer, struct extent *next)
 {
+    extents_append(&writer->extents, next);
+    if (writer->ahead == next)
+        writer->ahead = NULL;
     writer->head = next;
-    writer->offset = offset;
+    writer->offset = writer->alignment > 8 ? next_place(writer, RECORD_HEADER_BYTES, 0) : 0;
+    writer->cleared = writer->ahead_at = 0;
     /* release: a joiner that goes there finds everything before it committed, so it misses nothing sent later. */
     store_release(&extents_header(&writer->extents)->newest, next->ref);
+}
+
+/* Has an extent ready for a record of that size, for a log that goes on there with first_sequence. */
+static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t first_sequence, enum extents_effort effort)
+{
+    uint64_t size = extent_bytes_for(writer, record_bytes);
+    struct extent *ahead = writer->ahead;
+    if (ahead && (ahead->bytes < size || ahead->bytes / 8 > size)) {
+        extents_put_back(&writer->extents, ahead);
+        ahead = writer->ahead = NULL;
+        writer->ahead_at = 0;
+    }
+    if (!ahead) {
+        int error = extents_take(&writer->extents, size, writer->sequence, effort, &ahead);
+        if (error)
+            return error;
+        ahead->generation = 0;
+        writer->ahead = ahead;
+    }
+    if (!ahead->generation || (writer->head && ahead->generation <= writer->head->generation) ||
+         ahead->first_sequence != first_sequence) {
+        extents_ready(&writer->extents, ahead, first_sequence);
+        begin_extent(writer, ahead);
+        writer->ahead_at = 0;
+    }
+    return 0;
 }
 
 /* Ends the head's extent, and goes on in a new one for a record of that size. */
 static int advance(struct writer *writer, uint64_t record_bytes, enum extents_effort effort)
 {
-    struct extent *next;
-    int error = extents_take(&writer->extents, extent_bytes_for(writer, record_bytes), writer->sequence, effort, &next);
+    int error = ready_ahead(writer, record_bytes, writer->sequence, effort);
     if (error)
         return error;
-    uint64_t start = begin_extent(writer, next);
     /* killed here: the log ends where it did. */
     if (writer->head) {
         char *at = writer->head->base + writer->offset;
-        uint64_t word = prepare_jump(at, next);
+        uint64_t word = prepare_jump(at, writer->ahead);
         store_release(word_at(at, 0), word); /* L1 */
     } else
-        store_release(&extents_header(&writer->extents)->oldest, next->ref);
-    move_head(writer, next, start);
+        store_release(&extents_header(&writer->extents)->oldest, writer->ahead->ref);
+    move_head(writer, writer->ahead);
     return 0;
 }
 
@@ -133,35 +160,49 @@ int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort ef
     if (error)
         return error;
     *ret = (struct place){writer->head, writer->offset + writer->header_bytes, bytes};
+    if (ret->offset + bytes > writer->cleared)
+        writer->cleared = 0; /* the user may write there, and shrink the loan then */
+    if (ret->offset + bytes > writer->ahead_at)
+        writer->ahead_at = 0;
     return 0;
 }
 
 /*
- * Commits the record of a message at the head: word has its kind, size and flags. When no other like it fits, and an
- * extent is at hand, the jump is written with it, so that readers wait where the next message will arrive.
+ * Readies the word behind the record that is about to be committed: zero, or, when no other like it fits and an extent is
+ * at hand, the jump there, so that readers wait where the next message will arrive. True: the log goes on in ahead.
  */
-static void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes)
+static inline bool ready_next(struct writer *writer, uint64_t next, uint64_t record_bytes)
 {
-    struct extent *head = writer->head, *ahead = NULL;
+    struct extent *head = writer->head;
+    if (__builtin_expect(!fits(writer, head, next, record_bytes), 0)) {
+        if (writer->ahead_at == next)
+            return true;
+        if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_QUICK) == 0) {
+            uint64_t word = prepare_jump(head->base + next, writer->ahead);
+            store_relaxed(word_at(head->base, next), word);
+            return true;
+        }
+    }
+    if (next != writer->cleared)
+        store_relaxed(word_at(head->base, next), 0);
+    return false;
+}
+
+/* Commits the record of a message at the head: word has its kind, size and flags. */
+static inline void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes)
+{
+    struct extent *head = writer->head;
     uint64_t end = round_up(writer->offset + record_bytes, 8);
     uint64_t next = next_place(writer, end, record_bytes);
-    uint64_t start = 0;
-    uint64_t next_word = 0;
-    if (__builtin_expect(!fits(writer, head, next, record_bytes), 0) &&
-        extents_take(&writer->extents, extent_bytes_for(writer, record_bytes), writer->sequence + 1, EFFORT_QUICK,
-                     &ahead) == 0) {
-        start = begin_extent(writer, ahead);
-        next_word = prepare_jump(head->base + next, ahead);
-    }
-    store_relaxed(word_at(head->base, next), next_word);
+    bool jumps = ready_next(writer, next, record_bytes);
     /* killed here: the message is absent; nobody looks behind a word that is 0. */
     store_release(word_at(head->base, writer->offset), word | (next - end) / 8 << RECORD_PAD_SHIFT); /* L1 */
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
     head->end_sequence = ++writer->sequence;
     writer->offset = next;
-    if (ahead)
-        move_head(writer, ahead, start);
+    if (__builtin_expect(jumps, 0))
+        move_head(writer, writer->ahead);
 }
 
 void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns)
@@ -197,9 +238,25 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
 
 void writer_look_ahead(struct writer *writer, uint64_t bytes)
 {
+    struct extent *head = writer->head;
     uint64_t record_bytes = writer->header_bytes + bytes;
-    if (__builtin_expect(!fits(writer, writer->head, writer->offset, record_bytes), 0))
+    if (__builtin_expect(!fits(writer, head, writer->offset, record_bytes), 0)) {
         advance(writer, record_bytes, EFFORT_RECLAIM); /* if it cannot be had now, the next message will see to it */
+        return;
+    }
+    uint64_t next = next_place(writer, writer->offset + record_bytes, record_bytes);
+    if (next / CACHE_LINE_BYTES == writer->offset / CACHE_LINE_BYTES)
+        return; /* readers look at this line now: it is cleared when it is ours anyway */
+    if (__builtin_expect(!fits(writer, head, next, record_bytes), 0)) {
+        if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_RECLAIM) == 0) {
+            uint64_t word = prepare_jump(head->base + next, writer->ahead);
+            store_relaxed(word_at(head->base, next), word);
+            writer->ahead_at = next;
+        }
+        return;
+    }
+    store_relaxed(word_at(head->base, next), 0);
+    writer->cleared = next;
 }
 
 int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,

@@ -21,6 +21,9 @@ struct writer {
     struct extents extents;
     struct extent *head;
     uint64_t offset;
+    uint64_t cleared;        /* offset at the head that is known to be zero already, 0: none */
+    struct extent *ahead;    /* readied for when the head's extent is full, or NULL */
+    uint64_t ahead_at;       /* offset at the head where the jump to it stands already, 0: nowhere */
     uint64_t sequence;       /* of the next message */
     uint64_t dropped;        /* messages dropped since the last record */
     uint64_t alignment;      /* of payloads, 8 or more */
@@ -49,7 +52,11 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
 /* Makes the place at the head a hole, so that the log can go on behind an open loan. */
 void writer_overtake(struct writer *writer);
 
-/* Called after a commit, off its critical path: if no record like the last fits, readies the next extent. */
+/*
+ * Called after a commit, off its critical path: readies what the next message needs if it is like the last one. That is
+ * the cleared header word behind it, or the jump to a new extent, whose lines would otherwise be fetched from the reader's
+ * cache before the commit.
+ */
 void writer_look_ahead(struct writer *writer, uint64_t bytes);
 
 #endif

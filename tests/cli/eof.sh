@@ -40,7 +40,7 @@ expect_ended 0 $subscriber
 subscriber=$!
 "$tarn" pub end --wait 1 <"$work/fifo" &
 exec 3>"$work/fifo"
-"$tarn" pub end --wait 1 <"$work/fifo2" &
+"$tarn" pub end --wait 1 <"$work/fifo2" 3>&- &
 exec 4>"$work/fifo2"
 echo first >&3
 until_true lines_are "$work/out" 1

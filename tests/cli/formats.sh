@@ -55,7 +55,7 @@ until_true alive_is subscriber camera/front 2
 publisher=$!
 exec 3>"$work/fifo"
 printf 'one\ntwo\nthree\n' >&3
-"$tarn" sub lidar >"$work/sub3" &
+"$tarn" sub lidar >"$work/sub3" 3>&- &
 until_true alive_is subscriber lidar 1
 until_true lines_are "$work/sub1" 3
 until_true lines_are "$work/sub2" 3

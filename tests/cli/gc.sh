@@ -3,10 +3,12 @@
 # After kill -9 of everybody, ls shows it and gc leaves nothing.
 . "$(dirname "$0")/common.sh"
 
-segments() { awk 'END { print NR - 1 }' /proc/sysvipc/shm; }
+# segments PID...: how many that these processes made are still there
+segments() {
+    awk -v pids=" $* " '$5 > 0 && index(pids, " " $5 " ") { n++ } END { print n + 0 }' /proc/sysvipc/shm
+}
 
 expect "gc of nothing" "nothing to sweep" "$("$tarn" gc)"
-before=$(segments)
 
 mkfifo "$work/fifo"
 "$tarn" sub a/b --reliable >"$work/out" &
@@ -24,10 +26,22 @@ expect "gc beside the living" "nothing to sweep" "$("$tarn" gc)"
 echo again >&3
 until_true lines_are "$work/out" 2
 
-# One is dead: marked until it is repaired.
+[ "$(segments $publisher)" -gt 0 ] || fail "no memory segment of the publisher is to be seen"
+
+# One is dead: marked until it is repaired. The others, stopped, cannot do it; gc does.
+kill -STOP $publisher $subscriber
+until_true is_stopped $publisher
+until_true is_stopped $subscriber
 kill -9 $other
 expect_ended 137 $other
-expect "the living" 1 "$(alive subscriber a/b)"
+expect "subscribers alive and dead" "1 1" "$(alive subscriber a/b) $(dead subscriber a/b)"
+"$tarn" ls >"$work/ls"
+expect_in "$work/ls" "dead, awaits repair"
+expect "gc beside a dead one" "1 place of a dead participant repaired" "$("$tarn" gc)"
+expect "subscribers alive and dead" "1 0" "$(alive subscriber a/b) $(dead subscriber a/b)"
+kill -CONT $publisher $subscriber
+echo more >&3
+until_true lines_are "$work/out" 3
 
 kill -9 $publisher $subscriber
 expect_ended 137 $publisher
@@ -41,7 +55,7 @@ expect_in "$work/ls" "left over"
 grep -qE '"topics_removed": [1-9]' "$work/gc" || fail "gc --json: $(cat "$work/gc")"
 expect "ls after gc" "$TARN_DIR/default: no topics" "$("$tarn" ls)"
 nothing_left
-expect "shared memory segments" "$before" "$(segments)"
+expect "shared memory segments" 0 "$(segments $publisher $subscriber $other)"
 
 # A topic of that name works as before.
 "$tarn" sub a/b --eof >"$work/out" &

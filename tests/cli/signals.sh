@@ -48,8 +48,8 @@ subscriber=$!
 exec 4<"$work/stuck"
 "$tarn" pub stuck --reliable --memory 1M --chunk 64K --repeat forever "$TARN_BIN" 2>"$work/err" &
 publisher=$!
-is_waiting() { grep -q '^tarn: waiting: ' "$work/err"; }
-until_true is_waiting
+is_held() { grep -q '^tarn: waiting: .*reliable subscriber' "$work/err"; }
+until_true is_held
 kill -TERM $publisher
 expect_ended 143 $publisher
 kill -TERM $subscriber
@@ -62,9 +62,10 @@ expect "lines on stderr of a publisher that waited" 1 "$(grep -vc 'had not yet' 
 subscriber=$!
 until_true alive_is subscriber stuck 1
 kill -STOP $subscriber
-head -c 8000000 /dev/zero | "$tarn" pub stuck --reliable --memory 1M --chunk 64K 2>"$work/err" &
+head -c 8000000 /dev/zero | "$tarn" pub stuck --reliable --memory 1M --chunk 64K 2>"$work/err2" &
 publisher=$!
-until_true is_waiting
+is_held() { grep -q '^tarn: waiting: .*reliable subscriber' "$work/err2"; }
+until_true is_held
 kill -9 $subscriber
 expect_ended 0 $publisher
 expect_ended 137 $subscriber

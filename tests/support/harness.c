@@ -86,11 +86,26 @@ pid_t spawn_role(const char *name, const char *arg) {
     return spawn_program(arguments);
 }
 
+/* Where programs are of another architecture and the kernel does not know its emulator, $TARN_EMULATOR runs them. */
+static void execute(const char *const arguments[]) {
+    const char *emulated[16] = {getenv("TARN_EMULATOR")};
+    size_t count = 0;
+    if (!emulated[0]) {
+        execv(arguments[0], (char *const *)arguments);
+        return;
+    }
+    for (; arguments[count]; count++) {
+        CHECK(count + 2 < sizeof emulated / sizeof *emulated);
+        emulated[count + 1] = arguments[count];
+    }
+    execv(emulated[0], (char *const *)emulated);
+}
+
 pid_t spawn_program(const char *const arguments[]) {
     pid_t pid = fork_child();
     if (pid)
         return pid;
-    execv(arguments[0], (char *const *)arguments);
+    execute(arguments);
     FAIL("%s: %s", arguments[0], strerror(errno));
 }
 

@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ struct board {
 static struct board *board;
 
 static bool own_namespace; /* of System V memory */
+static bool is_subreaper;
 
 /* ---- small things --------------------------------------------------------------------------------------------- */
 
@@ -96,6 +98,18 @@ uint64_t program_seed(void) {
     return seed;
 }
 
+/* Says what was left behind, unless the test has failed already: who fails half-way cannot clean up. */
+static bool has_failed;
+
+__attribute__((format(printf, 1, 2))) static void report(const char *format, ...) {
+    va_list values;
+    if (has_failed)
+        return;
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+}
+
 void runner_allow_files(void) {
     board->files_allowed = true;
 }
@@ -136,7 +150,7 @@ static int look_at_descriptors(bool is_before) {
             snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
             ssize_t length = readlink(path, target, sizeof target - 1);
             target[length < 0 ? 0 : length] = 0;
-            fprintf(stderr, "  leaked descriptor %d: %s\n", fd, target);
+            report("  leaked descriptor %d: %s\n", fd, target);
             leaked++;
         }
     }
@@ -175,7 +189,7 @@ static int kill_children(const char *what) {
         char name[64];
         if (pid <= 0 || !describe_process(pid, &parent, name, sizeof name) || parent != getpid())
             continue;
-        fprintf(stderr, "  %s: %d (%s)\n", what, (int)pid, name);
+        report("  %s: %d (%s)\n", what, (int)pid, name);
         kill(pid, SIGKILL);
         killed++;
     }
@@ -199,12 +213,29 @@ static bool reap_all(int limit_s) {
     }
 }
 
-/* Ends all that the test left running. A killed child hands its own children to us, hence the loop. */
-static int clear_processes(void) {
+/* Whether a process group is empty within DYING_S. */
+static bool group_ends(pid_t group) {
+    double deadline = now_s() + DYING_S;
+    while (kill(-group, 0) == 0) {
+        if (now_s() > deadline)
+            return false;
+        nap();
+    }
+    return true;
+}
+
+/* Ends all that the test, process pid, left running. A killed child hands its own children to us, hence the loop. */
+static int clear_processes(pid_t pid) {
     int survivors = 0;
-    while (!reap_all(survivors ? 0 : DYING_S)) {
+    while (!reap_all(survivors || has_failed ? 0 : DYING_S)) {
         survivors += kill_children("surviving process");
         nap();
+    }
+    /* qemu-user has no subreapers; there only the test's process group can be seen, which is gone by now elsewhere. */
+    if (!is_subreaper && !group_ends(pid)) {
+        report("  surviving process in group %d\n", (int)pid);
+        kill(-pid, SIGKILL);
+        survivors++;
     }
     return survivors;
 }
@@ -237,8 +268,7 @@ static int look_at_segments(bool is_before) {
         if (is_before && segment_count_before < SEGMENTS_MAX) {
             segments_before[segment_count_before++] = id;
         } else if (!is_before && !was_there_before(id) && (own_namespace || is_recorded(creator))) {
-            fprintf(stderr, "  leaked segment %d of %llu bytes, key %#x, made by %d\n", id, bytes, (unsigned)key,
-                    creator);
+            report("  leaked segment %d of %llu bytes, key %#x, made by %d\n", id, bytes, (unsigned)key, creator);
             shmctl(id, IPC_RMID, NULL);
             leaked++;
         }
@@ -256,7 +286,7 @@ static int report_and_remove(const char *path, const struct stat *state, int kin
     if (kind != FTW_DP && kind != FTW_DNR) {
         files_found++;
         if (!board->files_allowed)
-            fprintf(stderr, "  leaked file %s of %lld bytes\n", path, (long long)state->st_size);
+            report("  leaked file %s of %lld bytes\n", path, (long long)state->st_size);
     }
     return remove(path);
 }
@@ -274,7 +304,7 @@ static int clear_directory(const char *path) {
 void runner_start(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    is_subreaper = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     unsetenv("TARN_DOMAIN");
     own_namespace = unshare(CLONE_NEWIPC) == 0;
@@ -307,9 +337,17 @@ static enum outcome judge(bool is_ended, int status, int limit_s) {
         fprintf(stderr, "  killed by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
         return OUTCOME_FAILED;
     }
-    if (WEXITSTATUS(status) == EXIT_SKIPPED)
+    switch (WEXITSTATUS(status)) {
+    case EXIT_SUCCESS:
+        return OUTCOME_OK;
+    case EXIT_SKIPPED:
         return OUTCOME_SKIPPED;
-    return WEXITSTATUS(status) == 0 ? OUTCOME_OK : OUTCOME_FAILED;
+    case EXIT_FAILURE: /* has said why */
+        return OUTCOME_FAILED;
+    default: /* a sanitizer's, most likely */
+        fprintf(stderr, "  exit code %d\n", WEXITSTATUS(status));
+        return OUTCOME_FAILED;
+    }
 }
 
 enum outcome run_isolated(const char *name, int limit_s, void (*body)(const void *), const void *arg) {
@@ -322,6 +360,7 @@ enum outcome run_isolated(const char *name, int limit_s, void (*body)(const void
     }
     setenv("TARN_DIR", directory, 1);
     memset(board, 0, sizeof *board);
+    has_failed = false;
     look_at_segments(true);
 
     double start = now_s();
@@ -332,7 +371,8 @@ enum outcome run_isolated(const char *name, int limit_s, void (*body)(const void
     double end = now_s();
 
     enum outcome outcome = judge(is_ended, status, limit_s);
-    bool is_clean = clear_processes() == 0;
+    has_failed = outcome == OUTCOME_FAILED;
+    bool is_clean = clear_processes(pid) == 0;
     is_clean = look_at_segments(false) == 0 && is_clean;
     is_clean = clear_directory(directory) == 0 && is_clean;
     if (!is_clean)

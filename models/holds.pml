@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Holds, words and generations (src/shm/log.h): one publisher that reuses EXTENTS extents for GENERATIONS generations;
+ * READERS subscribers that follow its log from the start, keep a message now and then, and have it released by another
+ * thread; one loan, opened in the first extent and sent at any time later, as a reference.
+ *
+ * Each extent has two records: a message or a reference, and a jump. Sequence numbers count extents.
+ *
+ * Checked: an extent that somebody reads is never taken for writing (torn read); what the publisher has not retired can be
+ * entered (false loss); a reader never finds the log damaged; with RELIABLE, whose cursor the publisher respects,
+ * nothing is lost at all.
+ *
+ * Broken variants: NO_READER_FENCE, NO_PUBLISHER_FENCE, WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION,
+ * DETACHED_IN_LOG; RESTORED_GENERATION: see README.md.
+ *
+ * An atomic block here has one load of shared memory at most, at its start (behind a fence), besides what only its own
+ * process writes: stores go to the buffer, so nobody sees when they are issued.
+ */
+#ifndef EXTENTS
+#define EXTENTS 3
+#endif
+#ifndef GENERATIONS
+#define GENERATIONS 5
+#endif
+#ifndef READERS
+#define READERS 1
+#endif
+#ifndef CELLS
+#define CELLS 3
+#endif
+
+/* struct extent_entry and the two records of extent e */
+#define GENERATION(e) (e)
+#define SEQUENCE(e) (EXTENTS + (e))
+#define FIRST(e) (2 * EXTENTS + (e))
+#define JUMP(e) (3 * EXTENTS + (e))
+#define OLDEST (4 * EXTENTS)
+/* what reader r says: its word, its cursor, its cells */
+#define PER_READER (2 + CELLS)
+#define WORD(r) (4 * EXTENTS + 1 + (r) * PER_READER)
+#define CURSOR(r) (WORD(r) + 1)
+#define CELL(r, c) (WORD(r) + 2 + (c))
+#define WORDS (4 * EXTENTS + 1 + READERS * PER_READER)
+
+#define PUBLISHER 0
+#define READER(r) (1 + (r))
+#define RELEASER(r) (1 + READERS + (r))
+#define PROCESSORS (1 + 2 * READERS)
+#define DEPTH 6
+#include "tso.pml"
+
+#define GONE 255         /* GENERATION_GONE */
+#define DETACHED_MARK 63 /* first sequence of an extent that is entered by reference only */
+#ifdef NO_LOAN
+#define LOAN false
+#else
+#define LOAN true
+#endif
+#define MESSAGE 3        /* a first record; others are references: */
+#define PLACE(g, e) ((g) * 4 + (e))
+
+/* ---- the publisher's private memory (src/shm/extents.c) ---- */
+
+mtype = { FREE, LOG, RETIRED, DETACHED };
+mtype state[EXTENTS] = FREE;
+byte generation_of[EXTENTS]; /* struct extent: generation, end_sequence */
+byte end_of[EXTENTS];
+byte generation;             /* count of the last one given */
+byte sequence_of_head;
+byte head = EXTENTS;         /* none yet */
+bool loan_open;              /* pins extent 0 */
+
+/* ---- the readers' private memory, shared by the two threads of each (struct hold) ---- */
+
+#define HOLD(r, c) ((r) * CELLS + (c))
+bool in_use[READERS * CELLS]; /* hold->active */
+byte refs[READERS * CELLS];
+byte held_generation[READERS * CELLS];
+byte held_extent[READERS * CELLS];
+byte with_user[READERS];      /* hold of the message that the user has, + 1; 0: none */
+
+byte readers_in[EXTENTS]; /* ghost: validated holds that were not let go yet */
+
+hidden byte i;
+
+/* ---- publisher ---- */
+
+inline find_free(ret)
+{
+    ret = 0;
+    do
+    :: ret < EXTENTS && state[ret] != FREE -> ret++
+    :: else -> break
+    od;
+    i = 0
+}
+
+inline oldest_in_log(ret) /* log.head */
+{
+    ret = EXTENTS;
+    i = 0;
+    do
+    :: i == EXTENTS -> break
+    :: i < EXTENTS ->
+        if
+        :: state[i] == LOG && (ret == EXTENTS || generation_of[i] < generation_of[ret]) -> ret = i
+        :: else
+        fi;
+        i++
+    od;
+    i = 0
+}
+
+inline least_of_readers(ret, first) /* readers_reliable_cursor, readers_oldest: one load per reader */
+{
+    ret = GONE;
+    r = 0;
+    do
+    :: atomic {
+        r < READERS ->
+        if
+        :: memory[first + r * PER_READER] < ret -> ret = memory[first + r * PER_READER]
+        :: else
+        fi;
+        r++
+    }
+    :: else -> break
+    od;
+    r = 0
+}
+
+inline retire(e)
+{
+    state[e] = RETIRED;
+    STORE(PUBLISHER, GENERATION(e), 0);
+    any = true
+}
+
+inline extents_reclaim()
+{
+    FENCE(PUBLISHER); /* H2 */
+#ifdef RELIABLE
+    least_of_readers(cursor, CURSOR(0));
+#else
+    cursor = GONE;
+#endif
+    atomic {
+        do /* retire_log: in log order, not the head, as many as the policy wants */
+        :: oldest_in_log(e);
+            if
+            :: e == head || cursor < end_of[e] -> break
+            :: else -> skip
+            fi;
+            if
+            :: break
+            :: retire(e);
+                oldest_in_log(keep);
+                STORE(PUBLISHER, OLDEST, keep)
+            fi
+        od;
+        e = 0;
+        keep = 0;
+        if /* retire_detached */
+        :: state[0] == DETACHED && cursor >= end_of[0] -> retire(0)
+        :: skip
+        fi;
+        cursor = 0
+    }
+#ifndef NO_PUBLISHER_FENCE
+    if
+    :: any -> any = false; FENCE(PUBLISHER) /* H1 */
+    :: else
+    fi;
+#endif
+    free_unheld()
+}
+
+inline free_unheld()
+{
+    least_of_readers(oldest, WORD(0));
+    atomic {
+        highest = 0;
+        held = loan_open; /* a set of extents; extent->pins */
+        do
+        :: i == EXTENTS -> break
+        :: i < EXTENTS ->
+            if
+            :: state[i] == RETIRED && generation_of[i] >= oldest && generation_of[i] > highest ->
+                highest = generation_of[i]
+            :: else
+            fi;
+            i++
+        od;
+        i = 0
+    }
+    do /* readers_holds: one load per cell */
+    :: highest > 0 && r < READERS ->
+        if
+        :: memory[WORD(r)] <= highest ->
+            do
+            :: c < CELLS -> d_step { held = held | ((1 << memory[CELL(r, c)]) >> 1); c++ }
+            :: else -> break
+            od;
+            c = 0
+        :: else
+        fi;
+        r++
+    :: else -> break
+    od;
+    atomic {
+        r = 0;
+        do
+        :: i == EXTENTS -> break
+        :: i < EXTENTS ->
+            if
+            :: state[i] == RETIRED && !(held & (1 << i)) -> state[i] = FREE; generation_of[i] = 0; end_of[i] = 0
+            :: else
+            fi;
+            i++
+        od;
+        i = 0;
+        held = 0; highest = 0; oldest = 0
+    }
+}
+
+inline reenter() /* extents_reenter: the loan is being sent */
+{
+    end_of[0] = sequence_of_head + 1;
+#ifndef NO_NEW_GENERATION
+    if
+    :: state[0] == RETIRED ->
+#ifdef RESTORED_GENERATION
+        generation_of[0] = 1;
+#else
+        generation++;
+        generation_of[0] = generation;
+#endif
+        state[0] = DETACHED;
+#ifndef DETACHED_IN_LOG
+        STORE(PUBLISHER, SEQUENCE(0), DETACHED_MARK);
+#endif
+        STORE(PUBLISHER, GENERATION(0), generation_of[0])
+    :: else
+    fi
+#endif
+}
+
+active proctype publisher()
+{
+    byte e, keep, c, r, held, highest, oldest, cursor;
+    bool any;
+    do
+    :: generation >= GENERATIONS -> break
+    :: else ->
+        do /* find_extent */
+        :: atomic {
+            find_free(e);
+            if
+            :: e < EXTENTS -> break
+            :: else -> e = 0
+            fi
+        }
+            extents_reclaim()
+        od;
+        atomic { /* extents_take */
+            assert(readers_in[e] == 0); /* else: a torn read */
+            generation++;
+            state[e] = LOG;
+            generation_of[e] = generation;
+            sequence_of_head++;
+            end_of[e] = sequence_of_head + 1;
+            STORE(PUBLISHER, FIRST(e), 0);
+            STORE(PUBLISHER, SEQUENCE(e), sequence_of_head);
+            STORE(PUBLISHER, GENERATION(e), generation);
+            if /* advance */
+            :: head < EXTENTS -> STORE(PUBLISHER, JUMP(head), PLACE(generation, e))
+            :: else -> STORE(PUBLISHER, OLDEST, e); loan_open = LOAN
+            fi;
+            head = e;
+            e = 0
+        }
+        atomic { /* commit_message; with it, the next record's word is cleared */
+            STORE(PUBLISHER, JUMP(head), 0);
+            if
+            :: STORE(PUBLISHER, FIRST(head), MESSAGE)
+            :: loan_open && generation > 1 && generation < GENERATIONS ->
+                loan_open = false;
+                reenter();
+                STORE(PUBLISHER, FIRST(head), PLACE(generation_of[0], 0))
+            fi
+        }
+    od
+}
+
+/* ---- readers ---- */
+
+inline lower_word(g)
+{
+    if
+    :: g < word -> word = g; STORE(READER(r), WORD(r), g)
+    :: else
+    fi
+}
+
+/* Ends one reference to hold c, by the processor p: hold_release and hold_leave, and clear. */
+inline let_go(p, c)
+{
+    atomic { /* fetch_add of refs: a fence, too */
+        FENCE(p);
+        refs[HOLD(r, c)]--;
+        if
+        :: refs[HOLD(r, c)] == 0 ->
+            last = true;
+            readers_in[held_extent[HOLD(r, c)]]--;
+            STORE(p, CELL(r, c), 0)
+        :: else
+        fi
+    }
+    atomic {
+        if
+        :: last ->
+            FENCE(p); /* S1 */
+            in_use[HOLD(r, c)] = false;
+            held_generation[HOLD(r, c)] = 0;
+            held_extent[HOLD(r, c)] = 0
+        :: else
+        fi;
+        last = false
+    }
+}
+
+/* enter: if entered, hold c names extent e of generation g, and it is validated */
+inline enter(is_position)
+{
+    atomic {
+#ifndef WORD_LOWERED_LATE
+        lower_word(g);
+#endif
+        c = 0; /* hold_begin */
+        do
+        :: c < CELLS && in_use[HOLD(r, c)] -> c++
+        :: else -> break
+        od;
+        assert(c < CELLS);
+        in_use[HOLD(r, c)] = true;
+        held_generation[HOLD(r, c)] = g;
+        STORE(READER(r), CELL(r, c), e + 1)
+    }
+    atomic {
+#ifndef NO_READER_FENCE
+        FENCE(READER(r)); /* H1 */
+#endif
+        entered = memory[GENERATION(e)] == g;
+        if
+        :: entered -> first_sequence = memory[SEQUENCE(e)]
+        :: else -> assert(!(generation_of[e] == g && (state[e] == LOG || state[e] == DETACHED))) /* else: a false loss */
+        fi;
+        if
+        :: entered && is_position && first_sequence == DETACHED_MARK -> entered = false
+        :: else
+        fi;
+        if
+        :: entered ->
+            refs[HOLD(r, c)] = 1;
+            held_extent[HOLD(r, c)] = e;
+            readers_in[e]++
+#ifdef WORD_LOWERED_LATE
+            ; lower_word(g)
+#endif
+        :: else -> /* hold_cancel */
+            STORE(READER(r), CELL(r, c), 0);
+            in_use[HOLD(r, c)] = false;
+            held_generation[HOLD(r, c)] = 0
+        fi
+    }
+}
+
+inline raise_word()
+{
+    g = GONE; /* holds_oldest */
+    do
+    :: i == CELLS -> break
+    :: i < CELLS ->
+        if
+        :: in_use[HOLD(r, i)] && held_generation[HOLD(r, i)] < g -> g = held_generation[HOLD(r, i)]
+        :: else
+        fi;
+        i++
+    od;
+    i = 0;
+    if
+    :: g != word -> word = g; STORE(READER(r), WORD(r), g)
+    :: else
+    fi
+}
+
+/* move_to: hold c of extent e */
+inline move_to()
+{
+    at_generation = g;
+#ifdef WORD_RAISED_EARLY
+    word = g;
+    STORE(READER(r), WORD(r), g);
+#endif
+    if
+    :: at < EXTENTS -> let_go(READER(r), position)
+    :: else
+    fi;
+    atomic {
+        position = c;
+        at = e;
+        sequence = first_sequence;
+        raise_word();
+#ifdef RELIABLE
+        STORE(READER(r), CURSOR(r), sequence); /* log_reader_tell */
+#endif
+        jumping = false
+    }
+}
+
+#define FORGET e = 0; g = 0; c = 0; first_sequence = 0; entered = false
+
+proctype reader(byte r)
+{
+    byte word = GONE, position, at = EXTENTS, at_generation, sequence = 1;
+    byte e, g, c, place, first_sequence;
+    bool entered, last, overrun = true, jumping; /* jumping: the extent's first record was read */
+end:
+    do
+    :: overrun -> /* restart */
+        e = memory[OLDEST];
+        atomic {
+            g = memory[GENERATION(e)];
+            if
+            :: g <= at_generation -> g = 0 /* 0: retired meanwhile; else: there is none yet */
+            :: else
+            fi
+        }
+        if
+        :: g > 0 ->
+            enter(true);
+            if
+            :: entered ->
+                assert(first_sequence >= sequence); /* else: READER_DAMAGED */
+#ifdef RELIABLE
+                assert(first_sequence == sequence); /* else: a loss */
+#endif
+                move_to();
+                overrun = false
+            :: else
+            fi
+        :: else
+        fi;
+        atomic { FORGET }
+    :: atomic { !overrun && !jumping && memory[FIRST(at)] -> place = memory[FIRST(at)] } /* log_reader_take */
+        if
+#ifndef NO_MESSAGES
+        :: atomic { place == MESSAGE && with_user[r] == 0 -> /* position->taken++ */
+                refs[HOLD(r, position)]++;
+                with_user[r] = position + 1
+            }
+#endif
+        :: place == MESSAGE
+        :: place != MESSAGE -> /* hold_referred */
+            e = place % 4;
+            g = place / 4;
+            enter(false);
+#ifdef RELIABLE
+            assert(entered); /* else: a loss */
+#endif
+            if
+            :: entered && with_user[r] == 0 -> with_user[r] = c + 1
+            :: entered -> let_go(READER(r), c)
+            :: !entered
+            fi
+        fi;
+        atomic { place = 0; jumping = true; FORGET }
+    :: atomic { !overrun && jumping && memory[JUMP(at)] -> /* follow_jump */
+            place = memory[JUMP(at)];
+            e = place % 4;
+            g = place / 4;
+            place = 0;
+            assert(g > at_generation) /* else: READER_DAMAGED */
+        }
+        enter(true);
+        if
+        :: entered ->
+            assert(first_sequence == sequence + 1); /* else: READER_DAMAGED */
+            move_to()
+        :: else ->
+#ifdef RELIABLE
+            assert(false); /* a loss */
+#endif
+            overrun = true
+        fi;
+        atomic { FORGET }
+    od
+}
+
+/* Another thread of the user's: releases the message at any time. */
+proctype releaser(byte r)
+{
+    byte c;
+    bool last;
+end:
+    do
+    :: with_user[r] ->
+        c = with_user[r] - 1;
+        let_go(RELEASER(r), c);
+        atomic { c = 0; with_user[r] = 0 }
+    od
+}
+
+init {
+    byte n;
+    atomic {
+        do
+        :: n < READERS -> memory[WORD(n)] = GONE; run reader(n); run releaser(n); n++
+        :: else -> break
+        od;
+        n = 0;
+        do
+        :: n < PROCESSORS -> run drain(n); n++
+        :: else -> break
+        od
+    }
+}

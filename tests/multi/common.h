@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * What the tests with several processes share: handles that are there or fail the test, numbered messages whose size and
+ * bytes follow from their number, counters on a page that all processes see, and looks at what lies around.
+ */
+#ifndef TARN_TESTS_MULTI_COMMON_H
+#define TARN_TESTS_MULTI_COMMON_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define MS INT64_C(1000000)
+#define SECOND (1000 * MS)
+#define GENEROUS (15 * SECOND) /* what takes milliseconds on a quiet machine */
+#define LIMIT_S 30             /* for wait_child and gates */
+
+/* ---- time ----------------------------------------------------------------------------------------------------- */
+
+static inline int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND + now.tv_nsec;
+}
+
+static inline void nap_ns(int64_t ns) {
+    struct timespec left = {ns / SECOND, ns % SECOND};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
+/* Waits until condition holds; fails the test when it does not within GENEROUS. */
+#define AWAIT(condition)                                                                                               \
+    do {                                                                                                               \
+        for (int64_t end_ = now_ns() + GENEROUS; !(condition);) {                                                      \
+            if (now_ns() > end_)                                                                                       \
+                FAIL("AWAIT(%s): not in time", #condition);                                                            \
+            nap_ns(MS / 2);                                                                                            \
+        }                                                                                                              \
+    } while (0)
+
+/* ---- what processes tell each other --------------------------------------------------------------------------- */
+
+/* A page of zeros that this process and its children share. */
+static inline void *shared_page(size_t bytes) {
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    return page;
+}
+
+/* All wait here until count have come; usable again at once. */
+struct meeting {
+    _Atomic unsigned arrived;
+};
+
+static inline void meet(struct meeting *meeting, unsigned count) {
+    unsigned round = atomic_fetch_add(&meeting->arrived, 1) / count + 1;
+    for (int64_t end = now_ns() + GENEROUS; atomic_load(&meeting->arrived) < round * count;) {
+        if (now_ns() > end)
+            FAIL("%u of %u have come to the meeting", atomic_load(&meeting->arrived) % count, count);
+        sched_yield();
+    }
+}
+
+/* ---- handles -------------------------------------------------------------------------------------------------- */
+
+static inline tarn_publisher *publisher_of(const char *topic, const tarn_publisher_options *options) {
+    tarn_publisher *publisher = NULL;
+    CHECK_STATUS(tarn_publisher_open(&publisher, topic, options), 0);
+    return publisher;
+}
+
+static inline tarn_subscriber *subscriber_of(const char *topic, const tarn_subscriber_options *options) {
+    tarn_subscriber *subscriber = NULL;
+    CHECK_STATUS(tarn_subscriber_open(&subscriber, topic, options), 0);
+    return subscriber;
+}
+
+/* PUBLISHER("a", .depth = 3), SUBSCRIBER("a", .reliable = 1): with these options. */
+#define PUBLISHER(topic, ...)                                                                                          \
+    publisher_of((topic), &(tarn_publisher_options){.struct_bytes = sizeof(tarn_publisher_options), __VA_ARGS__})
+#define SUBSCRIBER(topic, ...)                                                                                         \
+    subscriber_of((topic), &(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), __VA_ARGS__})
+
+/* ---- numbered messages ---------------------------------------------------------------------------------------- */
+
+#define NUMBERED_BYTES_MAX 100000
+
+/* Mostly small, some of some KiB, a few that get an extent of their own. */
+static inline size_t bytes_of_number(uint64_t number) {
+    if (number % 257 == 0)
+        return 66000 + number % 34000;
+    return number % 17 == 0 ? 1000 + number % 3000 : 8 + number % 200;
+}
+
+static inline int publish_number(tarn_publisher *publisher, uint64_t number) {
+    static char buffer[NUMBERED_BYTES_MAX];
+    size_t bytes = bytes_of_number(number);
+    fill_pattern(buffer, bytes, number);
+    return tarn_publisher_publish(publisher, buffer, bytes);
+}
+
+/* Message number n of a publisher that numbers by sequence. */
+static inline void check_number(const tarn_message *message) {
+    CHECK_INT(message->bytes, ==, bytes_of_number(message->sequence));
+    CHECK(check_pattern(message->data, message->bytes, message->sequence));
+}
+
+/* Takes everything up to sequence last of one publisher, in order; returns how many were lost on the way. */
+static inline uint64_t receive_up_to(tarn_subscriber *subscriber, uint64_t *next, uint64_t last) {
+    uint64_t lost = 0;
+    while (*next <= last) {
+        tarn_message message;
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+        CHECK_INT(message.sequence, ==, *next + message.lost);
+        check_number(&message);
+        lost += message.lost;
+        *next = message.sequence + 1;
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    return lost;
+}
+
+static inline void receive_word(tarn_subscriber *subscriber, uint64_t expected) {
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+    CHECK_INT(message.bytes, ==, 8);
+    CHECK(memcmp(message.data, &expected, 8) == 0);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+}
+
+static inline void publish_word(tarn_publisher *publisher, uint64_t word) {
+    CHECK_STATUS(tarn_publisher_publish(publisher, &word, 8), 1);
+}
+
+/* ---- errors --------------------------------------------------------------------------------------------------- */
+
+/* The call gives this code, and a sentence in which these words stand. */
+#define CHECK_REFUSED(call, status, words)                                                                             \
+    do {                                                                                                               \
+        CHECK_STATUS(call, status);                                                                                    \
+        if (!strstr(tarn_error(), (words)))                                                                            \
+            FAIL("\"%s\" is not in the sentence: %s", (words), tarn_error());                                          \
+    } while (0)
+
+static inline const char *number_text(long number) {
+    static char text[24];
+    snprintf(text, sizeof text, "%ld", number);
+    return text;
+}
+
+/* ---- what lies around ----------------------------------------------------------------------------------------- */
+
+static inline int count_descriptors(void) {
+    int count = -3; /* ., .., and the folder's own */
+    DIR *folder = opendir("/proc/self/fd");
+    CHECK(folder);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* All segments of the System V namespace, which is the test's own where it runs as root. */
+static inline int count_segments(void) {
+    int count = -1; /* the headline */
+    FILE *file = fopen("/proc/sysvipc/shm", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);)
+        count++;
+    fclose(file);
+    return count;
+}
+
+static inline void domain_path(char ret[static 512], const char *domain) {
+    snprintf(ret, 512, "%s/%s", getenv("TARN_DIR"), domain ? domain : "default");
+}
+
+static inline void topic_path(char ret[static 512], const char *file) {
+    snprintf(ret, 512, "%s/default/%s", getenv("TARN_DIR"), file);
+}
+
+/* Files in a folder; 0 if there is no such folder. Fails when one is larger than most_bytes. */
+static inline int count_files(const char *path, long most_bytes) {
+    int count = 0;
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct stat state;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &state, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        CHECK_INT(state.st_size, <=, most_bytes);
+        count++;
+    }
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------ */
+
+static inline void need_root(void) {
+    if (geteuid() != 0)
+        SKIP("this needs root");
+}
+
+static inline void stop_process(pid_t pid) {
+    int status;
+    CHECK(kill(pid, SIGSTOP) == 0);
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+}
+
+static inline void continue_process(pid_t pid) {
+    CHECK(kill(pid, SIGCONT) == 0);
+}
+
+static inline void sleep_until_killed(void) {
+    for (;;)
+        pause();
+}
+
+#endif

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * fork() and its relatives: what a child inherits says so, the child opens its own, the parent's go on, and a parent's
+ * death is seen though a child of it lives. Children are made by fork(), by a raw clone() that runs no fork handlers
+ * (as some language runtimes do it), and by vfork() with exec.
+ */
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "common.h"
+
+#define TOPIC "fork"
+
+enum way { BY_FORK, BY_RAW_CLONE, BY_VFORK_AND_EXEC, WAYS };
+
+static pid_t raw_clone(void) {
+    pid_t pid = (pid_t)syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, NULL);
+    CHECK_INT(pid, >=, 0);
+    return pid;
+}
+
+/* ---- inherited handles ---------------------------------------------------------------------------------------- */
+
+struct inheritance {
+    tarn_publisher *publisher;
+    tarn_subscriber *subscriber;
+    tarn_loan loan;
+    tarn_message message;
+};
+
+static void open_inheritance(struct inheritance *ret) {
+    ret->subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    ret->publisher = publisher_of(TOPIC, NULL);
+    CHECK_INT(tarn_subscriber_fd(ret->subscriber), >=, 0);
+    publish_word(ret->publisher, 1);
+    CHECK_STATUS(tarn_subscriber_receive(ret->subscriber, &ret->message, GENEROUS), 1);
+    CHECK_STATUS(tarn_publisher_loan(ret->publisher, 8, &ret->loan), 1);
+}
+
+/* The parent's things work as if there had been no fork, and end well. */
+static void use_inheritance(struct inheritance *inheritance, uint64_t word) {
+    memcpy(inheritance->loan.data, &word, 8);
+    CHECK_STATUS(tarn_loan_send(&inheritance->loan), 1);
+    receive_word(inheritance->subscriber, word);
+    CHECK(memcmp(inheritance->message.data, &(uint64_t){1}, 8) == 0);
+    CHECK_STATUS(tarn_message_release(&inheritance->message), 0);
+    publish_word(inheritance->publisher, word + 1);
+    receive_word(inheritance->subscriber, word + 1);
+    CHECK_STATUS(tarn_publisher_subscribers(inheritance->publisher), 1);
+    CHECK_STATUS(tarn_subscriber_publishers(inheritance->subscriber), 1);
+}
+
+static void close_inheritance(struct inheritance *inheritance) {
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_take(inheritance->subscriber, &message), 0);
+    CHECK_STATUS(tarn_publisher_close(inheritance->publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(inheritance->subscriber), 0);
+}
+
+/* Reads through the kernel, which says EFAULT instead of sending a signal. */
+static bool is_mapped(const void *data) {
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    bool mapped = write(ends[1], data, 8) == 8;
+    CHECK(mapped || errno == EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    return mapped;
+}
+
+#define CHECK_FORKED(call) CHECK_REFUSED(call, TARN_ERROR_FORKED, "fork")
+
+static void try_inheritance(struct inheritance *inheritance) {
+    tarn_message message = inheritance->message;
+    tarn_loan loan = inheritance->loan;
+    CHECK_FORKED(tarn_publisher_publish(inheritance->publisher, "a", 1));
+    CHECK_FORKED(tarn_publisher_loan(inheritance->publisher, 1, &loan));
+    CHECK_FORKED(tarn_publisher_flush(inheritance->publisher, 0));
+    CHECK_FORKED(tarn_publisher_subscribers(inheritance->publisher));
+    CHECK_INT(tarn_publisher_identity(inheritance->publisher), ==, 0);
+    CHECK_FORKED(tarn_loan_send(&loan));
+    CHECK_FORKED(tarn_loan_drop(&loan));
+    CHECK_FORKED(tarn_subscriber_take(inheritance->subscriber, &message));
+    CHECK_FORKED(tarn_subscriber_receive(inheritance->subscriber, &message, TARN_FOREVER));
+    CHECK_FORKED(tarn_subscriber_wait(inheritance->subscriber, TARN_FOREVER));
+    CHECK_FORKED(tarn_subscriber_interrupt(inheritance->subscriber));
+    CHECK_FORKED(tarn_subscriber_fd(inheritance->subscriber));
+    CHECK_FORKED(tarn_subscriber_publishers(inheritance->subscriber));
+    CHECK_INT(tarn_subscriber_lost(inheritance->subscriber), ==, 0);
+    CHECK_FORKED(tarn_message_release(&message));
+}
+
+static void close_inherited(struct inheritance *inheritance) {
+    CHECK_FORKED(tarn_publisher_close(inheritance->publisher));
+    CHECK_FORKED(tarn_subscriber_close(inheritance->subscriber));
+}
+
+/* Handles of the child's own, on the topic where the parent is. */
+static void open_own(struct inheritance *inheritance) {
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    CHECK_STATUS(tarn_publisher_subscribers(publisher), 2);
+    CHECK_STATUS(tarn_subscriber_publishers(subscriber), 2);
+    publish_word(publisher, 99);
+    receive_word(subscriber, 99);
+    try_inheritance(inheritance); /* still */
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void inherit(enum way way) {
+    struct inheritance inheritance;
+    open_inheritance(&inheritance);
+    pid_t child = way == BY_FORK ? fork() : raw_clone();
+    if (child == 0) {
+        CHECK(!is_mapped(inheritance.message.data) && !is_mapped(inheritance.loan.data));
+        try_inheritance(&inheritance);
+        open_own(&inheritance);
+        close_inherited(&inheritance);
+        _exit(0);
+    }
+    receive_word(inheritance.subscriber, 99);
+    CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    use_inheritance(&inheritance, 10);
+    close_inheritance(&inheritance);
+}
+
+TEST(inherited_by_fork) {
+    inherit(BY_FORK);
+}
+
+TEST(inherited_by_raw_clone) {
+    inherit(BY_RAW_CLONE);
+}
+
+/* A child that closes everything, opened or not, before it does anything else. */
+TEST(inherited_and_closed_at_once) {
+    for (enum way way = BY_FORK; way <= BY_RAW_CLONE; way++) {
+        struct inheritance inheritance;
+        open_inheritance(&inheritance);
+        pid_t child = way == BY_FORK ? fork() : raw_clone();
+        if (child == 0) {
+            close_inherited(&inheritance);
+            _exit(0);
+        }
+        CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+        use_inheritance(&inheritance, 10);
+        close_inheritance(&inheritance);
+    }
+}
+
+/* Children of children, each with handles of its own. */
+TEST(generations) {
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    pid_t child = 1;
+    int generation = 0;
+    for (; generation < 4 && (child = fork()) == 0; generation++) {
+        CHECK_FORKED(tarn_publisher_publish(publisher, "a", 1));
+        publisher = publisher_of(TOPIC, NULL);
+    }
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    CHECK_STATUS(tarn_publisher_publish(publisher, &(uint64_t){(uint64_t)generation}, 8), 1);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    if (child != 0)
+        CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    if (generation > 0)
+        _exit(0);
+}
+
+/* ---- fork while another thread joins and leaves --------------------------------------------------------------- */
+
+static _Atomic bool churn_over;
+
+static void *churn(void *arg) {
+    while (!churn_over) {
+        tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+        CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    }
+    return arg;
+}
+
+TEST(fork_beside_a_busy_thread) {
+    pthread_t thread;
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    CHECK(pthread_create(&thread, NULL, churn, NULL) == 0);
+    for (int i = 0; i < 100; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            CHECK_FORKED(tarn_publisher_publish(publisher, "a", 1));
+            CHECK_INT(tarn_publisher_close(publisher_of(TOPIC, NULL)), ==, 0);
+            _exit(0);
+        }
+        CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    }
+    churn_over = true;
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- a parent dies, its child lives --------------------------------------------------------------------------- */
+
+struct family {
+    _Atomic pid_t stray; /* lives on */
+    _Atomic bool ready;
+    enum way way;
+};
+
+static struct family *family;
+
+static void start_stray(enum way way) {
+    static const char *const sleeper[] = {"/bin/sleep", "1000", NULL};
+    pid_t pid;
+    if (way == BY_VFORK_AND_EXEC) {
+        pid = vfork();
+        if (pid == 0) {
+            execv(sleeper[0], (char *const *)sleeper);
+            _exit(127);
+        }
+    } else {
+        pid = way == BY_FORK ? fork() : raw_clone();
+        if (pid == 0)
+            sleep_until_killed();
+    }
+    CHECK_INT(pid, >, 0);
+    family->stray = pid;
+}
+
+static void be_parent(void *arg) {
+    (void)arg;
+    SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 5);
+    start_stray(family->way);
+    family->ready = true;
+    sleep_until_killed();
+}
+
+static pid_t start_family(enum way way) {
+    family = shared_page(sizeof *family);
+    family->way = way;
+    pid_t parent = spawn(be_parent, NULL);
+    AWAIT(family->ready);
+    return parent;
+}
+
+/* It is the runner's child by now, which waits for it. */
+static void end_stray(void) {
+    CHECK(kill(family->stray, SIGKILL) == 0);
+}
+
+/* Others in the topic count right, are not held back by the dead reliable subscriber, and others can join. */
+static void see_death(enum way way) {
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = 1 << 20, .full_timeout_ns = TARN_FOREVER);
+    pid_t parent = start_family(way);
+    receive_word(subscriber, 5);
+    CHECK_STATUS(tarn_subscriber_publishers(subscriber), 2);
+    CHECK_STATUS(tarn_publisher_subscribers(publisher), 2);
+    kill_child(parent);
+    AWAIT(tarn_subscriber_publishers(subscriber) == 1);
+    AWAIT(tarn_publisher_subscribers(publisher) == 1);
+    for (uint64_t number = 1; number <= 20000; number++)
+        CHECK_STATUS(publish_number(publisher, number), 1); /* more than the dead one could hold */
+    tarn_subscriber *newcomer = subscriber_of(TOPIC, NULL);
+    publish_word(publisher, 6);
+    receive_word(newcomer, 6);
+    CHECK_STATUS(tarn_subscriber_close(newcomer), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    if (way == BY_RAW_CLONE)
+        allow_files(); /* its locks keep the file from being deleted */
+    end_stray();
+}
+
+TEST(death_is_seen_though_a_forked_child_lives) {
+    see_death(BY_FORK);
+}
+
+TEST(death_is_seen_though_a_cloned_child_lives) {
+    see_death(BY_RAW_CLONE);
+}
+
+TEST(death_is_seen_though_an_executed_child_lives) {
+    see_death(BY_VFORK_AND_EXEC);
+}
+
+/* Nobody else was there: who comes next starts anew. */
+static void come_after_death(enum way way) {
+    kill_child(start_family(way));
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 6);
+    receive_word(subscriber, 6);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    if (way == BY_RAW_CLONE)
+        allow_files();
+    end_stray();
+}
+
+TEST(topic_is_usable_though_a_forked_child_lives) {
+    come_after_death(BY_FORK);
+}
+
+TEST(topic_is_usable_though_a_cloned_child_lives) {
+    come_after_death(BY_RAW_CLONE);
+}
+
+TEST(topic_is_usable_though_an_executed_child_lives) {
+    come_after_death(BY_VFORK_AND_EXEC);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Joining and leaving at any moment: a storm of short lives, ended by close, exit or kill -9, beside a publisher and a
+ * reliable subscriber that must notice nothing; last leavers that meet the next joiner; two users who create a topic at
+ * the same instant. What is left at the end is counted by the harness.
+ */
+#include <grp.h>
+
+#include "common.h"
+
+#define TOPIC "storm/eye"
+
+/* ---- the eye of the storm ------------------------------------------------------------------------------------- */
+
+struct board {
+    _Atomic uint64_t identity; /* of the publisher in the eye */
+    _Atomic uint64_t sent, received;
+    _Atomic bool stop;
+    _Atomic unsigned lives, killed;
+};
+
+static struct board *board;
+
+static void publish_in_the_eye(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher =
+        PUBLISHER(TOPIC, .memory_limit_bytes = 2 << 20, .full_timeout_ns = GENEROUS, .linger_ns = GENEROUS);
+    board->identity = tarn_publisher_identity(publisher);
+    while (!board->stop) {
+        for (int i = 0; i < 20; i++)
+            CHECK_STATUS(publish_number(publisher, ++board->sent), 1);
+        nap_ns(MS / 5);
+    }
+    CHECK_INT(tarn_publisher_flush(publisher, GENEROUS), ==, 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* What it holds while it runs on: each publisher's next number. */
+struct count {
+    uint64_t identity, next;
+};
+
+/* Messages of one publisher come in order; a reliable subscriber misses none of those who came after it. */
+static void follow(struct count *counts, unsigned *ret_known, const tarn_message *message, unsigned most) {
+    unsigned i = 0;
+    while (i < *ret_known && counts[i].identity != message->publisher)
+        i++;
+    CHECK_INT(i, <, most);
+    if (i == *ret_known)
+        counts[(*ret_known)++] = (struct count){message->publisher, 1};
+    CHECK_INT(message->lost, ==, 0);
+    CHECK_INT(message->sequence, ==, counts[i].next++);
+    check_number(message);
+}
+
+static void receive_in_the_eye(void *arg) {
+    enum { MOST = 20000 };
+    struct count *counts = calloc(MOST, sizeof *counts);
+    unsigned known = 0;
+    tarn_message message;
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    board->received = 0;
+    board->lives = 1; /* ready */
+    for (bool over = false; !over;) {
+        int result = tarn_subscriber_receive(subscriber, &message, 50 * MS);
+        over = result == 0 && board->stop && board->received == board->sent;
+        if (result == 0)
+            continue;
+        CHECK_STATUS(result, 1);
+        follow(counts, &known, &message, MOST);
+        if (message.publisher == board->identity)
+            board->received = message.sequence;
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_INT(known, >, 10);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    free(counts);
+}
+
+/* ---- short lives ---------------------------------------------------------------------------------------------- */
+
+static void publish_some(struct random *random) {
+    tarn_publisher *publisher =
+        PUBLISHER(TOPIC, .memory_limit_bytes = 1 << 20, .full_timeout_ns = GENEROUS, .linger_ns = TARN_IMMEDIATELY);
+    uint64_t count = random_between(random, 0, 300);
+    for (uint64_t number = 1; number <= count; number++)
+        CHECK_STATUS(publish_number(publisher, number), 1);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+static void take_some(struct random *random) {
+    tarn_message message;
+    tarn_subscriber *subscriber =
+        SUBSCRIBER(TOPIC, .reliable = random_one_in(random, 2), .history = random_between(random, 0, 20));
+    if (random_one_in(random, 4))
+        CHECK_INT(tarn_subscriber_fd(subscriber), >=, 0);
+    for (uint64_t left = random_between(random, 0, 100); left > 0; left--) {
+        int result = tarn_subscriber_receive(subscriber, &message, 10 * MS);
+        if (result == 0)
+            continue;
+        CHECK_STATUS(result, 1);
+        check_number(&message);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void live_shortly(void *arg) {
+    struct random random = random_start((uint64_t)(uintptr_t)arg);
+    for (uint64_t lives = random_between(&random, 1, 5); lives > 0 && !board->stop; lives--) {
+        if (random_one_in(&random, 2))
+            publish_some(&random);
+        else
+            take_some(&random);
+    }
+    if (random_one_in(&random, 4)) { /* exit without closing */
+        subscriber_of(TOPIC, NULL);
+        publisher_of(TOPIC, NULL);
+    }
+}
+
+/* Starts lives, and ends some of them early. */
+static void storm(void *arg) {
+    uint64_t salt = (uint64_t)(uintptr_t)arg << 32;
+    struct random random = random_start(salt);
+    while (!board->stop) {
+        pid_t child = spawn(live_shortly, (void *)(uintptr_t)++salt);
+        atomic_fetch_add(&board->lives, 1);
+        if (random_one_in(&random, 2)) {
+            nap_ns((int64_t)random_between(&random, 0, 8000000));
+            kill(child, SIGKILL);
+        }
+        int code = wait_child(child, LIMIT_S);
+        CHECK(code == 0 || code == -SIGKILL);
+        board->killed += code != 0;
+    }
+}
+
+/* Opens the topic once more, whose last leaver takes everything away. */
+static void sweep(void) {
+    char path[512];
+    CHECK_STATUS(tarn_subscriber_close(subscriber_of(TOPIC, NULL)), 0);
+    domain_path(path, NULL);
+    CHECK_INT(count_files(path, 4096), ==, 0);
+    if (geteuid() == 0)
+        CHECK_INT(count_segments(), ==, 0);
+}
+
+TEST_LIMIT(storm_of_lives, 60) {
+    pid_t children[6];
+    board = shared_page(sizeof *board);
+    children[0] = spawn(receive_in_the_eye, NULL);
+    AWAIT(board->lives == 1);
+    children[1] = spawn(publish_in_the_eye, NULL);
+    AWAIT(board->received > 0);
+    for (uintptr_t i = 2; i < 6; i++)
+        children[i] = spawn(storm, (void *)i);
+    nap_ns(4 * SECOND);
+    board->stop = true;
+    for (int i = 5; i >= 0; i--)
+        CHECK_INT(wait_child(children[i], LIMIT_S), ==, 0);
+    CHECK_INT(board->received, ==, board->sent);
+    CHECK_INT(board->sent, >, 1000);
+    CHECK_INT(board->lives, >, 50);
+    CHECK_INT(board->killed, >, 10);
+    sweep();
+}
+
+/* ---- the last leaver and the next joiner ---------------------------------------------------------------------- */
+
+struct rendezvous {
+    struct meeting meeting;
+    _Atomic bool over;
+};
+
+static struct rendezvous *rendezvous;
+
+enum { MEETINGS = 4000 };
+
+/* Both open, meet, talk and close; the next opening of one runs beside the last closing of the other. */
+static void meet_as_publisher(void *arg) {
+    (void)arg;
+    for (uint64_t i = 0; i < MEETINGS; i++) {
+        tarn_publisher *publisher = PUBLISHER("meeting", .linger_ns = TARN_IMMEDIATELY);
+        meet(&rendezvous->meeting, 2);
+        CHECK_INT(tarn_publisher_subscribers(publisher), >=, 1);
+        publish_word(publisher, i);
+        meet(&rendezvous->meeting, 2);
+        CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    }
+}
+
+static void meet_as_subscriber(void *arg) {
+    (void)arg;
+    for (uint64_t i = 0; i < MEETINGS; i++) {
+        tarn_subscriber *subscriber = SUBSCRIBER("meeting", .reliable = 1);
+        meet(&rendezvous->meeting, 2);
+        CHECK_STATUS(tarn_subscriber_publishers(subscriber), 1);
+        receive_word(subscriber, i);
+        meet(&rendezvous->meeting, 2);
+        CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    }
+}
+
+static void come_and_go(void *arg) {
+    (void)arg;
+    while (!rendezvous->over)
+        CHECK_STATUS(tarn_subscriber_close(subscriber_of("meeting", NULL)), 0);
+}
+
+static void meet_often(unsigned bystanders) {
+    pid_t others[4];
+    rendezvous = shared_page(sizeof *rendezvous);
+    for (unsigned i = 0; i < bystanders; i++)
+        others[i] = spawn(come_and_go, NULL);
+    pid_t publisher = spawn(meet_as_publisher, NULL), subscriber = spawn(meet_as_subscriber, NULL);
+    CHECK_INT(wait_child(publisher, 60), ==, 0);
+    CHECK_INT(wait_child(subscriber, 60), ==, 0);
+    rendezvous->over = true;
+    for (unsigned i = 0; i < bystanders; i++)
+        CHECK_INT(wait_child(others[i], LIMIT_S), ==, 0);
+}
+
+TEST_LIMIT(last_leaver_and_next_joiner, 60) {
+    meet_often(0);
+}
+
+TEST_LIMIT(last_leaver_and_next_joiner_beside_others, 60) {
+    meet_often(2);
+}
+
+/* ---- two users at the same instant ---------------------------------------------------------------------------- */
+
+enum { GROUP = 4321, ALICE = 1001, BOB = 1002, CREATIONS = 400 };
+
+static void create_as(void *arg) {
+    gid_t group = GROUP;
+    uid_t uid = (uid_t)(uintptr_t)arg;
+    CHECK(setgroups(1, &group) == 0 && setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
+    for (int i = 0; i < CREATIONS; i++) {
+        char topic[32], domain[32];
+        snprintf(topic, sizeof topic, "new/%d", i);
+        snprintf(domain, sizeof domain, "new-%d", i / 2); /* each second one makes its domain, too */
+        meet(&rendezvous->meeting, 2);
+        tarn_publisher *publisher = PUBLISHER(topic, .domain = domain);
+        meet(&rendezvous->meeting, 2);
+        CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    }
+}
+
+TEST(two_users_create_a_topic) {
+    need_root();
+    rendezvous = shared_page(sizeof *rendezvous);
+    CHECK(chown(getenv("TARN_DIR"), 0, GROUP) == 0 && chmod(getenv("TARN_DIR"), 02770) == 0);
+    pid_t alice = spawn(create_as, (void *)(uintptr_t)ALICE), bob = spawn(create_as, (void *)(uintptr_t)BOB);
+    CHECK_INT(wait_child(alice, LIMIT_S), ==, 0);
+    CHECK_INT(wait_child(bob, LIMIT_S), ==, 0);
+}
+
+/* ---- many ----------------------------------------------------------------------------------------------------- */
+
+enum { MANY_PUBLISHERS = 10, MANY_SUBSCRIBERS = 30 };
+
+static void publish_among_many(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER("many", .linger_ns = GENEROUS);
+    meet(&rendezvous->meeting, MANY_PUBLISHERS + MANY_SUBSCRIBERS);
+    CHECK_STATUS(tarn_publisher_subscribers(publisher), MANY_SUBSCRIBERS);
+    for (uint64_t i = 0; i < 50; i++)
+        publish_word(publisher, i);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+static void receive_among_many(void *arg) {
+    tarn_message message;
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER("many", .reliable = 1);
+    meet(&rendezvous->meeting, MANY_PUBLISHERS + MANY_SUBSCRIBERS);
+    for (int i = 0; i < 50 * MANY_PUBLISHERS; i++) {
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+        CHECK_INT(message.lost, ==, 0);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST_LIMIT(many_processes, 60) {
+    pid_t children[MANY_PUBLISHERS + MANY_SUBSCRIBERS];
+    rendezvous = shared_page(sizeof *rendezvous);
+    for (int i = 0; i < MANY_PUBLISHERS + MANY_SUBSCRIBERS; i++)
+        children[i] = spawn(i % 4 ? receive_among_many : publish_among_many, NULL);
+    for (int i = 0; i < MANY_PUBLISHERS + MANY_SUBSCRIBERS; i++)
+        CHECK_INT(wait_child(children[i], LIMIT_S), ==, 0);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Who may talk: the private default directory and attacks on it, /run/tarn for a group, modes that follow from the
+ * directory and never from the umask, and payload that others can read and not write. The tests live in a mount
+ * namespace of their own, where /tmp and /run are empty.
+ */
+#include <grp.h>
+#include <setjmp.h>
+#include <sys/ipc.h>
+#include <sys/mount.h>
+#include <sys/shm.h>
+
+#include "common.h"
+
+#define TOPIC "permissions"
+#define GROUP 4321
+#define ALICE 1001
+#define BOB 1002
+#define STRANGER 1003
+
+/* An own /tmp and /run; the defaults decide where topics are. */
+static void own_root(void) {
+    need_root();
+    if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777") != 0 || mount("tmpfs", "/run", "tmpfs", 0, "mode=755") != 0)
+        SKIP("no mounts of its own: %s", strerror(errno));
+    unsetenv("TARN_DIR");
+}
+
+/* Has no group but its own, and the shared one if a member. */
+static void become(uid_t uid, bool is_member) {
+    gid_t group = GROUP;
+    CHECK(setgroups(is_member ? 1 : 0, &group) == 0);
+    CHECK(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
+}
+
+static unsigned mode_of(const char *path, gid_t *ret_group) {
+    struct stat state;
+    if (lstat(path, &state) != 0)
+        FAIL("%s: %s", path, strerror(errno));
+    if (ret_group)
+        *ret_group = state.st_gid;
+    return state.st_mode & 07777;
+}
+
+/* How many segments of the namespace have this mode and group. */
+static int count_segments_of(unsigned mode, unsigned group) {
+    int count = 0;
+    FILE *file = fopen("/proc/sysvipc/shm", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);) {
+        unsigned is_mode, is_group;
+        if (sscanf(line, "%*d %*d %o %*u %*d %*d %*u %*u %u", &is_mode, &is_group) == 2 && (is_mode & 0777) == mode &&
+            is_group == group)
+            count++;
+    }
+    fclose(file);
+    return count;
+}
+
+/* ---- the private directory ------------------------------------------------------------------------------------ */
+
+static void talk(void) {
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 42);
+    receive_word(subscriber, 42);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void look_at_private(const char *base, unsigned owner) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/default/" TOPIC, base);
+    CHECK_INT(mode_of(path, NULL), ==, 0600);
+    *strrchr(path, '/') = 0;
+    CHECK_INT(mode_of(path, NULL), ==, 0700);
+    CHECK_INT(mode_of(base, NULL), ==, 0700);
+    struct stat state;
+    CHECK(stat(base, &state) == 0 && state.st_uid == owner);
+    CHECK_INT(count_segments_of(0600, owner), ==, 1); /* the roster, */
+    CHECK_INT(count_segments_of(0400, owner), ==, 1); /* the publisher's */
+}
+
+TEST(default_directory_is_private) {
+    static const mode_t masks[] = {0, 022, 077};
+    own_root();
+    for (int i = 0; i < 3; i++) {
+        umask(masks[i]);
+        tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+        look_at_private("/tmp/tarn-0", 0);
+        CHECK_STATUS(tarn_publisher_close(publisher), 0);
+        CHECK_INT(count_files("/tmp/tarn-0/default", 0), ==, 0);
+        CHECK(rmdir("/tmp/tarn-0/default") == 0 && rmdir("/tmp/tarn-0") == 0);
+    }
+}
+
+static void talk_as_alice(void *arg) {
+    become(ALICE, false);
+    umask((mode_t)(uintptr_t)arg);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    look_at_private("/tmp/tarn-1001", ALICE);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    talk();
+}
+
+TEST(default_directory_of_another_user) {
+    own_root();
+    CHECK_INT(wait_child(spawn(talk_as_alice, (void *)(uintptr_t)0), LIMIT_S), ==, 0);
+    CHECK_INT(wait_child(spawn(talk_as_alice, (void *)(uintptr_t)077), LIMIT_S), ==, 0);
+    CHECK(access("/tmp/tarn-0", F_OK) != 0);
+}
+
+/* ---- attacks: something is there before us -------------------------------------------------------------------- */
+
+#define BASE "/tmp/tarn-0"
+
+static void check_refused(void) {
+    tarn_publisher *publisher;
+    tarn_subscriber *subscriber;
+    int descriptors = count_descriptors();
+    CHECK_REFUSED(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_DIRECTORY, BASE);
+    CHECK_REFUSED(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_DIRECTORY, BASE);
+    CHECK_INT(count_descriptors(), ==, descriptors);
+}
+
+TEST(something_else_at_the_default_path) {
+    own_root();
+    CHECK(mkdir("/tmp/elsewhere", 0700) == 0 && symlink("/tmp/elsewhere", BASE) == 0);
+    check_refused();
+    CHECK_INT(count_files("/tmp/elsewhere", 0), ==, 0);
+    CHECK(unlink(BASE) == 0 && symlink("/tmp/nowhere", BASE) == 0);
+    check_refused();
+    CHECK(unlink(BASE) == 0 && close(open(BASE, O_CREAT | O_WRONLY, 0600)) == 0);
+    check_refused();
+    CHECK(unlink(BASE) == 0 && mkfifo(BASE, 0600) == 0);
+    check_refused();
+    CHECK(unlink(BASE) == 0);
+    talk();
+}
+
+TEST(foreign_directory_at_the_default_path) {
+    static const mode_t modes[] = {0777, 0755, 0750, 0770, 01777, 0701};
+    own_root();
+    CHECK(mkdir(BASE, 0700) == 0 && chown(BASE, ALICE, ALICE) == 0);
+    check_refused();
+    CHECK(chown(BASE, 0, 0) == 0);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        CHECK(chmod(BASE, modes[i]) == 0);
+        check_refused();
+    }
+    CHECK(chmod(BASE, 0700) == 0);
+    talk();
+}
+
+TEST(symbolic_link_for_a_domain) {
+    own_root();
+    CHECK(mkdir(BASE, 0700) == 0 && mkdir("/tmp/elsewhere", 0700) == 0);
+    CHECK(symlink("/tmp/elsewhere", BASE "/default") == 0);
+    check_refused();
+}
+
+/* Where anybody may make a domain, only one's own is trusted, or the directory owner's. */
+static void make_trap(void *arg) {
+    (void)arg;
+    become(STRANGER, false);
+    CHECK(mkdir("/tmp/common/default", 0777) == 0 && chmod("/tmp/common/default", 0777) == 0);
+}
+
+static void walk_into_trap(void *arg) {
+    tarn_publisher *publisher;
+    (void)arg;
+    become(ALICE, false);
+    CHECK_REFUSED(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_DIRECTORY, "/tmp/common/default");
+}
+
+TEST(foreign_domain_in_a_common_directory) {
+    own_root();
+    CHECK(mkdir("/tmp/common", 0700) == 0 && chmod("/tmp/common", 01777) == 0);
+    setenv("TARN_DIR", "/tmp/common", 1);
+    CHECK_INT(wait_child(spawn(make_trap, NULL), LIMIT_S), ==, 0);
+    CHECK_INT(wait_child(spawn(walk_into_trap, NULL), LIMIT_S), ==, 0);
+}
+
+/* What the second try says, the first says too. */
+static void open_in_common(void *arg) {
+    tarn_publisher *publisher = NULL;
+    (void)arg;
+    become(ALICE, false);
+    int first = tarn_publisher_open(&publisher, TOPIC, NULL);
+    if (first == 0)
+        CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_publisher_open(&publisher, TOPIC, NULL), first);
+    if (first == 0)
+        CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+TEST(own_domain_in_a_common_directory) {
+    own_root();
+    CHECK(mkdir("/tmp/common", 0700) == 0 && chmod("/tmp/common", 01777) == 0);
+    setenv("TARN_DIR", "/tmp/common", 1);
+    CHECK_INT(wait_child(spawn(open_in_common, NULL), LIMIT_S), ==, 0);
+}
+
+/* ---- /run/tarn: sharing by group ------------------------------------------------------------------------------ */
+
+struct scene {
+    uid_t publisher, subscriber;
+    mode_t publisher_mask, subscriber_mask;
+    _Atomic bool ready, done;
+};
+
+static struct scene *scene;
+
+static void make_shared_directory(mode_t mode) {
+    own_root();
+    CHECK(mkdir("/run/tarn", 0700) == 0 && chown("/run/tarn", 0, GROUP) == 0 && chmod("/run/tarn", mode) == 0);
+    scene = shared_page(sizeof *scene);
+}
+
+static void look_at_shared(void) {
+    gid_t group;
+    CHECK_INT(mode_of("/run/tarn/default", &group), ==, 02770);
+    CHECK_INT(group, ==, GROUP);
+    CHECK_INT(mode_of("/run/tarn/default/" TOPIC, &group), ==, 0660);
+    CHECK_INT(group, ==, GROUP);
+    CHECK_INT(count_segments_of(0660, GROUP), ==, 1);
+    CHECK_INT(count_segments_of(0440, GROUP), ==, 1);
+}
+
+static void publish_as(void *arg) {
+    (void)arg;
+    become(scene->publisher, true);
+    umask(scene->publisher_mask);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = GENEROUS);
+    AWAIT(scene->ready);
+    look_at_shared();
+    for (uint64_t number = 1; number <= 1000; number++)
+        CHECK_STATUS(publish_number(publisher, number), 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+static void receive_as(void *arg) {
+    uint64_t next = 1;
+    tarn_message message;
+    (void)arg;
+    become(scene->subscriber, true);
+    umask(scene->subscriber_mask);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    CHECK_INT(tarn_subscriber_fd(subscriber), >=, 0);
+    scene->ready = true;
+    CHECK_INT(receive_up_to(subscriber, &next, 1000), ==, 0);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void check_stranger_is_refused(void *arg) {
+    tarn_publisher *publisher;
+    tarn_subscriber *subscriber;
+    (void)arg;
+    become(STRANGER, false);
+    CHECK_REFUSED(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_PERMISSION, "/run/tarn");
+    CHECK(strstr(tarn_error(), number_text(GROUP)));
+    CHECK_REFUSED(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_PERMISSION, number_text(GROUP));
+    CHECK(access("/tmp/tarn-1003", F_OK) != 0); /* and does not miss the others elsewhere */
+}
+
+TEST(two_users_of_a_group) {
+    static const mode_t masks[] = {0, 077, 027};
+    make_shared_directory(02770);
+    for (int i = 0; i < 6; i++) {
+        bool turned = i % 2;
+        *scene = (struct scene){turned ? BOB : ALICE, turned ? ALICE : BOB, masks[i / 2], masks[2 - i / 2], false, false};
+        pid_t publisher = spawn(publish_as, NULL), subscriber = spawn(receive_as, NULL);
+        CHECK_INT(wait_child(spawn(check_stranger_is_refused, NULL), LIMIT_S), ==, 0);
+        CHECK_INT(wait_child(publisher, LIMIT_S), ==, 0);
+        CHECK_INT(wait_child(subscriber, LIMIT_S), ==, 0);
+        CHECK_INT(count_files("/run/tarn/default", 0), ==, 0);
+        if (i % 2)
+            CHECK(rmdir("/run/tarn/default") == 0);
+    }
+}
+
+/* Not even one that hides what was just made from its maker. */
+static void use_strange_mask(void *arg) {
+    (void)arg;
+    become(ALICE, true);
+    umask(0777);
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    CHECK_STATUS(tarn_subscriber_fd(subscriber) < 0 ? tarn_subscriber_fd(subscriber) : 0, 0);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    look_at_shared();
+    publish_word(publisher, 1);
+    receive_word(subscriber, 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST(strange_umask) {
+    make_shared_directory(02770);
+    CHECK_INT(wait_child(spawn(use_strange_mask, NULL), LIMIT_S), ==, 0);
+}
+
+/* The bell rings across users: the doorbell is the subscriber's, whoever publishes opens it. */
+static void wait_by_poll(void *arg) {
+    (void)arg;
+    become(BOB, true);
+    umask(077);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_message message;
+    gid_t group;
+    char name[512] = "/run/tarn/default/";
+    CHECK_INT(tarn_subscriber_fd(subscriber), >=, 0);
+    DIR *folder = opendir(name);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (entry->d_name[0] == '@')
+            strcat(name, entry->d_name);
+    closedir(folder);
+    CHECK_INT(mode_of(name, &group), ==, 0660);
+    CHECK_INT(group, ==, GROUP);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST(doorbell_of_a_group) {
+    make_shared_directory(02770);
+    CHECK_INT(wait_child(spawn(wait_by_poll, NULL), LIMIT_S), ==, 0);
+}
+
+/* /run/tarn is there, and not for us: no quiet way out to another place. */
+TEST(shared_directory_of_others) {
+    make_shared_directory(0770);
+    CHECK_INT(wait_child(spawn(check_stranger_is_refused, NULL), LIMIT_S), ==, 0);
+}
+
+/* ---- payload of another user ---------------------------------------------------------------------------------- */
+
+static sigjmp_buf after_fault;
+
+static void on_fault(int number) {
+    (void)number;
+    siglongjmp(after_fault, 1);
+}
+
+/* Segment ids of that mode. */
+static int find_segment(unsigned mode) {
+    int found = -1;
+    FILE *file = fopen("/proc/sysvipc/shm", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);) {
+        int id;
+        unsigned is_mode;
+        if (sscanf(line, "%*d %d %o", &id, &is_mode) == 2 && (is_mode & 0777) == mode)
+            found = id;
+    }
+    fclose(file);
+    return found;
+}
+
+static void try_to_write_payload(void *arg) {
+    (void)arg;
+    become(BOB, true);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_message message;
+    scene->ready = true;
+    CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+    char *page = (char *)((uintptr_t)message.data & ~(uintptr_t)4095);
+    CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) != 0 && errno == EACCES);
+    CHECK(madvise(page, 4096, MADV_REMOVE) != 0 && errno == EACCES);
+    int id = find_segment(0440);
+    CHECK(shmat(id, NULL, 0) == (void *)-1 && errno == EACCES);
+    CHECK(shmctl(id, IPC_RMID, NULL) != 0 && errno == EPERM);
+    signal(SIGSEGV, on_fault);
+    if (sigsetjmp(after_fault, 1) == 0) {
+        *(volatile char *)page = 1;
+        FAIL("a subscriber can write payload");
+    }
+    CHECK(check_pattern(message.data, message.bytes, 1));
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void publish_one_as_alice(void *arg) {
+    (void)arg;
+    become(ALICE, true);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = GENEROUS);
+    AWAIT(scene->ready);
+    CHECK_STATUS(publish_number(publisher, 1), 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+TEST(payload_cannot_be_written_by_readers) {
+    make_shared_directory(02770);
+    pid_t publisher = spawn(publish_one_as_alice, NULL), subscriber = spawn(try_to_write_payload, NULL);
+    CHECK_INT(wait_child(subscriber, LIMIT_S), ==, 0);
+    CHECK_INT(wait_child(publisher, LIMIT_S), ==, 0);
+}
+
+/* ---- another user cannot look in ------------------------------------------------------------------------------ */
+
+static void peep(void *arg) {
+    (void)arg;
+    become(STRANGER, false);
+    int roster = find_segment(0660), log = find_segment(0440);
+    CHECK(roster >= 0 && log >= 0);
+    CHECK(shmat(roster, NULL, SHM_RDONLY) == (void *)-1 && errno == EACCES);
+    CHECK(shmat(log, NULL, SHM_RDONLY) == (void *)-1 && errno == EACCES);
+}
+
+TEST(strangers_cannot_attach) {
+    make_shared_directory(02770);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    CHECK_INT(wait_child(spawn(peep, NULL), LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}

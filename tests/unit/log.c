@@ -1,0 +1,774 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * The log as a publisher writes it and a subscriber reads it, in one thread: where records lie, every size, loans in any
+ * order, what is kept, what is dropped, what is lost. Addresses of payloads tell where records lie, as mappings start
+ * at pages.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "core/inspect.h"
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* Sends messages first to last, all of that size. */
+static void send_range(tarn_publisher *publisher, size_t bytes, uint64_t first, uint64_t last) {
+    for (uint64_t i = first; i <= last; i++)
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+}
+
+/* Takes, checks and releases message number sequence. */
+static void expect(tarn_subscriber *subscriber, size_t bytes, uint64_t sequence, uint64_t lost) {
+    tarn_message message;
+    take_one(subscriber, &message);
+    CHECK_INT(message.sequence, ==, sequence);
+    CHECK_INT(message.lost, ==, lost);
+    check_contents(&message, bytes);
+    release(&message);
+}
+
+static void expect_nothing(tarn_subscriber *subscriber) {
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+}
+
+static void close_both(tarn_publisher *publisher, tarn_subscriber *subscriber) {
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- where records lie ---------------------------------------------------------------------------------------- */
+
+/* Distance between the payloads of two messages of that size that follow each other. */
+static ptrdiff_t stride_of(size_t bytes, uint32_t timestamps) {
+    tarn_publisher *publisher = publisher_with(.timestamps = timestamps);
+    tarn_subscriber *subscriber = subscriber_with();
+    tarn_message message;
+    const char *place[3];
+    for (int i = 0; i < 3; i++) {
+        CHECK_STATUS(send_pattern(publisher, bytes, (uint64_t)i + 1), 1);
+        take_one(subscriber, &message);
+        place[i] = message.data;
+        release(&message);
+    }
+    close_both(publisher, subscriber);
+    return place[2] - place[1];
+}
+
+TEST(small_records_are_packed_others_start_lines) {
+    CHECK_INT(stride_of(0, 0), ==, 8);
+    CHECK_INT(stride_of(1, 0), ==, 16);
+    CHECK_INT(stride_of(8, 0), ==, 16);
+    CHECK_INT(stride_of(24, 0), ==, 32);
+    CHECK_INT(stride_of(25, 0), ==, 64);
+    CHECK_INT(stride_of(56, 0), ==, 64);
+    CHECK_INT(stride_of(57, 0), ==, 128);
+    CHECK_INT(stride_of(1000, 0), ==, 1024);
+    CHECK_INT(stride_of(0, 1), ==, 16);
+    CHECK_INT(stride_of(16, 1), ==, 32);
+    CHECK_INT(stride_of(17, 1), ==, 64);
+}
+
+TEST(larger_records_start_at_a_line) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with();
+    tarn_message message;
+    for (uint64_t i = 1; i <= 2000; i++) {
+        CHECK_STATUS(send_pattern(publisher, 100, i), 1);
+        take_one(subscriber, &message);
+        CHECK_INT((uintptr_t)message.data % 64, ==, 8);
+        release(&message);
+    }
+    close_both(publisher, subscriber);
+}
+
+/* Loans and messages of one publisher: sizes from 0 to beyond an extent, in a row and mixed, sent and overtaken. */
+static void check_alignment(uint32_t alignment, uint32_t timestamps, struct random *random) {
+    tarn_publisher *publisher = publisher_with(.alignment = alignment, .timestamps = timestamps);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_message message;
+    tarn_loan loan, overtaken = {0};
+    uint32_t expected = alignment < 8 ? 8 : alignment;
+    for (uint64_t i = 1; i <= 300; i++) {
+        size_t bytes = random_one_in(random, 20) ? random_between(random, 0, 200000) : random_between(random, 0, 600);
+        CHECK_STATUS(tarn_publisher_loan(publisher, bytes, &loan), 1);
+        CHECK_INT((uintptr_t)loan.data % expected, ==, 0);
+        if (overtaken.loaned_by) {
+            tarn_loan newer = loan;
+            loan = overtaken;
+            overtaken = newer;
+        } else if (random_one_in(random, 4)) {
+            overtaken = loan;
+            i--;
+            continue;
+        }
+        bytes = loan.bytes;
+        fill_pattern(loan.data, bytes, pattern_of(tarn_publisher_identity(publisher), i));
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+        take_one(subscriber, &message);
+        CHECK_INT((uintptr_t)message.data % expected, ==, 0);
+        check_contents(&message, bytes);
+        release(&message);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST(payloads_are_aligned_as_asked_for) {
+    struct random random = random_start(1);
+    for (uint32_t alignment = 1; alignment <= 4096; alignment *= 2)
+        for (uint32_t timestamps = 0; timestamps <= 1; timestamps++)
+            check_alignment(alignment, timestamps, &random);
+}
+
+TEST(alignment_of_the_type_is_the_default) {
+    tarn_type type = {.struct_bytes = sizeof type, .name = "aligned", .alignment = 256};
+    tarn_publisher *publisher = publisher_with(.type = &type);
+    tarn_loan loan;
+    for (int i = 0; i < 10; i++) {
+        CHECK_STATUS(tarn_publisher_loan(publisher, 40, &loan), 1);
+        CHECK_INT((uintptr_t)loan.data % 256, ==, 0);
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------------------------- */
+
+static const size_t mixed_sizes[] = {0, 1, 8, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 3 * MIB, 64 * MIB};
+#define MIXED_COUNT (sizeof mixed_sizes / sizeof mixed_sizes[0])
+
+/* Up and down the sizes, so that each follows larger and smaller ones. */
+TEST(all_sizes_mix_in_one_topic) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * MIB);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    for (uint64_t i = 0; i < 2 * MIXED_COUNT; i++) {
+        size_t bytes = mixed_sizes[i < MIXED_COUNT ? i : 2 * MIXED_COUNT - 1 - i];
+        CHECK_STATUS(send_pattern(publisher, bytes, i + 1), 1);
+        expect(subscriber, bytes, i + 1, 0);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST(all_sizes_are_kept_together) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * MIB);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    for (uint64_t i = 0; i < MIXED_COUNT; i++)
+        CHECK_STATUS(send_pattern(publisher, mixed_sizes[MIXED_COUNT - 1 - i], i + 1), 1);
+    for (uint64_t i = 0; i < MIXED_COUNT; i++)
+        expect(subscriber, mixed_sizes[MIXED_COUNT - 1 - i], i + 1, 0);
+    close_both(publisher, subscriber);
+}
+
+/* Every size around what decides between packing, lines, and the size of an extent. */
+TEST(sizes_around_bounds) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t sequence = 0;
+    for (size_t bytes = 0; bytes <= 300; bytes++) {
+        CHECK_STATUS(send_pattern(publisher, bytes, ++sequence), 1);
+        expect(subscriber, bytes, sequence, 0);
+    }
+    for (size_t bytes = 64 * KIB - 300; bytes <= 64 * KIB + 80; bytes++) {
+        CHECK_STATUS(send_pattern(publisher, bytes, ++sequence), 1);
+        expect(subscriber, bytes, sequence, 0);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST_LIMIT(a_gigabyte, 60) {
+    if (sysconf(_SC_AVPHYS_PAGES) < (long)(1600 * MIB / 4096))
+        SKIP("less than 1.6 GB of memory are free");
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 1200 * MIB);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    CHECK_STATUS(send_pattern(publisher, 8, 1), 1);
+    CHECK_STATUS(send_pattern(publisher, 1024 * MIB, 2), 1);
+    CHECK_STATUS(send_pattern(publisher, 1, 3), 1);
+    expect(subscriber, 8, 1, 0);
+    expect(subscriber, 1024 * MIB, 2, 0);
+    expect(subscriber, 1, 3, 0);
+    close_both(publisher, subscriber);
+}
+
+/* ---- the memory limit ----------------------------------------------------------------------------------------- */
+
+static void check_limit(uint64_t limit, uint32_t alignment, uint32_t timestamps) {
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = limit, .alignment = alignment, .timestamps = timestamps);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_loan loan;
+    CHECK_STATUS(tarn_publisher_loan(publisher, limit + 1, &loan), TARN_ERROR_TOO_BIG);
+    CHECK_STATUS(tarn_publisher_loan(publisher, SIZE_MAX, &loan), TARN_ERROR_TOO_BIG);
+    CHECK_STATUS(tarn_publisher_publish(publisher, &loan, SIZE_MAX - 7), TARN_ERROR_TOO_BIG);
+    CHECK_STATUS(send_pattern(publisher, limit, 1), 1);
+    expect(subscriber, limit, 1, 0);
+    close_both(publisher, subscriber);
+}
+
+TEST(a_message_may_be_as_large_as_the_limit) {
+    const uint64_t limits[] = {512 * KIB, 512 * KIB + 1, MIB, 3 * MIB + 4095, 20 * MIB};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        check_limit(limits[i], 0, 0);
+        check_limit(limits[i], 4096, 1);
+    }
+}
+
+/* Nobody holds anything, and the default depth gives way: so each must be sent, without a wait. */
+static void check_many_large(uint64_t limit, uint64_t bytes) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = limit, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    for (uint64_t i = 1; i <= 4; i++) {
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+        expect(subscriber, bytes, i, 0);
+        expect_nothing(subscriber);
+    }
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    for (uint64_t i = 5; i <= 8; i++)
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+TEST(messages_of_a_third_of_the_limit_follow_each_other) {
+    check_many_large(3 * MIB, MIB - 64 * KIB);
+}
+
+TEST(messages_as_large_as_the_limit_follow_each_other) {
+    check_many_large(MIB, MIB);
+}
+
+static uint64_t bytes_held(void) {
+    struct inspect_domain *domain;
+    CHECK_STATUS(inspect_domain_open(&domain, NULL, NULL), 0);
+    CHECK_INT(domain->topic_count, ==, 1);
+    CHECK(domain->topics[0].participants[0].publisher);
+    uint64_t bytes = domain->topics[0].participants[0].bytes_held;
+    inspect_domain_close(domain);
+    return bytes;
+}
+
+TEST(memory_stays_within_the_limit) {
+    struct random random = random_start(1);
+    uint64_t limit = 2 * MIB;
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = limit, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t most = 0, full = 0;
+    for (int i = 0; i < 3000; i++) {
+        size_t bytes = random_between(&random, 0, 1u << random_between(&random, 0, 18));
+        int result = send_pattern(publisher, bytes, 0);
+        if (result != 1)
+            CHECK_STATUS(result, TARN_ERROR_FULL);
+        full += result != 1;
+        tarn_message message;
+        while (result != 1 && tarn_subscriber_take(subscriber, &message) == 1)
+            release(&message);
+        if (i % 16 == 0 && bytes_held() > most)
+            most = bytes_held();
+    }
+    CHECK_INT(full, >, 0);
+    CHECK_INT(most, >=, limit / 2);
+    CHECK_INT(most, <=, limit + 3 * 64 * KIB); /* the message as large as the limit, and what surrounds it */
+    close_both(publisher, subscriber);
+}
+
+TEST(types_bound_their_messages) {
+    tarn_type type = {.struct_bytes = sizeof type, .name = "fixed", .bytes = 100};
+    tarn_publisher *publisher = publisher_with(.type = &type);
+    tarn_loan loan;
+    CHECK_STATUS(tarn_publisher_loan(publisher, 101, &loan), TARN_ERROR_TOO_BIG);
+    CHECK_STATUS(send_pattern(publisher, 100, 1), 1);
+    CHECK_STATUS(send_pattern(publisher, 99, 2), 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+TEST(realtime_publisher_lives_in_what_it_has) {
+    tarn_publisher *publisher = publisher_with(.realtime = 1, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1, .realtime = 1);
+    tarn_loan loan;
+    CHECK_STATUS(tarn_publisher_loan(publisher, MIB + 1, &loan), TARN_ERROR_TOO_BIG);
+    for (uint64_t i = 1; i <= 3000; i++) {
+        size_t bytes = i % 7 * 20000;
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+        CHECK_INT(tarn_subscriber_wait(subscriber, 0), ==, 1);
+        expect(subscriber, bytes, i, 0);
+    }
+    CHECK_INT(bytes_held(), <=, MIB + 3 * 64 * KIB);
+    close_both(publisher, subscriber);
+}
+
+/* ---- loans ---------------------------------------------------------------------------------------------------- */
+
+#define LOANS 24
+
+/* Opens, shrinks, sends and drops loans in any order among other messages; what is sent arrives so, in that order. */
+static void shuffle_loans(struct random *random, uint64_t limit, size_t bytes_most) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = limit, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t identity = tarn_publisher_identity(publisher), sequence = 0;
+    tarn_loan loans[LOANS] = {{0}};
+    for (int step = 0; step < 1500; step++) {
+        tarn_loan *loan = &loans[random_between(random, 0, LOANS - 1)];
+        if (!loan->loaned_by) {
+            if (tarn_publisher_loan(publisher, random_between(random, 0, bytes_most), loan) == 1)
+                memset(loan->data, 0xee, loan->bytes);
+            continue;
+        }
+        if (random_one_in(random, 4)) {
+            CHECK_STATUS(tarn_loan_drop(loan), 0);
+            continue;
+        }
+        loan->bytes = random_one_in(random, 2) ? loan->bytes : random_between(random, 0, loan->bytes);
+        size_t bytes = loan->bytes;
+        fill_pattern(loan->data, bytes, pattern_of(identity, sequence + 1));
+        int result = tarn_loan_send(loan);
+        if (result == TARN_ERROR_FULL)
+            continue; /* it stays ours */
+        CHECK_STATUS(result, 1);
+        expect(subscriber, bytes, ++sequence, 0);
+    }
+    CHECK_INT(sequence, >, 300);
+    close_both(publisher, subscriber); /* drops those still open */
+}
+
+TEST(loans_in_any_order) {
+    struct random random = random_start(1);
+    for (int i = 0; i < 10; i++) {
+        shuffle_loans(&random, 64 * MIB, 1000);
+        shuffle_loans(&random, 8 * MIB, 100000);
+        shuffle_loans(&random, 2 * MIB, 40000);
+    }
+}
+
+/* A loan stays open while its extent is retired and all around it is used again; then it is sent, twice over. */
+static void send_after_retirement(size_t bytes) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 4 * MIB, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t identity = tarn_publisher_identity(publisher), sequence = 0;
+    tarn_loan first, second;
+    tarn_message held[2];
+    CHECK_STATUS(tarn_publisher_loan(publisher, bytes, &first), 1);
+    CHECK_STATUS(tarn_publisher_loan(publisher, bytes, &second), 1);
+    fill_pattern(first.data, bytes, 77);
+    for (int i = 0; i < 300; i++) {
+        CHECK_STATUS(send_pattern(publisher, 50000, ++sequence), 1);
+        expect(subscriber, 50000, sequence, 0);
+    }
+    CHECK(check_pattern(first.data, bytes, 77));
+    fill_pattern(second.data, bytes, pattern_of(identity, ++sequence));
+    CHECK_STATUS(tarn_loan_send(&second), 1);
+    fill_pattern(first.data, bytes, pattern_of(identity, ++sequence));
+    CHECK_STATUS(tarn_loan_send(&first), 1);
+    for (int i = 0; i < 2; i++) {
+        take_one(subscriber, &held[i]);
+        CHECK_INT(held[i].sequence, ==, sequence - 1 + (uint64_t)i);
+    }
+    for (int i = 0; i < 300; i++) {
+        CHECK_STATUS(send_pattern(publisher, 50000, ++sequence), 1);
+        expect(subscriber, 50000, sequence, 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        check_contents(&held[i], bytes);
+        release(&held[i]);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST(loans_outlive_their_extents_retirement) {
+    send_after_retirement(0);
+    send_after_retirement(100);
+    send_after_retirement(30000);
+    send_after_retirement(500000);
+}
+
+/* Extents that were given a new generation for a late loan are retired again, not leaked. */
+TEST(late_loans_leak_no_memory) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 2 * MIB, .when_full = TARN_FULL_FAIL);
+    tarn_loan loan;
+    for (int round = 0; round < 200; round++) {
+        CHECK_STATUS(tarn_publisher_loan(publisher, 60000, &loan), 1);
+        for (uint64_t i = 0; i < 20; i++)
+            CHECK_STATUS(send_pattern(publisher, 60000, 0), 1);
+        CHECK_STATUS(round % 3 ? tarn_loan_send(&loan) : tarn_loan_drop(&loan), round % 3 ? 1 : 0);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* Many small loans overtaken by each other: each keeps its extent, none its neighbours' messages. */
+TEST(many_open_loans) {
+    static tarn_loan loans[5000];
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t identity = tarn_publisher_identity(publisher);
+    for (size_t i = 0; i < 5000; i++)
+        CHECK_STATUS(tarn_publisher_loan(publisher, i % 300, &loans[i]), 1);
+    for (size_t i = 0; i < 5000; i++) {
+        tarn_loan *loan = &loans[(i * 1237) % 5000];
+        size_t bytes = loan->bytes;
+        fill_pattern(loan->data, bytes, pattern_of(identity, i + 1));
+        CHECK_STATUS(tarn_loan_send(loan), 1);
+        expect(subscriber, bytes, i + 1, 0);
+    }
+    close_both(publisher, subscriber);
+}
+
+/* ---- when full ------------------------------------------------------------------------------------------------ */
+
+TEST(drops_are_counted_as_lost_exactly) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP);
+    tarn_subscriber *reliable = subscriber_with(.reliable = 1), *other = subscriber_with();
+    tarn_message message;
+    uint64_t sent = 0, dropped = 0, taken = 0, lost = 0;
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < 3000; i++) {
+            int result = tarn_publisher_publish(publisher, &message, 1000);
+            CHECK(result == 0 || result == 1);
+            *(result ? &sent : &dropped) += 1;
+        }
+        for (; tarn_subscriber_take(reliable, &message) == 1; taken++) {
+            lost += message.lost;
+            CHECK_INT(message.sequence, ==, taken + lost + 1);
+            release(&message);
+        }
+    }
+    CHECK_INT(dropped, >, 5000);
+    CHECK_INT(taken, ==, sent);
+    CHECK_STATUS(tarn_publisher_publish(publisher, &message, 8), 1); /* tells of the last drops */
+    take_one(reliable, &message);
+    CHECK_INT(lost + message.lost, ==, dropped);
+    CHECK_INT(message.sequence, ==, sent + dropped + 1);
+    CHECK_INT(tarn_subscriber_lost(reliable), ==, dropped);
+    release(&message);
+    for (taken = 0; tarn_subscriber_take(other, &message) == 1; taken++)
+        release(&message);
+    CHECK_INT(taken + tarn_subscriber_lost(other), ==, sent + dropped + 1);
+    CHECK_STATUS(tarn_subscriber_close(other), 0);
+    close_both(publisher, reliable);
+}
+
+TEST(full_fails_at_once_or_in_time_and_uses_no_sequence_number) {
+    for (uint32_t when_full = TARN_FULL_WAIT; when_full <= TARN_FULL_FAIL; when_full++) {
+        tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = when_full,
+                                                   .full_timeout_ns = 50 * 1000000);
+        tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+        uint64_t sent = 0;
+        int64_t start = 0;
+        int result;
+        do
+            start = now_ns();
+        while ((result = send_pattern(publisher, 1000, sent + 1)) == 1 && ++sent);
+        int64_t took_ns = now_ns() - start;
+        CHECK_STATUS(result, TARN_ERROR_FULL);
+        if (when_full == TARN_FULL_WAIT)
+            CHECK_INT(took_ns, >=, 50 * 1000000);
+        for (uint64_t i = 1; i <= sent; i++)
+            expect(subscriber, 1000, i, 0);
+        expect_nothing(subscriber);
+        CHECK_STATUS(send_pattern(publisher, 1000, sent + 1), 1);
+        expect(subscriber, 1000, sent + 1, 0);
+        close_both(publisher, subscriber);
+    }
+}
+
+/* Explicit depth never gives way: then it is the publisher itself who keeps the memory. */
+TEST(explicit_depth_is_kept_at_the_limit) {
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = MIB, .when_full = TARN_FULL_FAIL, .depth = 1000000);
+    uint64_t sent = 0;
+    int result;
+    while ((result = send_pattern(publisher, 10000, sent + 1)) == 1)
+        sent++;
+    CHECK_STATUS(result, TARN_ERROR_FULL);
+    CHECK(strstr(tarn_error(), "depth"));
+    tarn_subscriber *subscriber = subscriber_with(.history = 1000000);
+    for (uint64_t i = 1; i <= sent; i++)
+        expect(subscriber, 10000, i, 0);
+    close_both(publisher, subscriber);
+}
+
+/* ---- history and retention ------------------------------------------------------------------------------------ */
+
+static void check_history(uint64_t sent, uint64_t history, uint64_t expected) {
+    tarn_publisher *publisher = publisher_with();
+    send_range(publisher, 50, 1, sent);
+    tarn_subscriber *subscriber = subscriber_with(.history = history);
+    for (uint64_t i = sent - expected + 1; i <= sent; i++)
+        expect(subscriber, 50, i, 0);
+    expect_nothing(subscriber);
+    send_range(publisher, 50, sent + 1, sent + 3);
+    for (uint64_t i = sent + 1; i <= sent + 3; i++)
+        expect(subscriber, 50, i, 0);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 0);
+    close_both(publisher, subscriber);
+}
+
+TEST(history_is_as_asked_for) {
+    check_history(0, 0, 0);
+    check_history(0, 10, 0);
+    check_history(1, 1, 1);
+    check_history(20, 0, 0);
+    check_history(20, 1, 1);
+    check_history(20, 7, 7);
+    check_history(20, 20, 20);
+    check_history(20, 21, 20);
+    check_history(20, UINT64_MAX, 20);
+    check_history(1500, 1400, 1400);
+    check_history(3000, 1, 1);
+}
+
+/* A joiner asks for everything: how many messages of that size it gets, which are the last ones, without a gap. */
+static uint64_t count_kept(uint64_t depth, size_t bytes, uint64_t sent, uint64_t history) {
+    tarn_publisher *publisher = publisher_with(.depth = depth, .memory_limit_bytes = 256 * MIB);
+    send_range(publisher, bytes, 1, sent);
+    tarn_subscriber *subscriber = subscriber_with(.history = history);
+    tarn_message message;
+    uint64_t count = 0, last = 0;
+    for (; tarn_subscriber_take(subscriber, &message) == 1; count++) {
+        CHECK_INT(message.lost, ==, 0);
+        CHECK(last == 0 || message.sequence == last + 1);
+        check_contents(&message, bytes);
+        last = message.sequence;
+        release(&message);
+    }
+    CHECK_INT(last, ==, sent);
+    close_both(publisher, subscriber);
+    return count;
+}
+
+TEST(default_keeps_eight_messages_of_any_size) {
+    CHECK_INT(count_kept(0, MIB, 40, 1000), >=, 8);
+    CHECK_INT(count_kept(0, 60000, 200, 1000), >=, 8);
+    CHECK_INT(count_kept(0, MIB, 40, 1000), <=, 20); /* and not everything: memory is used again */
+}
+
+TEST(default_keeps_small_messages_of_256_kib) {
+    CHECK_INT(count_kept(0, 56, 50000, 1000000), >=, 256 * KIB / 64 - 8);
+    CHECK_INT(count_kept(0, 8, 100000, 1000000), >=, 256 * KIB / 16 - 32);
+    CHECK_INT(count_kept(0, 1016, 5000, 1000000), >=, 256 - 8);
+}
+
+TEST(explicit_depth_keeps_that_many) {
+    CHECK_INT(count_kept(1, MIB, 30, 1000), >=, 1);
+    CHECK_INT(count_kept(1, MIB, 30, 1000), <, 8);
+    CHECK_INT(count_kept(20, MIB, 60, 1000), >=, 20);
+    CHECK_INT(count_kept(20, MIB, 60, 5), ==, 5);
+    CHECK_INT(count_kept(5000, 1000, 20000, 5000), ==, 5000);
+}
+
+/* Whatever mix was sent, the last eight are there. */
+TEST(last_eight_are_readable_after_any_mix) {
+    struct random random = random_start(1);
+    for (int round = 0; round < 60; round++) {
+        tarn_publisher *publisher = publisher_with();
+        size_t sizes[200];
+        uint64_t sent = random_between(&random, 8, 200);
+        for (uint64_t i = 0; i < sent; i++) {
+            sizes[i] = random_between(&random, 0, 1u << random_between(&random, 0, 20));
+            CHECK_STATUS(send_pattern(publisher, sizes[i], i + 1), 1);
+        }
+        tarn_subscriber *subscriber = subscriber_with(.history = 8);
+        for (uint64_t i = sent - 8; i < sent; i++)
+            expect(subscriber, sizes[i], i + 1, 0);
+        expect_nothing(subscriber);
+        close_both(publisher, subscriber);
+    }
+}
+
+/* Several subscribers join at different times: each gets its own history, and then everything. */
+TEST(joiners_do_not_disturb_each_other) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscribers[10];
+    for (uint64_t i = 0; i < 10; i++) {
+        subscribers[i] = subscriber_with(.history = i);
+        send_range(publisher, 40, i + 1, i + 1);
+    }
+    for (uint64_t i = 0; i < 10; i++) {
+        for (uint64_t k = 1; k <= 10; k++)
+            expect(subscribers[i], 40, k, 0);
+        expect_nothing(subscribers[i]);
+        CHECK_STATUS(tarn_subscriber_close(subscribers[i]), 0);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- losses --------------------------------------------------------------------------------------------------- */
+
+/* Bursts that overrun a subscriber which takes a little in between. */
+static void overrun(struct random *random, uint64_t depth, int size_bits) {
+    tarn_publisher *publisher = publisher_with(.depth = depth, .memory_limit_bytes = 16 * MIB);
+    tarn_subscriber *subscriber = subscriber_with();
+    static size_t sizes[20000];
+    uint64_t sent = 0, taken = 0, lost = 0;
+    tarn_message message;
+    for (int round = 0; round < 40; round++) {
+        for (uint64_t i = random_between(random, 0, 400); i > 0; i--) {
+            sizes[sent] = random_between(random, 0, 1u << random_between(random, 0, (uint64_t)size_bits));
+            CHECK_STATUS(send_pattern(publisher, sizes[sent], sent + 1), 1);
+            sent++;
+        }
+        uint64_t most = round == 39 ? UINT64_MAX : random_between(random, 0, 50);
+        for (uint64_t i = 0; i < most && tarn_subscriber_take(subscriber, &message) == 1; i++) {
+            taken++;
+            lost += message.lost;
+            CHECK_INT(message.sequence, ==, taken + lost);
+            check_contents(&message, sizes[message.sequence - 1]);
+            release(&message);
+        }
+    }
+    CHECK_INT(taken + lost, ==, sent);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, lost);
+    close_both(publisher, subscriber);
+}
+
+TEST(overrun_subscribers_know_exactly_what_they_lost) {
+    struct random random = random_start(1);
+    for (int i = 0; i < 12; i++) {
+        overrun(&random, 1, 16);
+        overrun(&random, 0, 10);
+        overrun(&random, 3, 18);
+    }
+}
+
+/* A best-effort subscriber that falls far behind goes on with what is kept, and loses nothing more than need be. */
+TEST(overrun_subscribers_go_on_with_the_oldest_kept) {
+    tarn_publisher *publisher = publisher_with(.depth = 10);
+    tarn_subscriber *subscriber = subscriber_with();
+    send_range(publisher, 200000, 1, 100);
+    tarn_message message;
+    take_one(subscriber, &message);
+    CHECK_INT(message.sequence, ==, message.lost + 1);
+    CHECK_INT(message.sequence, <=, 91);
+    CHECK_INT(message.sequence, >, 1);
+    uint64_t next = message.sequence + 1;
+    release(&message);
+    for (; next <= 100; next++)
+        expect(subscriber, 200000, next, 0);
+    expect_nothing(subscriber);
+    close_both(publisher, subscriber);
+}
+
+TEST(reliable_subscribers_lose_nothing) {
+    struct random random = random_start(1);
+    tarn_publisher *publisher =
+        publisher_with(.depth = 1, .memory_limit_bytes = MIB, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *fast = subscriber_with(.reliable = 1), *slow = subscriber_with(.reliable = 1);
+    static size_t sizes[20000];
+    uint64_t sent = 0, fast_next = 1, slow_next = 1;
+    while (sent < 20000) {
+        sizes[sent] = random_between(&random, 0, 1u << random_between(&random, 0, 16));
+        int result = send_pattern(publisher, sizes[sent], sent + 1);
+        sent += result == 1;
+        if (result == TARN_ERROR_FULL)
+            for (uint64_t i = random_between(&random, 1, 200); i > 0 && slow_next <= sent; i--, slow_next++)
+                expect(slow, sizes[slow_next - 1], slow_next, 0);
+        for (; fast_next <= sent; fast_next++)
+            expect(fast, sizes[fast_next - 1], fast_next, 0);
+        expect_nothing(fast);
+    }
+    for (; slow_next <= sent; slow_next++)
+        expect(slow, sizes[slow_next - 1], slow_next, 0);
+    CHECK_STATUS(tarn_subscriber_close(fast), 0);
+    close_both(publisher, slow);
+}
+
+/* ---- what messages tell --------------------------------------------------------------------------------------- */
+
+TEST(timestamps_are_the_time_of_sending) {
+    tarn_publisher *publisher = publisher_with(.timestamps = 1);
+    tarn_subscriber *subscriber = subscriber_with();
+    tarn_message message;
+    tarn_loan loan;
+    for (int i = 0; i < 2000; i++) {
+        CHECK_STATUS(tarn_publisher_loan(publisher, 33, &loan), 1);
+        if (i % 3 == 0) { /* overtaken: then the reference has the time */
+            CHECK_STATUS(tarn_publisher_publish(publisher, "x", 1), 1);
+            take_one(subscriber, &message);
+            release(&message);
+        }
+        int64_t before = now_ns();
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+        int64_t after = now_ns();
+        take_one(subscriber, &message);
+        CHECK_INT(message.sent_ns, >=, before);
+        CHECK_INT(message.sent_ns, <=, after);
+        release(&message);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST(no_time_unless_asked_for) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with();
+    tarn_message message;
+    tarn_loan loan;
+    CHECK_STATUS(tarn_publisher_loan(publisher, 8, &loan), 1);
+    CHECK_STATUS(tarn_publisher_publish(publisher, "x", 1), 1);
+    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    for (int i = 0; i < 2; i++) {
+        take_one(subscriber, &message);
+        CHECK_INT(message.sent_ns, ==, 0);
+        release(&message);
+    }
+    close_both(publisher, subscriber);
+}
+
+/* Sequence numbers count per publisher; identities tell publishers apart, also those that follow each other. */
+TEST(sequences_and_identities) {
+    tarn_subscriber *subscriber = subscriber_with();
+    uint64_t previous = 0;
+    tarn_message message;
+    for (int round = 0; round < 20; round++) {
+        tarn_publisher *a = publisher_with(), *b = publisher_with();
+        uint64_t identity[2] = {tarn_publisher_identity(a), tarn_publisher_identity(b)}, next[2] = {1, 1};
+        CHECK(identity[0] && identity[1] && identity[0] != identity[1] && identity[0] != previous);
+        previous = identity[1];
+        for (int i = 0; i < 10; i++)
+            CHECK_STATUS(tarn_publisher_publish(i % 3 ? a : b, "x", 1), 1);
+        for (int i = 0; i < 10; i++) {
+            take_one(subscriber, &message);
+            int from = message.publisher == identity[1];
+            CHECK(message.publisher == identity[from]);
+            CHECK_INT(message.sequence, ==, next[from]++);
+            release(&message);
+        }
+        CHECK_STATUS(tarn_publisher_close(a), 0);
+        CHECK_STATUS(tarn_publisher_close(b), 0);
+    }
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+/* Publishers take turns: a busy one does not keep another's message from being taken. */
+TEST(publishers_take_turns) {
+    tarn_publisher *busy = publisher_with(), *quiet = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with();
+    tarn_message message;
+    for (int i = 0; i < 100; i++)
+        CHECK_STATUS(tarn_publisher_publish(busy, "busy", 4), 1);
+    CHECK_STATUS(tarn_publisher_publish(quiet, "quiet", 5), 1);
+    bool found = false;
+    for (int i = 0; i < 4 && !found; i++) {
+        take_one(subscriber, &message);
+        found = message.publisher == tarn_publisher_identity(quiet);
+        release(&message);
+    }
+    CHECK(found);
+    CHECK_STATUS(tarn_publisher_close(quiet), 0);
+    close_both(busy, subscriber);
+}
+
+/* What was sent is there when the publisher has gone. */
+TEST(messages_outlive_their_publisher) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with();
+    send_range(publisher, 3000, 1, 50);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    for (uint64_t i = 1; i <= 50; i++)
+        expect(subscriber, 3000, i, 0);
+    expect_nothing(subscriber);
+    CHECK_STATUS(tarn_subscriber_publishers(subscriber), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
