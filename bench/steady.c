@@ -7,7 +7,9 @@
  * counter counts.
  *
  * The publisher keeps a few messages ahead of the subscriber at most (they tell each other in a shared line), so it is
- * never full: waiting for space may enter the kernel, and is not the steady state. The subscriber receives, spinning.
+ * never full: waiting for space may enter the kernel, and is not the steady state. The subscriber receives, spinning. While
+ * it finds nothing it looks at its peers ten times a second, which takes a few system calls: where another program keeps
+ * the publisher from running for so long, they are counted too. So the marks allow one call per 1000 messages.
  */
 #define _GNU_SOURCE
 #include "common.h"
@@ -29,6 +31,7 @@
 #include <unistd.h>
 
 #define SIZES_MAX 32
+#define MARK_PER_MESSAGE 0.001
 #define MARK_BEGIN 100001
 #define MARK_END 100002
 #define CONTROL_CALLS 10
@@ -275,8 +278,8 @@ int main(int argc, char **argv) {
         bench_report_row(report, "steady", "bytes", (double)plan.bytes, "calls_per_message", counts.calls,
                          "faults_per_message", counts.faults, NULL);
     }
-    bench_report_mark(report, "system calls, steady state", calls, true, 0, "per message");
-    bench_report_mark(report, "page faults, steady state", faults, true, 0, "per message");
+    bench_report_mark(report, "system calls, steady state", calls, true, MARK_PER_MESSAGE, "per message");
+    bench_report_mark(report, "page faults, steady state", faults, true, MARK_PER_MESSAGE, "per message");
     bench_report_close(report);
     return 0;
 }

@@ -126,6 +126,12 @@ static uint64_t start_time_of(int32_t pid)
     return field ? strtoull(field + 1, NULL, 10) : UINT64_MAX;
 }
 
+uint64_t os_ipc_namespace(void)
+{
+    struct stat ns;
+    return stat("/proc/self/ns/ipc", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
+}
+
 /* Start times are told relative to the time namespace, so a peer must share that, too. */
 uint64_t os_namespaces(void)
 {

@@ -33,7 +33,7 @@ static const struct option options[] = {
     {"held", required_argument, NULL, OPTION_HELD}, COMMON_OPTIONS,
 };
 
-enum { HELD_MAX = 65535, SLICE_MS = 100, EOF_SLICE_MS = 20 };
+enum { HELD_MAX = 65535, SLICE_MS = 100, EOF_SLICE_MS = 50 };
 
 /* Losses not yet reported: at most one line a second, or a flood of losses would flood stderr. */
 struct losses {

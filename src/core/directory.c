@@ -167,7 +167,9 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
         return status;
     status = open_directory_at(AT_FDCWD, ret_path, ret_path, chosen, ret_fd);
     if (status == 1 && create) {
-        if (mkdir(ret_path, 0700) != 0 && errno != EEXIST)
+        if (mkdir(ret_path, 0700) == 0)
+            chmod(ret_path, 0700); /* the umask may have taken even that */
+        else if (errno != EEXIST)
             return refuse_directory(errno, ret_path);
         status = open_directory_at(AT_FDCWD, ret_path, ret_path, chosen, ret_fd);
     }
@@ -184,6 +186,7 @@ static int make_domain(int base, const struct stat *base_state, const char *doma
     if (mkdirat(base, domain, 0700) != 0)
         return errno == EEXIST ? 0 : refuse_directory(errno, shown);
     int fd;
+    fchmodat(base, domain, 0700, 0); /* the umask may have taken even that */
     int status = open_directory_at(base, domain, shown, false, &fd);
     if (status)
         return status;

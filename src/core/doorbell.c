@@ -20,6 +20,7 @@ static int make_fifo(struct topic *topic, uint32_t slot)
     unlinkat(directory, name, 0); /* the slot's previous owner's */
     if (mkfifoat(directory, name, 0600) != 0)
         return -errno;
+    fchmodat(directory, name, 0600, 0); /* the umask may have taken even that */
     int fifo = openat(directory, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     struct stat state;
     int error = fifo < 0 ? errno : 0;

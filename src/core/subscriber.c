@@ -161,7 +161,7 @@ static void update(struct tarn_subscriber *subscriber, bool joining)
             continue;
         }
         int error = remote_attach_all(reader->remote);
-        if (error)
+        if (error && subscriber->realtime) /* else take tries again when it needs it, and says so */
             note_trouble(subscriber, publisher, error);
         log_reader_tell_attached(reader);
     }
@@ -357,9 +357,7 @@ int tarn_message_release(tarn_message *message)
         return fail(TARN_ERROR_RELEASED, "the message was released before");
     if (!process_is_epoch(hold->holds->epoch))
         return fail(TARN_ERROR_FORKED, "the message was taken before fork() and belongs to the parent");
-    message->held_by = NULL;
-    message->data = NULL;
-    message->bytes = 0;
+    memset(message, 0, sizeof(*message));
     hold_release(hold);
     return 0;
 }
@@ -599,9 +597,11 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
             return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for holds", subscriber->topic->name);
     }
     store_relaxed(&subscriber->slot->reliable, subscriber->reliable);
-    store_release(&subscriber->slot->state, SLOT_LIVE);
+    store_release(&subscriber->slot->state, SLOT_JOINING);
     topic_ring(subscriber->topic); /* R1, and the fence of H2's other side */
     update(subscriber, true);
+    store_release(&subscriber->slot->state, SLOT_LIVE); /* who counts us can rely on that we get what he sends then */
+    topic_ring(subscriber->topic);
     return subscriber->reliable ? check_refused(subscriber) : 0;
 }
 

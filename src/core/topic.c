@@ -216,7 +216,13 @@ static int create_roster(struct topic *topic, struct topic_header *header)
 {
     segment_sweep(header->key);
     uint32_t key = (uint32_t)os_random() | 1;
-    *header = (struct topic_header){TARN_LAYOUT_MAJOR, TARN_LAYOUT_MINOR, {0}, key, (int32_t)getpid(), false};
+    *header = (struct topic_header){
+        .layout_major = TARN_LAYOUT_MAJOR,
+        .layout_minor = TARN_LAYOUT_MINOR,
+        .key = key,
+        .ipc_namespace = os_ipc_namespace(),
+        .master = (int32_t)getpid(),
+    };
     int error = topic_header_write(header, topic->fd);
     /* killed here: the next one under the master lock finds an orphan by the key, and starts over */
     if (!error)
@@ -235,6 +241,38 @@ static int create_roster(struct topic *topic, struct topic_header *header)
 
 static int claim(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot);
 
+/*
+ * Under the master lock, slots of the topic being locked: names the roster again if it lives. AGAIN: join it; 0: nobody
+ * alive has it; or a status.
+ */
+static int settle_in_use(struct topic *topic, const char *file, enum topic_header_state state, struct topic_header *header)
+{
+    if (state == HEADER_OTHER_LAYOUT)
+        return say_other_layout(topic, header);
+    if (state != HEADER_SOUND)
+        return fail(TARN_ERROR_TOPIC_FILE,
+                    "topic \"%s\": its file %s/%s was damaged while in use: end its participants, or delete the file to start "
+                    "anew beside them",
+                    topic->name, topic->directory.path, file);
+    if (header->roster.backend == BACKEND_NONE)
+        return AGAIN; /* a joiner that will see that there is nothing to join, and let go */
+    int status = attach_roster(topic, header);
+    if (status == AGAIN && header->ipc_namespace && header->ipc_namespace == os_ipc_namespace())
+        return 0; /* Whoever is alive has it attached. So it is gone, and the locks are those of stray children. */
+    if (status == AGAIN)
+        return fail(TARN_ERROR_PERMISSION,
+                    "topic \"%s\" is in use, but its memory cannot be found from here: its participants seem to live in another "
+                    "IPC namespace (a container); run both with the same one",
+                    topic->name);
+    if (status)
+        return status;
+    roster_detach(&topic->roster);
+    header->open = true;
+    if (topic_header_write(header, topic->fd) != 0)
+        return fail(TARN_ERROR_LIMIT, "topic \"%s\": cannot write its file in %s", topic->name, topic->directory.path);
+    return AGAIN;
+}
+
 /* Under the master lock: what does the file stand for now? 0: joined, slot claimed. */
 static int settle(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot)
 {
@@ -242,37 +280,20 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
         return AGAIN;
     struct topic_header header = {0};
     enum topic_header_state state = topic_header_read(&header, topic->fd);
-    if (topic_file_in_use(topic->fd)) {
-        if (state == HEADER_OTHER_LAYOUT)
-            return say_other_layout(topic, &header);
-        if (state == HEADER_SOUND && header.roster.backend != BACKEND_NONE) {
-            if (attach_roster(topic, &header) == AGAIN)
-                return fail(TARN_ERROR_PERMISSION,
-                            "topic \"%s\" is in use, but its memory cannot be found from here: its participants seem to live "
-                            "in another IPC namespace (a container); run both with the same one",
-                            topic->name);
-            roster_detach(&topic->roster);
-            header.open = true;
-            return topic_header_write(&header, topic->fd) == 0
-                       ? AGAIN
-                       : fail(TARN_ERROR_LIMIT, "topic \"%s\": cannot write its file in %s", topic->name,
-                              topic->directory.path);
-        }
-        if (state != HEADER_SOUND && state != HEADER_EMPTY)
-            return fail(TARN_ERROR_TOPIC_FILE,
-                        "topic \"%s\": its file %s/%s was damaged while in use: end its participants, or delete the file to "
-                        "start anew beside them",
-                        topic->name, topic->directory.path, file);
-        return AGAIN; /* a joiner that will see that there is nothing to join, and let go */
-    }
+    bool in_use = topic_file_in_use(topic->fd);
+    int status = in_use ? settle_in_use(topic, file, state, &header) : 0;
+    if (status)
+        return status;
     if (state != HEADER_SOUND)
-        header = (struct topic_header){TARN_LAYOUT_MAJOR, TARN_LAYOUT_MINOR, {0}, 0, 0, false};
-    if (!close_header(topic->fd, &header)) {
-        if (!topic_file_in_use(topic->fd))
-            return say_create_failed(topic, -ENOSPC);
-        return AGAIN;
+        header = (struct topic_header){.layout_major = TARN_LAYOUT_MAJOR, .layout_minor = TARN_LAYOUT_MINOR};
+    if (!in_use && !close_header(topic->fd, &header)) {
+        if (topic_file_in_use(topic->fd))
+            return AGAIN;
+        if (state != HEADER_SOUND) /* nobody can have joined what it says */
+            unlinkat(topic->directory.fd, file, 0);
+        return say_create_failed(topic, -ENOSPC);
     }
-    int status = create_roster(topic, &header);
+    status = create_roster(topic, &header);
     if (status)
         delete_if_unused(&topic->directory, file, topic->fd);
     return status ? status : claim(topic, kind, ret_slot);

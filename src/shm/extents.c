@@ -414,6 +414,7 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
     extent->state = EXTENT_DETACHED;
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     push_tail(&extents->detached, extent);
+    store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
     store_release(&extent->entry->generation, extent->generation);
 }
 

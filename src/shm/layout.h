@@ -140,6 +140,7 @@ struct roster_header {
 enum slot_state {
     SLOT_FREE = 0,    /* nobody's; the lock decides who claims it */
     SLOT_OPENING = 1, /* claimed; not to be looked at yet */
+    SLOT_JOINING = 4, /* a subscriber that settles where it starts: publishers heed it already */
     SLOT_LIVE = 2,
     SLOT_LEAVING = 3, /* publisher: closing, waits for attachers; subscriber: closed, messages still held */
 };
@@ -258,10 +259,13 @@ struct segment_header {
  */
 struct extent_entry {
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t generation; /* stamped; 0: retired or free */
-    _Atomic uint64_t first_sequence; /* of the first message in it; stamped not */
+    _Atomic uint64_t first_sequence; /* of the first message in it, not stamped; or NO_FIRST_SEQUENCE */
     _Atomic uint64_t offset;         /* in the segment, a multiple of EXTENT_GRAIN */
     _Atomic uint64_t bytes;
 };
+
+/* Not a part of the log any more: entered only through a reference. */
+#define NO_FIRST_SEQUENCE COUNT_MASK
 
 /* ---- records -------------------------------------------------------------------------------------------------- */
 

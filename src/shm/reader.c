@@ -7,22 +7,29 @@
 #include "base/process.h"
 #include "shm/log.h"
 
-#define STEPS_MAX 64u    /* records that are no message, looked at in one step */
+#define STEPS_MAX 65536u /* records that are no message, looked at in one step: one for each open loan is honest */
 #define RESTARTS_MAX 16u /* extents that were retired under our hands while we chose one */
 
 /* ---- entering extents ----------------------------------------------------------------------------------------- */
 
 enum entry_result { ENTERED, TOO_LATE, NOT_ATTACHED, NO_CELL, BAD };
 
+static bool may_not_attach(const struct log_reader *reader)
+{
+    return !reader->may_attach && !reader->starting;
+}
+
 static bool attach_missing(struct log_reader *reader, extent_ref ref)
 {
     if (remote_has_segment_of(reader->remote, ref))
         return true;
-    if (!reader->may_attach)
+    if (may_not_attach(reader))
         return false;
-    process_lock();
+    if (!reader->starting) /* opening holds it already */
+        process_lock();
     remote_attach_all(reader->remote);
-    process_unlock();
+    if (!reader->starting)
+        process_unlock();
     log_reader_tell_attached(reader);
     return remote_has_segment_of(reader->remote, ref);
 }
@@ -132,7 +139,7 @@ static enum reader_look restart(struct log_reader *reader)
         if (ref == EXTENT_NONE)
             return READER_EMPTY;
         if (!attach_missing(reader, ref))
-            return reader->may_attach ? READER_NO_MEMORY : READER_PENDING;
+            return may_not_attach(reader) ? READER_PENDING : READER_NO_MEMORY;
         struct remote_segment *segment;
         struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
         uint64_t generation = entry ? load_acquire(&entry->generation) : 0;
@@ -245,7 +252,7 @@ static bool start_newest(struct log_reader *reader, uint64_t history)
     reader->generation = 0;
     reader->sequence = 1;
     restart(reader);
-    return false;
+    return false; /* EMPTY or worse: the first look will try again, and count from the first message */
 }
 
 bool log_reader_start_newest(struct log_reader *reader, uint64_t history)
@@ -306,7 +313,7 @@ static enum reader_look follow_jump(struct log_reader *reader)
     case TOO_LATE: /* overrun: our extent has nothing more */
         return restart(reader);
     case NOT_ATTACHED:
-        return reader->may_attach ? READER_NO_MEMORY : READER_PENDING;
+        return may_not_attach(reader) ? READER_PENDING : READER_NO_MEMORY;
     case NO_CELL:
         return READER_NO_MEMORY;
     case BAD:
@@ -418,6 +425,9 @@ enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret)
     reader->lost_in_all += reader->lost;
     reader->lost = 0;
     advance(reader, record.next);
+    /* The last one for now: a publisher that flushes may wait for it, and we might not look again for long. */
+    if (reader->reliable && load_relaxed(word_at(reader->extent, reader->offset)) == 0)
+        log_reader_tell(reader);
     return READER_TAKEN;
 }
 

@@ -35,11 +35,11 @@ static bool rebuild(struct readers *readers)
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(readers->roster, slot);
         uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
-        if (state != SLOT_LIVE && state != SLOT_LEAVING)
+        if (state != SLOT_JOINING && state != SLOT_LIVE && state != SLOT_LEAVING)
             continue;
         if (!grow_list(readers))
             return false;
-        bool live = state == SLOT_LIVE;
+        bool live = state != SLOT_LEAVING;
         readers->list[readers->count++] = (struct reader){
             .subscriber = subscriber,
             .row = roster_row(readers->roster, readers->publisher, slot),

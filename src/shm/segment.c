@@ -14,6 +14,12 @@ static void keep_private(void *base, uint64_t bytes)
     madvise(base, bytes, MADV_DONTFORK);
 }
 
+/* errno of shmat: removed means gone, and what may not be locked into memory (mlockall) is memory that is lacking. */
+static int attach_errno(void)
+{
+    return errno == EIDRM ? EINVAL : errno == EAGAIN ? ENOMEM : errno;
+}
+
 int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, uint32_t key, const struct segment_access *access,
                    bool others_write)
 {
@@ -22,7 +28,7 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, uint32_t ke
         return -errno;
     /* killed here: an empty segment under the noted key; segment_sweep() by whoever repairs the noter. */
     void *base = shmat(id, NULL, 0);
-    int error = base == (void *)-1 ? -errno : 0;
+    int error = base == (void *)-1 ? -attach_errno() : 0;
     if (!error) {
         mode_t readers = access->directory_mode & 0444;
         struct shmid_ds settings;
@@ -50,7 +56,7 @@ int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable)
 {
     void *base = shmat(id, NULL, writable ? 0 : SHM_RDONLY);
     if (base == (void *)-1)
-        return errno == EIDRM ? -EINVAL : -errno;
+        return -attach_errno();
     struct shmid_ds state; /* attached now, so the id cannot come to name another segment */
     if (shmctl(id, IPC_STAT, &state) != 0 || state.shm_segsz < bytes) {
         shmdt(base);

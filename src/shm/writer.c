@@ -114,6 +114,13 @@ static int advance(struct writer *writer, uint64_t record_bytes, enum extents_ef
     return 0;
 }
 
+/* The head moves on, and with it what was readied for just one message behind it. */
+static inline void pass_head(struct writer *writer, uint64_t offset)
+{
+    writer->offset = offset;
+    writer->cleared = writer->ahead_at = 0;
+}
+
 /* Commits a record that takes no sequence number, or many, at the head; it fits. */
 static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t bytes, uint64_t record_bytes)
 {
@@ -121,7 +128,7 @@ static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t 
     uint64_t next = next_place(writer, end, record_bytes);
     store_relaxed(word_at(writer->head->base, next), 0);
     store_release(word_at(writer->head->base, writer->offset), record_word(kind, bytes, (next - end) / 8, 0)); /* L1 */
-    writer->offset = next;
+    pass_head(writer, next);
 }
 
 void writer_overtake(struct writer *writer)
@@ -175,7 +182,7 @@ static inline bool ready_next(struct writer *writer, uint64_t next, uint64_t rec
 {
     struct extent *head = writer->head;
     if (__builtin_expect(!fits(writer, head, next, record_bytes), 0)) {
-        if (writer->ahead_at == next)
+        if (writer->ahead_at == next && writer->ahead->first_sequence == writer->sequence + 1)
             return true;
         if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_QUICK) == 0) {
             uint64_t word = prepare_jump(head->base + next, writer->ahead);
@@ -200,7 +207,7 @@ static inline void commit_message(struct writer *writer, uint64_t word, uint64_t
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
     head->end_sequence = ++writer->sequence;
-    writer->offset = next;
+    pass_head(writer, next);
     if (__builtin_expect(jumps, 0))
         move_head(writer, writer->ahead);
 }
@@ -241,7 +248,9 @@ void writer_look_ahead(struct writer *writer, uint64_t bytes)
     struct extent *head = writer->head;
     uint64_t record_bytes = writer->header_bytes + bytes;
     if (__builtin_expect(!fits(writer, head, writer->offset, record_bytes), 0)) {
-        advance(writer, record_bytes, EFFORT_RECLAIM); /* if it cannot be had now, the next message will see to it */
+        /* Memory is short: then at least let readers leave the large extent, so that it can be used again. */
+        if (advance(writer, record_bytes, EFFORT_RECLAIM) != 0 && head->bytes > EXTENT_BYTES_MIN)
+            advance(writer, writer->header_bytes, EFFORT_RECLAIM);
         return;
     }
     uint64_t next = next_place(writer, writer->offset + record_bytes, record_bytes);

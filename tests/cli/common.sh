@@ -79,7 +79,7 @@ participants() {
 }
 
 alive_is() { [ "$(alive "$1" "$2")" -eq "$3" ]; }
-lines_are() { [ "$(wc -l <"$1")" -eq "$2" ]; }
+lines_are() { [ -e "$1" ] && [ "$(wc -l <"$1")" -eq "$2" ]; }
 has_bytes() { [ -s "$1" ]; }
 is_stopped() { grep -q '^State:.T' "/proc/$1/status"; }
 is_gone() { ! kill -0 "$1" 2>/dev/null; }

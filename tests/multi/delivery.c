@@ -347,6 +347,53 @@ TEST(killed_publisher) {
     }
 }
 
+/* Grows beyond what the subscriber has attached, and is killed, or closes without waiting. */
+static void publish_grow_and_go(void *arg) {
+    bool closing = arg != NULL;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = TARN_IMMEDIATELY);
+    char *big = calloc(1, 8 << 20);
+    CHECK_STATUS(publish_number(publisher, 1), 1);
+    board->sent = 1;
+    AWAIT(board->received == 1);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, big, 8 << 20), 1);
+    if (!closing)
+        raise(SIGKILL);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 1);
+    free(big);
+}
+
+/* What was in memory that nobody had attached is lost with it; that is no error, and others are heard as before. */
+static void lose_unattached(const tarn_subscriber_options *options, bool closing) {
+    uint64_t next = 1;
+    tarn_message message;
+    make_board();
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, options);
+    pid_t child = spawn(publish_grow_and_go, closing ? "" : NULL);
+    receive_up_to(subscriber, &next, 1);
+    board->received = 1;
+    CHECK_INT(wait_child(child, LIMIT_S), ==, closing ? 0 : -SIGKILL);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, 150 * MS), 0);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    for (uint64_t word = 0; word < 10; word++) {
+        publish_word(publisher, word);
+        receive_word(subscriber, word);
+    }
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST(killed_with_memory_that_nobody_had_attached) {
+    lose_unattached(NULL, false);
+    lose_unattached(&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), .reliable = 1}, false);
+}
+
+TEST(closed_with_memory_that_nobody_had_attached) {
+    lose_unattached(NULL, true);
+}
+
 /* ---- a reliable subscriber is killed or stopped --------------------------------------------------------------- */
 
 static void join_and_sleep(void *arg) {
@@ -595,8 +642,8 @@ TEST(all_killed_at_once) {
             kill(children[i], SIGKILL);
         for (int i = 0; i < 4; i++)
             CHECK_INT(wait_child(children[i], LIMIT_S), ==, -SIGKILL);
-        CHECK_INT(count_segments(), ==, 0);      /* by the kernel: nobody looked after them */
-        CHECK_INT(count_files(path, 4096), <=, 2); /* topic file and a doorbell */
+        CHECK_INT(count_segments(), ==, 0);                             /* by the kernel: nobody looked after them */
+        CHECK_INT(count_files(path, 4096), <=, 2);                      /* topic file and a doorbell */
         tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .history = 10); /* the next one sweeps */
         tarn_message message;
         CHECK_STATUS(tarn_subscriber_publishers(subscriber), 0);

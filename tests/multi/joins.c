@@ -172,17 +172,16 @@ TEST_LIMIT(storm_of_lives, 60) {
 
 struct rendezvous {
     struct meeting meeting;
+    uint64_t meetings;
     _Atomic bool over;
 };
 
 static struct rendezvous *rendezvous;
 
-enum { MEETINGS = 4000 };
-
 /* Both open, meet, talk and close; the next opening of one runs beside the last closing of the other. */
 static void meet_as_publisher(void *arg) {
     (void)arg;
-    for (uint64_t i = 0; i < MEETINGS; i++) {
+    for (uint64_t i = 0; i < rendezvous->meetings; i++) {
         tarn_publisher *publisher = PUBLISHER("meeting", .linger_ns = TARN_IMMEDIATELY);
         meet(&rendezvous->meeting, 2);
         CHECK_INT(tarn_publisher_subscribers(publisher), >=, 1);
@@ -194,7 +193,7 @@ static void meet_as_publisher(void *arg) {
 
 static void meet_as_subscriber(void *arg) {
     (void)arg;
-    for (uint64_t i = 0; i < MEETINGS; i++) {
+    for (uint64_t i = 0; i < rendezvous->meetings; i++) {
         tarn_subscriber *subscriber = SUBSCRIBER("meeting", .reliable = 1);
         meet(&rendezvous->meeting, 2);
         CHECK_STATUS(tarn_subscriber_publishers(subscriber), 1);
@@ -210,9 +209,10 @@ static void come_and_go(void *arg) {
         CHECK_STATUS(tarn_subscriber_close(subscriber_of("meeting", NULL)), 0);
 }
 
-static void meet_often(unsigned bystanders) {
+static void meet_often(uint64_t meetings, unsigned bystanders) {
     pid_t others[4];
     rendezvous = shared_page(sizeof *rendezvous);
+    rendezvous->meetings = meetings;
     for (unsigned i = 0; i < bystanders; i++)
         others[i] = spawn(come_and_go, NULL);
     pid_t publisher = spawn(meet_as_publisher, NULL), subscriber = spawn(meet_as_subscriber, NULL);
@@ -224,11 +224,60 @@ static void meet_often(unsigned bystanders) {
 }
 
 TEST_LIMIT(last_leaver_and_next_joiner, 60) {
-    meet_often(0);
+    meet_often(4000, 0);
 }
 
 TEST_LIMIT(last_leaver_and_next_joiner_beside_others, 60) {
-    meet_often(2);
+    meet_often(400, 2);
+}
+
+/* ---- joining while a publisher grows -------------------------------------------------------------------------- */
+
+/* Publishers whose memory doubles several times in a short life, to be met at any point of it. */
+static void grow_and_go(void *arg) {
+    enum { LARGEST = 16 << 20 };
+    static char bytes[LARGEST];
+    (void)arg;
+    while (!rendezvous->over) {
+        tarn_publisher *publisher = PUBLISHER("growing", .linger_ns = TARN_IMMEDIATELY);
+        for (size_t count = 64; count <= LARGEST; count *= 2) {
+            tarn_loan loan;
+            CHECK_STATUS(tarn_publisher_loan(publisher, count, &loan), 1); /* touches little of it */
+            memcpy(loan.data, bytes, 64);
+            CHECK_STATUS(tarn_loan_send(&loan), 1);
+        }
+        CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    }
+}
+
+static void join_and_look(void *arg) {
+    struct random random = random_start((uint64_t)(uintptr_t)arg);
+    while (!rendezvous->over) {
+        tarn_message message;
+        tarn_subscriber *subscriber =
+            SUBSCRIBER("growing", .history = random_between(&random, 0, 3), .reliable = random_one_in(&random, 2));
+        for (int i = 0; i < 5; i++) {
+            int result = tarn_subscriber_receive(subscriber, &message, MS / 10);
+            if (result == 0)
+                continue;
+            CHECK_STATUS(result, 1);
+            CHECK_STATUS(tarn_message_release(&message), 0);
+        }
+        CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+        rendezvous->meetings++;
+    }
+}
+
+TEST(joining_while_publishers_grow) {
+    pid_t children[3];
+    rendezvous = shared_page(sizeof *rendezvous);
+    for (uintptr_t i = 0; i < 3; i++)
+        children[i] = spawn(i ? join_and_look : grow_and_go, (void *)i);
+    nap_ns(3 * SECOND);
+    rendezvous->over = true;
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(wait_child(children[i], 10), ==, 0);
+    CHECK_INT(rendezvous->meetings, >, 100);
 }
 
 /* ---- two users at the same instant ---------------------------------------------------------------------------- */

@@ -270,7 +270,8 @@ TEST(two_users_of_a_group) {
     make_shared_directory(02770);
     for (int i = 0; i < 6; i++) {
         bool turned = i % 2;
-        *scene = (struct scene){turned ? BOB : ALICE, turned ? ALICE : BOB, masks[i / 2], masks[2 - i / 2], false, false};
+        *scene =
+            (struct scene){turned ? BOB : ALICE, turned ? ALICE : BOB, masks[i / 2], masks[2 - i / 2], false, false};
         pid_t publisher = spawn(publish_as, NULL), subscriber = spawn(receive_as, NULL);
         CHECK_INT(wait_child(spawn(check_stranger_is_refused, NULL), LIMIT_S), ==, 0);
         CHECK_INT(wait_child(publisher, LIMIT_S), ==, 0);

@@ -139,8 +139,8 @@ static void take_and_hand_over(tarn_subscriber *subscriber, uint64_t first, uint
 TEST_LIMIT(another_thread_releases, 30) {
     enum { LIVES = 10 };
     uint64_t of_one = ROUNDS(3000) / 10 * 10, in_all = of_one * LIVES;
-    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 1 << 20, .full_timeout_ns = 10 * SECOND,
-                                               .linger_ns = TARN_IMMEDIATELY);
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = 1 << 20, .full_timeout_ns = 10 * SECOND, .linger_ns = TARN_IMMEDIATELY);
     tarn_subscriber *witness = subscriber_with(); /* keeps the topic alive */
     pthread_t releaser = start(releasing, &in_all);
     uint64_t sequence = 0;
@@ -187,9 +187,8 @@ static void *echoing(void *arg) {
 static void ping_pong(uint32_t strategy, int rounds, uint32_t wake) {
     tarn_publisher_options to_pong = {.struct_bytes = sizeof to_pong, .domain = "pong", .wake = wake};
     tarn_subscriber_options pong = {.struct_bytes = sizeof pong, .domain = "pong", .wait_strategy = strategy};
-    struct echoing role = {.publisher = publisher_with(.wake = wake),
-                           .subscriber = open_subscriber(&pong),
-                           .rounds = rounds};
+    struct echoing role = {
+        .publisher = publisher_with(.wake = wake), .subscriber = open_subscriber(&pong), .rounds = rounds};
     tarn_publisher *publisher = open_publisher(&to_pong);
     tarn_subscriber *subscriber = subscriber_with(.wait_strategy = strategy);
     pthread_t thread = start(echoing, &role);

@@ -26,8 +26,8 @@ static void *growing(void *arg) {
 static void *visiting(void *arg) {
     struct random random = random_start((uint64_t)(uintptr_t)arg);
     while (!atomic_load(&done)) {
-        tarn_subscriber *subscriber =
-            subscriber_with(.history = random_between(&random, 0, 30), .reliable = (uint32_t)random_between(&random, 0, 1));
+        tarn_subscriber *subscriber = subscriber_with(.history = random_between(&random, 0, 30),
+                                                      .reliable = (uint32_t)random_between(&random, 0, 1));
         tarn_message message;
         for (uint64_t i = random_between(&random, 0, 20); i > 0; i--)
             if (tarn_subscriber_receive(subscriber, &message, 100000) == 1) {

@@ -76,7 +76,8 @@ TEST(long_names_are_refused) {
 }
 
 TEST(good_names_are_taken) {
-    const char *const good[] = {"a", "a/b", "A-Z_0.9", "...", "a/.../b", ".hidden", "-", "_", "a.b/c-d/e_f", "..a", "a.."};
+    const char *const good[] = {"a", "a/b", "A-Z_0.9",     "...", "a/.../b", ".hidden",
+                                "-", "_",   "a.b/c-d/e_f", "..a", "a.."};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         tarn_publisher *publisher = open_publisher(good[i], NULL);
         tarn_subscriber *subscriber = open_subscriber(good[i], NULL);

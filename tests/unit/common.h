@@ -18,8 +18,7 @@
 #define KIB ((uint64_t)1024)
 #define MIB (1024 * KIB)
 
-#define PUBLISHER_OPTIONS(...)                                                                                         \
-    (&(tarn_publisher_options){.struct_bytes = sizeof(tarn_publisher_options), __VA_ARGS__})
+#define PUBLISHER_OPTIONS(...) (&(tarn_publisher_options){.struct_bytes = sizeof(tarn_publisher_options), __VA_ARGS__})
 #define SUBSCRIBER_OPTIONS(...)                                                                                        \
     (&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), __VA_ARGS__})
 

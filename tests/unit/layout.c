@@ -67,7 +67,7 @@ static const struct golden slots[] = {
     SIZE(identity, 56),
     FIELD(identity, number, 0),
     FIELD(identity, start_time, 8),
-    FIELD(identity, pid_namespace, 16),
+    FIELD(identity, namespaces, 16),
     FIELD(identity, opened_ns, 24),
     FIELD(identity, pid, 32),
     FIELD(identity, uid, 36),

@@ -452,8 +452,8 @@ TEST(drops_are_counted_as_lost_exactly) {
 
 TEST(full_fails_at_once_or_in_time_and_uses_no_sequence_number) {
     for (uint32_t when_full = TARN_FULL_WAIT; when_full <= TARN_FULL_FAIL; when_full++) {
-        tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = when_full,
-                                                   .full_timeout_ns = 50 * 1000000);
+        tarn_publisher *publisher =
+            publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = when_full, .full_timeout_ns = 50 * 1000000);
         tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
         uint64_t sent = 0;
         int64_t start = 0;
@@ -595,6 +595,31 @@ TEST(joiners_do_not_disturb_each_other) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* What a late loan left behind is not part of the log any more: who joins with more history than is kept must not start
+   there. */
+TEST(late_loans_do_not_mislead_joiners) {
+    tarn_publisher *publisher = publisher_with(.depth = 1, .memory_limit_bytes = 4 * MIB);
+    tarn_message message;
+    tarn_loan loan;
+    CHECK_STATUS(send_pattern(publisher, 100, 1), 1);
+    CHECK_STATUS(tarn_publisher_loan(publisher, 100, &loan), 1);
+    send_range(publisher, 50000, 2, 100);
+    fill_pattern(loan.data, 100, pattern_of(tarn_publisher_identity(publisher), 101));
+    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    tarn_subscriber *subscriber = subscriber_with(.history = 1000);
+    CHECK_STATUS(send_pattern(publisher, 50000, 102), 1);
+    uint64_t next = 0;
+    for (; tarn_subscriber_take(subscriber, &message) == 1; next = message.sequence + 1) {
+        tarn_message copy = message;
+        CHECK_INT(message.lost, ==, 0);
+        CHECK(next == 0 || message.sequence == next);
+        check_contents(&message, message.sequence == 101 ? 100 : 50000);
+        release(&copy);
+    }
+    CHECK_INT(next, ==, 103);
+    close_both(publisher, subscriber);
+}
+
 /* ---- losses --------------------------------------------------------------------------------------------------- */
 
 /* Bursts that overrun a subscriber which takes a little in between. */
@@ -653,8 +678,7 @@ TEST(overrun_subscribers_go_on_with_the_oldest_kept) {
 
 TEST(reliable_subscribers_lose_nothing) {
     struct random random = random_start(1);
-    tarn_publisher *publisher =
-        publisher_with(.depth = 1, .memory_limit_bytes = MIB, .when_full = TARN_FULL_FAIL);
+    tarn_publisher *publisher = publisher_with(.depth = 1, .memory_limit_bytes = MIB, .when_full = TARN_FULL_FAIL);
     tarn_subscriber *fast = subscriber_with(.reliable = 1), *slow = subscriber_with(.reliable = 1);
     static size_t sizes[20000];
     uint64_t sent = 0, fast_next = 1, slow_next = 1;

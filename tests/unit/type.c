@@ -46,14 +46,15 @@ static void check_transfer(tarn_publisher *publisher, tarn_subscriber *subscribe
 TEST(first_typed_participant_settles) {
     tarn_subscriber *untyped = subscriber_with();
     tarn_publisher *first = typed_publisher(TYPE(.name = "Image", .bytes = 16, .alignment = 16, .encoding = "cdr"));
-    tarn_subscriber *same =
-        typed_subscriber(TYPE(.name = "Image", .bytes = 16, .alignment = 16, .encoding = "cdr", .schema = "x", .schema_bytes = 1));
+    tarn_subscriber *same = typed_subscriber(
+        TYPE(.name = "Image", .bytes = 16, .alignment = 16, .encoding = "cdr", .schema = "x", .schema_bytes = 1));
     check_transfer(first, untyped);
     CHECK_STATUS(tarn_publisher_publish(first, "ho", 2), 1);
     check_refused(TYPE(.name = "Image2", .bytes = 16, .alignment = 16, .encoding = "cdr"), "\"Image\"", "\"Image2\"");
     check_refused(TYPE(.name = "Imag", .bytes = 16, .alignment = 16, .encoding = "cdr"), "\"Image\"", "\"Imag\"");
     check_refused(TYPE(.name = "Image", .bytes = 17, .alignment = 16, .encoding = "cdr"), "16 bytes", "17 bytes");
-    check_refused(TYPE(.name = "Image", .bytes = 16, .alignment = 32, .encoding = "cdr"), "aligned to 16", "aligned to 32");
+    check_refused(TYPE(.name = "Image", .bytes = 16, .alignment = 32, .encoding = "cdr"), "aligned to 16",
+                  "aligned to 32");
     check_refused(TYPE(.name = "Image", .bytes = 16, .alignment = 16, .encoding = "json"), "cdr", "json");
     check_refused(TYPE(.name = "Image", .bytes = 16, .alignment = 16), "cdr", "raw");
     CHECK_STATUS(tarn_subscriber_close(same), 0);

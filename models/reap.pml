@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Repair of a slot against its claim (src/core/reaper.c; lock_slot, begin_slot and topic_leave in src/core/topic.c). The
+ * slot's first owner leaves, or is killed, perhaps leaving a stray child that keeps its locks for a while; a claimer takes
+ * the slot when it is free, and leaves or is killed; two repairers look after it all the time, one of which may be killed.
+ *
+ * System calls (locks, the look at a process) are sequentially consistent; the slot's words go through store buffers.
+ *
+ * Checked: nobody repairs a slot whose owner lives; when all has come to rest, the slot is free, but for one
+ * whose owner was killed while OPENING, and whose stray child lives on. Verified with pan -E: the killed do not end.
+ *
+ * Broken variants: NO_RECHECK (slot_is_dead does not look at state and incarnation again), NO_SECOND_LOOK (not under the
+ * repair byte), NO_REPAIR_BYTE; FREE_FIRST: a repair that makes the slot FREE before its last step.
+ */
+#define STATE 0
+#define INCARNATION 1
+#define WHO 2  /* identity: whose process */
+#define TRACE 3 /* what else an owner leaves in its slot, and a repair clears */
+#define WORDS 4
+
+#define FIRST_OWNER 0
+#define CLAIMER 1
+#define REPAIRER(r) (2 + (r))
+#define STRAY 4 /* the first owner's child: has its locks, too */
+#define PROCESSORS 4
+#define NONE 255
+#define DEPTH 5
+#include "tso.pml"
+
+#define FREE 0
+#define OPENING 1
+#define LIVE 2
+
+byte lock = NONE;        /* who has the slot's byte */
+byte repair_lock = NONE; /* and its repair byte */
+bool gone[3];            /* process 0, 1, 2 (the mortal repairer) was killed, and the kernel knows it */
+byte owner = NONE;       /* ghost: who lives in the slot */
+bool stray_lives;
+
+/* publisher_slot_clear, subscriber_slot_clear: every step may be done twice; mine: by the owner itself */
+inline clear(p, mine)
+{
+    STORE(p, INCARNATION, incarnation + 1);
+#ifdef FREE_FIRST
+    STORE(p, STATE, FREE);
+#endif
+    assert(mine || owner == NONE);
+    STORE(p, TRACE, 0);
+    assert(mine || owner == NONE);
+#ifndef FREE_FIRST
+    STORE(p, STATE, FREE); /* the slot may be claimed at once, also by who has its byte for a moment only */
+#endif
+    skip
+}
+
+/* The life of who has just locked the slot: begin_slot and so on, and topic_leave or a death at any time. */
+inline live_and_leave(p)
+{
+    incarnation = memory[INCARNATION] + 1;
+    STORE(p, INCARNATION, incarnation);
+    STORE(p, STATE, OPENING);
+    STORE(p, WHO, p);
+    STORE(p, TRACE, 1);
+    STORE(p, STATE, LIVE);
+    clear(p, true);
+    atomic { FENCE(p); owner = NONE; lock = NONE } /* topic_leave: the byte is unlocked */
+}
+
+proctype first_owner() provided (!gone[0])
+{
+    byte incarnation;
+    live_and_leave(FIRST_OWNER)
+}
+
+proctype claimer() provided (!gone[1])
+{
+    byte incarnation;
+    do
+    :: atomic { lock == NONE -> lock = CLAIMER } /* lock_slot */
+        atomic {
+            if
+            :: memory[STATE] == FREE -> owner = CLAIMER; break
+            :: else -> lock = NONE
+            fi
+        }
+    :: lock != NONE -> break /* takes another slot */
+    od;
+    if
+    :: owner == CLAIMER -> live_and_leave(CLAIMER)
+    :: else
+    fi
+}
+
+/* slot_is_dead: a look at the words, the lock, the process, and at the words again */
+inline slot_is_dead(dead)
+{
+    dead = false;
+    if
+    :: memory[STATE] != FREE ->
+        incarnation = memory[INCARNATION];
+        if
+        :: lock == NONE -> dead = true
+        :: lock != NONE -> /* thorough: owner_is_gone */
+            if
+            :: memory[STATE] != OPENING ->
+                if
+                :: memory[WHO] < 2 && gone[memory[WHO]] -> dead = true
+                :: else
+                fi
+            :: else
+            fi
+        fi;
+#ifndef NO_RECHECK
+        if
+        :: dead && memory[STATE] == FREE -> dead = false
+        :: else
+        fi;
+        if
+        :: dead && memory[INCARNATION] != incarnation -> dead = false
+        :: else
+        fi
+#endif
+    :: else
+    fi
+}
+
+inline slot_reap(p)
+{
+    slot_is_dead(dead);
+    if
+    :: dead ->
+#ifndef NO_REPAIR_BYTE
+        atomic {
+            if
+            :: repair_lock == NONE -> repair_lock = p
+            :: else -> dead = false
+            fi
+        }
+#endif
+        if
+        :: dead ->
+#ifndef NO_SECOND_LOOK
+            slot_is_dead(dead);
+#endif
+            if
+            :: dead ->
+                atomic {
+                    if
+                    :: lock == NONE -> lock = p
+                    :: else
+                    fi
+                }
+                incarnation = memory[INCARNATION];
+                clear(p, false);
+                atomic {
+                    FENCE(p);
+                    if
+                    :: lock == p -> lock = NONE
+                    :: else
+                    fi
+                }
+            :: else
+            fi;
+            atomic {
+                FENCE(p);
+                if
+                :: repair_lock == p -> repair_lock = NONE
+                :: else
+                fi
+            }
+        :: else
+        fi
+    :: else
+    fi;
+    incarnation = 0;
+    dead = false
+}
+
+proctype mortal_repairer() provided (!gone[2])
+{
+    byte incarnation;
+    bool dead;
+    slot_reap(REPAIRER(0))
+}
+
+#define LOOKS 3
+proctype repairer()
+{
+    byte incarnation, looks;
+    bool dead;
+    do
+    :: looks < LOOKS -> slot_reap(REPAIRER(1)); looks++
+    :: break
+    od;
+    timeout; /* all else is at rest: the next look */
+    slot_reap(REPAIRER(1));
+    assert(lock == NONE || (lock == STRAY && stray_lives));
+    assert(memory[STATE] == FREE || (memory[STATE] == OPENING && lock == STRAY))
+}
+
+/* Kills who may be killed, each at any time, or not at all. What a processor has in its buffer is not lost. */
+proctype killer(byte p)
+{
+    if
+    :: atomic { true ->
+            gone[p] = true;
+            if
+            :: owner == p -> owner = NONE
+            :: else
+            fi
+        }
+        atomic {
+            FENCE(p);
+            if
+            :: lock == p && p == FIRST_OWNER && stray_lives -> lock = STRAY
+            :: lock == p && !(p == FIRST_OWNER && stray_lives) -> lock = NONE
+            :: else
+            fi;
+            if
+            :: repair_lock == p -> repair_lock = NONE
+            :: else
+            fi
+        }
+    :: true
+    fi
+}
+
+/* It may end, or outlive all. */
+proctype stray()
+{
+    if
+    :: atomic { true -> stray_lives = false;
+            if
+            :: lock == STRAY -> lock = NONE
+            :: else
+            fi
+        }
+    :: true
+    fi
+}
+
+init {
+    atomic {
+        lock = FIRST_OWNER;
+        owner = FIRST_OWNER;
+        memory[WHO] = NONE;
+        memory[INCARNATION] = 1;
+        if
+        :: stray_lives = true; run stray()
+        :: skip
+        fi;
+        run first_owner();
+        run claimer();
+        run mortal_repairer();
+        run repairer();
+        run killer(FIRST_OWNER);
+        run killer(CLAIMER);
+        run killer(REPAIRER(0));
+        run drain(0);
+        run drain(1);
+        run drain(2);
+        run drain(3)
+    }
+}
