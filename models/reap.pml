@@ -24,7 +24,7 @@
 #define STRAY 4 /* the first owner's child: has its locks, too */
 #define PROCESSORS 4
 #define NONE 255
-#define DEPTH 5
+#define DEPTH 3
 #include "tso.pml"
 
 #define FREE 0
@@ -33,7 +33,8 @@
 
 byte lock = NONE;        /* who has the slot's byte */
 byte repair_lock = NONE; /* and its repair byte */
-bool gone[3];            /* process 0, 1, 2 (the mortal repairer) was killed, and the kernel knows it */
+bool stopped[3];         /* process 0, 1, 2 (the mortal repairer) was killed */
+bool gone[3];            /* and has left no trace */
 byte owner = NONE;       /* ghost: who lives in the slot */
 bool stray_lives;
 
@@ -56,23 +57,21 @@ inline clear(p, mine)
 /* The life of who has just locked the slot: begin_slot and so on, and topic_leave or a death at any time. */
 inline live_and_leave(p)
 {
-    incarnation = memory[INCARNATION] + 1;
-    STORE(p, INCARNATION, incarnation);
+    atomic { incarnation = memory[INCARNATION] + 1; STORE(p, INCARNATION, incarnation) }
     STORE(p, STATE, OPENING);
-    STORE(p, WHO, p);
-    STORE(p, TRACE, 1);
+    atomic { STORE(p, WHO, p); STORE(p, TRACE, 1) }
     STORE(p, STATE, LIVE);
     clear(p, true);
     atomic { FENCE(p); owner = NONE; lock = NONE } /* topic_leave: the byte is unlocked */
 }
 
-proctype first_owner() provided (!gone[0])
+proctype first_owner() provided (!stopped[0])
 {
     byte incarnation;
     live_and_leave(FIRST_OWNER)
 }
 
-proctype claimer() provided (!gone[1])
+proctype claimer() provided (!stopped[1])
 {
     byte incarnation;
     do
@@ -94,116 +93,103 @@ proctype claimer() provided (!gone[1])
 /* slot_is_dead: a look at the words, the lock, the process, and at the words again */
 inline slot_is_dead(dead)
 {
-    dead = false;
-    if
-    :: memory[STATE] != FREE ->
-        incarnation = memory[INCARNATION];
-        if
-        :: lock == NONE -> dead = true
-        :: lock != NONE -> /* thorough: owner_is_gone */
-            if
-            :: memory[STATE] != OPENING ->
-                if
-                :: memory[WHO] < 2 && gone[memory[WHO]] -> dead = true
-                :: else
-                fi
-            :: else
-            fi
-        fi;
-#ifndef NO_RECHECK
-        if
-        :: dead && memory[STATE] == FREE -> dead = false
-        :: else
-        fi;
-        if
-        :: dead && memory[INCARNATION] != incarnation -> dead = false
-        :: else
-        fi
+#ifdef STATE_READ_FIRST
+    atomic { dead = (memory[STATE] != FREE) }
+    atomic { incarnation = memory[INCARNATION] }
+#else
+    atomic { incarnation = memory[INCARNATION] }
+    atomic { dead = (memory[STATE] != FREE) }
 #endif
-    :: else
-    fi
+    if
+    :: !dead
+    :: atomic { dead && lock == NONE -> skip }
+    :: atomic { dead && lock != NONE -> skip } /* thorough: owner_is_gone */
+        atomic { dead = (memory[STATE] != OPENING) }
+        atomic { dead = dead && memory[WHO] < 2 && gone[memory[WHO]] }
+    fi;
+#ifndef NO_RECHECK
+    atomic { dead = dead && memory[STATE] != FREE }
+    atomic { dead = dead && memory[INCARNATION] == incarnation }
+#endif
+    incarnation = 0
 }
 
 inline slot_reap(p)
 {
     slot_is_dead(dead);
-    if
-    :: dead ->
 #ifndef NO_REPAIR_BYTE
-        atomic {
-            if
-            :: repair_lock == NONE -> repair_lock = p
-            :: else -> dead = false
-            fi
-        }
-#endif
+    atomic {
         if
-        :: dead ->
-#ifndef NO_SECOND_LOOK
-            slot_is_dead(dead);
-#endif
-            if
-            :: dead ->
-                atomic {
-                    if
-                    :: lock == NONE -> lock = p
-                    :: else
-                    fi
-                }
-                incarnation = memory[INCARNATION];
-                clear(p, false);
-                atomic {
-                    FENCE(p);
-                    if
-                    :: lock == p -> lock = NONE
-                    :: else
-                    fi
-                }
-            :: else
-            fi;
-            atomic {
-                FENCE(p);
-                if
-                :: repair_lock == p -> repair_lock = NONE
-                :: else
-                fi
-            }
-        :: else
+        :: dead && repair_lock == NONE -> repair_lock = p
+        :: else -> dead = false
         fi
+    }
+#endif
+#ifndef NO_SECOND_LOOK
+    if
+    :: dead -> slot_is_dead(dead)
     :: else
     fi;
-    incarnation = 0;
-    dead = false
+#endif
+    if
+    :: dead ->
+        atomic {
+            if
+            :: lock == NONE -> lock = p
+            :: else
+            fi
+        }
+        incarnation = memory[INCARNATION];
+        clear(p, false)
+    :: else
+    fi;
+    atomic {
+        FENCE(p);
+        if
+        :: lock == p -> lock = NONE
+        :: else
+        fi
+    }
+    atomic {
+        if
+        :: repair_lock == p -> repair_lock = NONE
+        :: else
+        fi;
+        incarnation = 0;
+        dead = false
+    }
 }
 
-proctype mortal_repairer() provided (!gone[2])
+proctype mortal_repairer() provided (!stopped[2])
 {
     byte incarnation;
     bool dead;
     slot_reap(REPAIRER(0))
 }
 
-#define LOOKS 3
 proctype repairer()
 {
-    byte incarnation, looks;
+    byte incarnation;
     bool dead;
-    do
-    :: looks < LOOKS -> slot_reap(REPAIRER(1)); looks++
-    :: break
-    od;
+    if
+    :: slot_reap(REPAIRER(1))
+    :: true
+    fi;
     timeout; /* all else is at rest: the next look */
     slot_reap(REPAIRER(1));
     assert(lock == NONE || (lock == STRAY && stray_lives));
     assert(memory[STATE] == FREE || (memory[STATE] == OPENING && lock == STRAY))
 }
 
-/* Kills who may be killed, each at any time, or not at all. What a processor has in its buffer is not lost. */
+/*
+ * Kills who may be killed, each at any time, or not at all. What it has stored is not lost; its locks go, and only then
+ * can it be seen that it is gone.
+ */
 proctype killer(byte p)
 {
     if
     :: atomic { true ->
-            gone[p] = true;
+            stopped[p] = true;
             if
             :: owner == p -> owner = NONE
             :: else
@@ -221,6 +207,7 @@ proctype killer(byte p)
             :: else
             fi
         }
+        gone[p] = true
     :: true
     fi
 }

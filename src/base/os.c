@@ -107,11 +107,13 @@ int64_t os_locked(int fd, int64_t from, int64_t bytes)
     return lock.l_start < from ? from : lock.l_start;
 }
 
-/* Field 22 of /proc/<pid>/stat; 0: no such process; UINT64_MAX: cannot be told. */
+/* Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. */
 static uint64_t start_time_of(int32_t pid)
 {
     char path[32], text[1024];
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    if (pid == getpid())
+        strcpy(path, "/proc/self/stat");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT && access("/proc/self/stat", F_OK) == 0 ? 0 : UINT64_MAX;
@@ -120,6 +122,8 @@ static uint64_t start_time_of(int32_t pid)
     if (length <= 0)
         return length < 0 && errno == ESRCH ? 0 : UINT64_MAX;
     text[length] = 0;
+    if (strtol(text, NULL, 10) != pid)
+        return UINT64_MAX; /* /proc is another pid namespace's */
     char *field = strrchr(text, ')'); /* the command may contain anything, also parentheses: fields start behind it */
     for (int i = 2; field && i < 22; i++)
         field = strchr(field + 1, ' ');
@@ -180,5 +184,6 @@ bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces)
         return true;
     uint64_t start = start_time_of(pid);
     uint64_t difference = start > start_time ? start - start_time : start_time - start;
-    return start != UINT64_MAX && difference > START_TIME_TOLERANCE;
+    /* 0: /proc hides the process (hidepid), which the kernel has just said is alive */
+    return start != 0 && start != UINT64_MAX && difference > START_TIME_TOLERANCE;
 }

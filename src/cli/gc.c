@@ -29,8 +29,6 @@ static void print_text(const struct inspect_sweep *sweep)
     some |= print_count(sweep->doorbells_removed, "doorbell removed", "doorbells removed");
     some |= print_count(sweep->slots_repaired, "place of a dead participant repaired",
                         "places of dead participants repaired");
-    some |= print_count(sweep->segments_removed, "memory segment removed that was never used",
-                        "memory segments removed that were never used");
     some |= print_count(sweep->topics_busy, "topic left alone: another process works on its file",
                         "topics left alone: other processes work on their files");
     some |= print_count(sweep->topics_failed, "topic left alone: see stderr", "topics left alone: see stderr");
@@ -42,8 +40,8 @@ static void print_json(const struct inspect_sweep *sweep)
 {
     output_print("{\"topics_removed\": %" PRIu32 ", \"doorbells_removed\": %" PRIu32 ", \"slots_repaired\": %" PRIu32,
                  sweep->topics_removed, sweep->doorbells_removed, sweep->slots_repaired);
-    output_print(", \"segments_removed\": %" PRIu32 ", \"topics_busy\": %" PRIu32 ", \"topics_failed\": %" PRIu32 "}\n",
-                 sweep->segments_removed, sweep->topics_busy, sweep->topics_failed);
+    output_print(", \"topics_busy\": %" PRIu32 ", \"topics_failed\": %" PRIu32 "}\n",
+                 sweep->topics_busy, sweep->topics_failed);
 }
 
 static int run(int argc, char **argv)
@@ -75,8 +73,7 @@ const struct verb verb_gc = {
     "  tarn gc --json | jq .topics_removed\n"
     "\n"
     "options\n"
-    "  --json              as JSON: topics_removed, doorbells_removed, slots_repaired, segments_removed, topics_busy,\n"
-    "                      topics_failed\n"
+    "  --json              as JSON: topics_removed, doorbells_removed, slots_repaired, topics_busy, topics_failed\n"
     COMMON_HELP
     "\n"
     "The exit code is 1 if a topic could not be swept. More in 'tarn help'.\n",

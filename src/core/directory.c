@@ -10,9 +10,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "base/status.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
 
 #define SHARED_DIRECTORY "/run/tarn"
 
@@ -180,25 +186,43 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
 
 /* ---- the domain's directory ----------------------------------------------------------------------------------- */
 
-/* Makes <base>/<domain> with the base's permissions and group, whatever the umask. */
-static int make_domain(int base, const struct stat *base_state, const char *domain, const char *shown)
+/* Gives a directory the base's permissions and group, whatever the umask. */
+static int dress_domain(int base, const struct stat *base_state, const char *name, const char *shown)
 {
-    if (mkdirat(base, domain, 0700) != 0)
-        return errno == EEXIST ? 0 : refuse_directory(errno, shown);
     int fd;
-    fchmodat(base, domain, 0700, 0); /* the umask may have taken even that */
-    int status = open_directory_at(base, domain, shown, false, &fd);
+    struct stat state;
+    fchmodat(base, name, 0700, 0); /* the umask may have taken even that */
+    int status = open_directory_at(base, name, shown, false, &fd);
     if (status)
         return status;
-    struct stat state;
-    if (fstat(fd, &state) == 0 && state.st_gid != base_state->st_gid &&
-        fchown(fd, (uid_t)-1, base_state->st_gid) != 0)
-        status = refuse_directory(errno, shown);
-    /* killed here: a domain of mode 0700; its owner's next open finds it too narrow and widens it. */
-    if (!status && fchmod(fd, base_state->st_mode & 02777) != 0)
+    if (fstat(fd, &state) == 0 && state.st_gid != base_state->st_gid)
+        (void)!fchown(fd, (uid_t)-1, base_state->st_gid); /* who is not of that group shares with his own */
+    if (fchmod(fd, base_state->st_mode & 03777) != 0)
         status = refuse_directory(errno, shown);
     close(fd);
     return status;
+}
+
+/* Makes <base>/<domain>: under another name first, so that nobody finds it with permissions that it will not have. */
+static int make_domain(int base, const struct stat *base_state, const char *domain, const char *shown)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "@new-%016llx", (unsigned long long)os_random());
+    if (mkdirat(base, name, 0700) != 0)
+        return refuse_directory(errno, shown);
+    /* killed here: an empty directory of no meaning */
+    int status = dress_domain(base, base_state, name, shown);
+    if (!status && syscall(SYS_renameat2, base, name, base, domain, RENAME_NOREPLACE) == 0)
+        return 0;
+    int error = errno;
+    unlinkat(base, name, AT_REMOVEDIR);
+    if (status || error == EEXIST)
+        return status;
+    if (error != EINVAL && error != ENOSYS)
+        return refuse_directory(error, shown);
+    if (mkdirat(base, domain, 0700) != 0) /* a file system that cannot: then without that nicety */
+        return errno == EEXIST ? 0 : refuse_directory(errno, shown);
+    return dress_domain(base, base_state, domain, shown);
 }
 
 /* In a directory where anyone may create files, a domain of some third user is a trap. */
@@ -209,8 +233,6 @@ static int check_domain(int fd, const struct stat *base, const char *shown, stru
     if ((base->st_mode & 0002) && ret->st_uid != geteuid() && ret->st_uid != base->st_uid && ret->st_uid != 0)
         return fail(TARN_ERROR_DIRECTORY, "%s belongs to user %u, in a directory where anyone may make it: not trusted",
                     shown, (unsigned)ret->st_uid);
-    if (ret->st_uid == geteuid() && (ret->st_mode & 0777) == 0700 && (base->st_mode & 0077) && fchmod(fd, base->st_mode & 02777) == 0)
-        ret->st_mode = base->st_mode;
     return 0;
 }
 
@@ -234,7 +256,7 @@ static int open_domain(struct directory *ret, int base, const char *domain, bool
         close(ret->fd);
         return status;
     }
-    ret->access = (struct segment_access){state.st_gid, state.st_mode & 0777};
+    ret->access = (struct segment_access){.group = state.st_gid, .directory_mode = state.st_mode & 0777};
     return 0;
 }
 

@@ -290,14 +290,11 @@ static int sweep_topic(void *context, struct topic *topic, const char *file)
         sweep->topics_failed += status < 0;
         return 0;
     }
-    struct topic_header header;
-    uint32_t key = topic_header_read(&header, topic->fd) == HEADER_SOUND ? header.key : 0;
     uint32_t doorbells = count_doorbells(topic);
     if (topic_file_in_use(topic->fd))
         repair_slots(sweep, topic);
     else if ((status = topic_file_sweep(&topic->directory, file, topic->fd)) == 1) {
         sweep->topics_removed++;
-        sweep->segments_removed += key != 0;
     } else {
         sweep->topics_busy += status == TARN_ERROR_BUSY;
         sweep->topics_failed += status < 0 && status != TARN_ERROR_BUSY;

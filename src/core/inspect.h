@@ -60,7 +60,6 @@ struct inspect_sweep {
     uint32_t topics_removed;    /* files of topics that nobody is in */
     uint32_t doorbells_removed; /* whose subscriber is gone */
     uint32_t slots_repaired;    /* of dead participants in topics that are alive */
-    uint32_t segments_removed;  /* orphans of a death while being created */
     uint32_t topics_busy;       /* left alone because another process was creating or deleting them */
     uint32_t topics_failed;     /* left alone because of an error, e.g. permissions; tarn_error() has the last */
 };

@@ -39,6 +39,7 @@ struct tarn_publisher {
     bool realtime;
     int64_t full_timeout_ns;
     int64_t linger_ns;
+    int64_t buried_ns; /* when we last looked after the dead: it takes microseconds per reader */
     struct topic *topic;
     struct publisher_slot *slot;
     uint32_t slot_number;
@@ -49,6 +50,7 @@ struct tarn_publisher {
     struct open_loan *free_loans;
 };
 
+#define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
 #define TICKET_INDEX_BITS 24
 
 /* Beyond the limit: the extent where the log ends and what surrounds a message, so that one as large as the limit fits. */
@@ -83,8 +85,10 @@ static void reap_reader(void *context, const struct reader *reader)
 static void bury_dead(struct tarn_publisher *publisher)
 {
     uint64_t generation, sequence;
-    if (publisher->realtime || !readers_refresh(&publisher->readers))
+    int64_t now = os_now_ns();
+    if (publisher->realtime || now - publisher->buried_ns < SLICE_NS / 2 || !readers_refresh(&publisher->readers))
         return;
+    publisher->buried_ns = now;
     extents_blockage(&publisher->writer.extents, &generation, &sequence);
     process_lock();
     readers_blocking(&publisher->readers, generation, sequence, reap_reader, publisher);
@@ -410,6 +414,8 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
     uint64_t limit = options->memory_limit_bytes ? options->memory_limit_bytes
                      : options->realtime         ? REALTIME_MEMORY_BYTES
                                                  : machine_memory_limit();
+    if (limit > MEMORY_LIMIT_MAX)
+        limit = MEMORY_LIMIT_MAX;
     struct extents_options memory = {
         .access = publisher->topic->directory.access,
         .depth = options->depth,
@@ -427,10 +433,12 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
 
 static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_options *options)
 {
-    int status = type_settle(publisher->topic, options->type, &publisher->slot->pending_key);
+    uint16_t incarnation = incarnation_of(&publisher->slot->incarnation);
+    int status = type_settle(publisher->topic, options->type,
+                             &(struct roster_taker){true, publisher->slot_number, incarnation,
+                                                    &publisher->slot->pending_key});
     if (status)
         return status;
-    uint16_t incarnation = incarnation_of(&publisher->slot->incarnation);
     readers_init(&publisher->readers, &publisher->topic->roster, publisher->slot, incarnation);
     status = open_log(publisher, options, incarnation);
     if (status)
@@ -500,14 +508,22 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
 
 /* ---- the rest of a life --------------------------------------------------------------------------------------- */
 
+static void leave_alone(void *context, const struct reader *reader)
+{
+    (void)context;
+    (void)reader;
+}
+
 /* Those who are behind, after the dead among them were buried. */
 static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence)
 {
     if (!readers_refresh(&publisher->readers))
         return UINT32_MAX;
     process_lock();
-    uint32_t behind = readers_behind(&publisher->readers, publisher->writer.extents.segment_count, sequence, reap_reader,
-                                     publisher);
+    uint32_t segments = publisher->writer.extents.segment_count;
+    uint32_t behind = readers_behind(&publisher->readers, segments, sequence, reap_reader, publisher);
+    if (behind && readers_refresh(&publisher->readers))
+        behind = readers_behind(&publisher->readers, segments, sequence, leave_alone, NULL);
     process_unlock();
     return behind;
 }
@@ -516,6 +532,7 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
 static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns)
 {
     int64_t deadline_ns = os_deadline_ns(timeout_ns);
+    writer_report_drops(&publisher->writer);
     uint64_t sequence = publisher->writer.sequence;
     for (;;) {
         uint32_t value = atomic_fetch_or_explicit(&publisher->slot->space, 1, memory_order_seq_cst) | 1;
@@ -563,7 +580,7 @@ int tarn_publisher_close(tarn_publisher *publisher)
     int status = handle_check(&publisher->handle, HANDLE_PUBLISHER);
     if (status)
         return status;
-    bool sent = publisher->writer.sequence > 1;
+    bool sent = publisher->writer.sequence > 1 || publisher->writer.dropped;
     uint32_t behind = sent ? flush(publisher, publisher->linger_ns) : 0;
     process_lock();
     struct writer writer = publisher->writer; /* its memory goes after the slot said that we left */

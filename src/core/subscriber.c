@@ -44,6 +44,7 @@ struct tarn_subscriber {
     int64_t looked_ns; /* at peers */
     uint32_t looks;
     bool removal_told;
+    bool retry;  /* some publisher could not be attached: again with the next look at peers */
     int trouble; /* status of a publisher that cannot be attached, told by the next take */
     char trouble_text[512];
     struct doorbell doorbell;
@@ -58,7 +59,7 @@ static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32
 {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct remote *remote = subscriber->readers[i]->remote;
-        if (remote->slot == slot && remote->incarnation == incarnation)
+        if (remote->slot == slot && remote->incarnation == incarnation && !subscriber->readers[i]->gone)
             return subscriber->readers[i];
     }
     return NULL;
@@ -71,10 +72,19 @@ static void keep_trouble(struct tarn_subscriber *subscriber, int status)
     snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
 }
 
+static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
+{
+    return fail(TARN_ERROR_DAMAGED,
+                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32 ") wrote what is no message behind its message %" PRIu64
+                ": nothing more is read from it",
+                subscriber->topic->name, reader->remote->number, reader->remote->pid, reader->sequence - 1);
+}
+
 static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error)
 {
     if (error == -EINVAL)
         return; /* it left or died meanwhile, or we are in another IPC namespace, which joining would have said */
+    subscriber->retry = true;
     const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
     keep_trouble(subscriber,
                  fail_system(status_of_errno(-error), -error,
@@ -93,8 +103,9 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
         subscriber->readers = readers;
         subscriber->reader_capacity = capacity;
     }
-    struct reader_row *row = roster_make_row(&subscriber->topic->roster, publisher, slot, subscriber->slot_number,
-                                             &subscriber->slot->pending_key);
+    struct roster_taker taker = {false, subscriber->slot_number, subscriber->holds.incarnation,
+                                 &subscriber->slot->pending_key};
+    struct reader_row *row = roster_make_row(&subscriber->topic->roster, publisher, slot, &taker);
     struct log_reader *reader = row ? calloc(1, sizeof(*reader)) : NULL;
     if (!reader)
         return -ENOMEM;
@@ -125,8 +136,12 @@ static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     }
     if (joining)
         log_reader_start_newest(reader, subscriber->history);
+    else if (publisher->who.opened_ns < subscriber->slot->who.opened_ns)
+        log_reader_start_newest(reader, UINT64_MAX); /* it could not be attached when we joined: all that is kept */
     else
         log_reader_start_first(reader);
+    if (reader->damaged)
+        keep_trouble(subscriber, say_damaged(subscriber, reader));
     log_reader_tell(reader);
     log_reader_tell_attached(reader);
     reader->may_attach = !subscriber->realtime; /* not before: we are under process_lock() */
@@ -136,6 +151,8 @@ static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot
 static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader)
 {
     subscriber->lost += reader->lost_in_all;
+    if (reader->gone)
+        subscriber->lost += log_reader_unread(reader);
     topic_remote_drop(subscriber->topic, reader->remote);
     free(reader);
 }
@@ -144,10 +161,12 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
 static void update(struct tarn_subscriber *subscriber, bool joining)
 {
     struct roster *roster = &subscriber->topic->roster;
+    subscriber->retry = false;
     subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
     for (uint32_t i = 0; i < subscriber->reader_count; i++) { /* first: a slot's words belong to its newest owner */
         struct log_reader *reader = subscriber->readers[i];
-        if (incarnation_of(&reader->publisher->incarnation) != reader->remote->incarnation)
+        if (incarnation_of(&reader->publisher->incarnation) != reader->remote->incarnation ||
+            reader->publisher->who.number != reader->remote->number) /* after 65536 incarnations the same again */
             reader->gone = true;
     }
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
@@ -179,14 +198,6 @@ static void follow_changes(struct tarn_subscriber *subscriber)
     process_unlock();
 }
 
-static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
-{
-    return fail(TARN_ERROR_DAMAGED,
-                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32 ") wrote what is no message behind its message %" PRIu64
-                ": nothing more is read from it",
-                subscriber->topic->name, reader->remote->number, reader->remote->pid, reader->sequence - 1);
-}
-
 /* Lets readers go whose publisher is gone, whose log is read to its end, and of which no message is held. */
 static void drop_finished(struct tarn_subscriber *subscriber)
 {
@@ -202,7 +213,7 @@ static void drop_finished(struct tarn_subscriber *subscriber)
         }
         log_reader_stop(reader);
         if (holds_oldest(&subscriber->holds, reader) != GENERATION_GONE) {
-            reader->damaged = true; /* nothing more to read, but messages are held */
+            reader->finished = true;
             i++;
             continue;
         }
@@ -254,9 +265,10 @@ static int say_trouble(struct tarn_subscriber *subscriber)
 
 static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
 {
-    return fail(TARN_ERROR_NO_MEMORY,
-                "topic \"%s\": no memory to follow publisher %016" PRIx64 " (pid %" PRId32 "); it is tried again",
-                subscriber->topic->name, reader->remote->number, reader->remote->pid);
+    int error = reader->attach_error ? -reader->attach_error : ENOMEM;
+    return fail_system(status_of_errno(error), error,
+                       "topic \"%s\": cannot follow publisher %016" PRIx64 " (pid %" PRId32 "), which is tried again",
+                       subscriber->topic->name, reader->remote->number, reader->remote->pid);
 }
 
 static inline int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret)
@@ -274,6 +286,8 @@ static inline int take_from(struct tarn_subscriber *subscriber, struct log_reade
         enum reader_take take = log_reader_take(reader, ret);
         if (take == READER_LATER)
             return 0;
+        if (take == READER_FAILED)
+            return say_no_memory(subscriber, reader);
         if (take == READER_LOST)
             continue;
         subscriber->credit--;
@@ -298,23 +312,23 @@ static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret
     return 0;
 }
 
-static int ready(struct tarn_subscriber *subscriber);
 static bool look_at_peers(struct tarn_subscriber *subscriber);
 
-/* Nothing was found: say how far we are, let go of what is finished. */
-static void found_nothing_yet(struct tarn_subscriber *subscriber)
+/* Nothing was found: says how far we are. */
+static void tell(struct tarn_subscriber *subscriber)
 {
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         if (subscriber->reliable)
             log_reader_tell(subscriber->readers[i]);
     tell_statistics(subscriber);
-    drop_finished(subscriber);
 }
 
-/* And make the descriptor quiet. */
+/* And lets go of what is finished, and makes the descriptor quiet. */
 static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret)
 {
-    found_nothing_yet(subscriber);
+    tell(subscriber);
+    if (!subscriber->realtime)
+        drop_finished(subscriber);
     if (subscriber->trouble)
         return say_trouble(subscriber);
     struct doorbell *doorbell = &subscriber->doorbell;
@@ -323,11 +337,12 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret)
     if (doorbell_drain(doorbell) && !subscriber->realtime)
         look_at_peers(subscriber);
     doorbell_arm(doorbell, subscriber->topic, subscriber->slot);
-    int status = ready(subscriber);
-    if (status == 0)
-        return 0;
-    doorbell_ring_self(doorbell);
-    return status < 0 ? status : take_any(subscriber, ret);
+    if (roster_changed(subscriber) && !subscriber->realtime)
+        follow_changes(subscriber);
+    int result = take_any(subscriber, ret);
+    if (result)
+        doorbell_ring_self(doorbell);
+    return result;
 }
 
 static int take(struct tarn_subscriber *subscriber, tarn_message *ret)
@@ -373,6 +388,8 @@ static int ready(struct tarn_subscriber *subscriber)
         enum reader_look look = log_reader_look(subscriber->readers[i]);
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, subscriber->readers[i]);
+        if (look == READER_NO_MEMORY)
+            return say_no_memory(subscriber, subscriber->readers[i]);
         if (look != READER_EMPTY)
             return 1;
     }
@@ -384,10 +401,12 @@ static bool look_at_peers(struct tarn_subscriber *subscriber)
 {
     bool thorough = subscriber->looks++ % LOOKS_PER_THOROUGH == 0;
     subscriber->looked_ns = os_now_ns();
+    if (subscriber->retry)
+        subscriber->changes--;
     process_lock();
-    for (uint32_t i = 0; i < subscriber->reader_count; i++)
-        if (!subscriber->readers[i]->gone)
-            slot_reap(subscriber->topic, PUBLISHER, subscriber->readers[i]->remote->slot, thorough);
+    /* all, since one that died while opening or before we attached it is nobody's reader */
+    for (uint32_t slot = 0, slots = roster_publisher_slots(&subscriber->topic->roster); slot < slots; slot++)
+        slot_reap(subscriber->topic, PUBLISHER, slot, thorough);
     bool in_place = topic_is_in_place(subscriber->topic);
     process_unlock();
     return in_place;
@@ -467,8 +486,8 @@ static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int
         int status = look_around(subscriber, now);
         if (status || now >= deadline_ns)
             return status;
-        if (ret)
-            found_nothing_yet(subscriber);
+        tell(subscriber);
+        drop_finished(subscriber);
         if (spin_end_ns == 0)
             spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SLEEP ? now : now + subscriber->spin_ns;
         status = now >= spin_end_ns ? sleep_until(subscriber, deadline_ns) : 0;
@@ -588,7 +607,9 @@ static void stop(struct tarn_subscriber *subscriber)
 
 static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options)
 {
-    int status = type_settle(subscriber->topic, options->type, &subscriber->slot->pending_key);
+    int status = type_settle(subscriber->topic, options->type,
+                             &(struct roster_taker){false, subscriber->slot_number, subscriber->holds.incarnation,
+                                                    &subscriber->slot->pending_key});
     if (status)
         return status;
     if (subscriber->realtime) {

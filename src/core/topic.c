@@ -45,14 +45,30 @@ static int refuse_file(int error, const struct directory *directory, const char 
 
 static int make_file(const struct directory *directory, const char *file, const char *name, int *ret_fd)
 {
-    int fd = openat(directory->fd, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    /* Without a name until it has its group and mode, so that nobody finds it with others. Not all file systems can. */
+    int fd = openat(directory->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    bool named = fd < 0;
+    if (named)
+        fd = openat(directory->fd, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno == EEXIST ? AGAIN : refuse_file(errno, directory, file, name);
     struct stat state;
     if (fstat(fd, &state) == 0 && state.st_gid != directory->access.group)
         (void)!fchown(fd, (uid_t)-1, directory->access.group); /* not allowed: others of the group are told so */
     fchmod(fd, directory->access.directory_mode & 0666);
-    /* killed here, or before: an empty file, that the next one fills */
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int error = named || linkat(AT_FDCWD, path, directory->fd, file, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+    /* killed here: an empty file, that the next one fills */
+    if (error == ENOENT) { /* no /proc */
+        close(fd);
+        fd = openat(directory->fd, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                    directory->access.directory_mode & 0666);
+        error = fd < 0 ? errno : 0;
+    } else if (error)
+        close(fd);
+    if (error)
+        return error == EEXIST ? AGAIN : refuse_file(error, directory, file, name);
     *ret_fd = fd;
     return 0;
 }
@@ -99,7 +115,25 @@ bool topic_file_in_use(int fd)
     return os_locked(fd, TOPIC_LOCK_PUBLISHERS, TOPIC_LOCK_END - TOPIC_LOCK_PUBLISHERS) != -1;
 }
 
+/* Keys of segments in the making follow from the topic's file, so that they can be found without any note. */
+static uint32_t key_seed_of(const struct stat *state)
+{
+    uint64_t mixed = ((uint64_t)state->st_ino ^ (uint64_t)state->st_dev << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(mixed >> 32);
+}
+
 /* ---- the master lock: creating, replacing, deleting ----------------------------------------------------------- */
+
+/*
+ * Another process is waited for: this one's other threads go on meanwhile. The topic being joined is not in any list yet;
+ * should another thread join it meanwhile, the two do not share it, as two copies of the library would not.
+ */
+static void sleep_unlocked(long ns)
+{
+    process_unlock();
+    nanosleep(&(struct timespec){0, ns}, NULL);
+    process_lock();
+}
 
 static int take_master(int fd, int64_t deadline_ns, const char *name)
 {
@@ -112,12 +146,15 @@ static int take_master(int fd, int64_t deadline_ns, const char *name)
         if (os_now_ns() >= deadline_ns) {
             struct topic_header header = {0};
             topic_header_read(&header, fd);
+            char who[32] = "another process";
+            if (header.master > 0)
+                snprintf(who, sizeof(who), "process %d", header.master);
             return fail(TARN_ERROR_BUSY,
-                        "topic \"%s\": process %d has kept the topic's file locked for over a second, as if it were stopped "
-                        "while creating or deleting it: continue or end that process",
-                        name, header.master);
+                        "topic \"%s\": %s has kept the topic's file locked for over a second, as if it were stopped while "
+                        "creating or deleting it: continue or end it",
+                        name, who);
         }
-        nanosleep(&(struct timespec){0, MASTER_RETRY_NS}, NULL);
+        sleep_unlocked(MASTER_RETRY_NS);
     }
 }
 
@@ -162,10 +199,11 @@ static int delete_if_unused(const struct directory *directory, const char *file,
         header = (struct topic_header){0};
     if (topic_file_in_use(fd) || !close_header(fd, &header))
         return 0;
-    segment_sweep(header.key);
     struct stat state;
-    if (fstat(fd, &state) == 0)
+    if (fstat(fd, &state) == 0) {
+        segment_sweep_all(key_seed_of(&state));
         remove_doorbells(directory, state.st_ino);
+    }
     return unlinkat(directory->fd, file, 0) == 0;
 }
 
@@ -214,23 +252,20 @@ static int say_create_failed(const struct topic *topic, int error)
 /* Under the master lock, nobody being in the topic: a new roster, whatever the file said. */
 static int create_roster(struct topic *topic, struct topic_header *header)
 {
-    segment_sweep(header->key);
-    uint32_t key = (uint32_t)os_random() | 1;
+    segment_sweep_all(topic->directory.access.key_seed);
     *header = (struct topic_header){
         .layout_major = TARN_LAYOUT_MAJOR,
         .layout_minor = TARN_LAYOUT_MINOR,
-        .key = key,
         .ipc_namespace = os_ipc_namespace(),
         .master = (int32_t)getpid(),
     };
     int error = topic_header_write(header, topic->fd);
-    /* killed here: the next one under the master lock finds an orphan by the key, and starts over */
+    /* killed here: the next one under the master lock finds an orphan by its key, and starts over */
     if (!error)
-        error = roster_create(&topic->roster, &header->roster, key, &topic->directory.access);
+        error = roster_create(&topic->roster, &header->roster, &topic->directory.access);
     if (error)
         return say_create_failed(topic, error);
     header->open = true;
-    header->key = 0;
     error = topic_header_write(header, topic->fd);
     if (error) {
         roster_detach(&topic->roster);
@@ -322,6 +357,8 @@ static uint64_t free_since(struct topic *topic, enum slot_kind kind, uint32_t sl
 /* Locks the slot's byte if the slot is free. 0; -EAGAIN: somebody else was first; or another negative errno. */
 static int lock_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
 {
+    if (slot_is_own(topic, kind, slot))
+        return -EAGAIN; /* our descriptor could lock, and then unlock, it again */
     int error = os_lock(topic->fd, slot_byte(kind, slot));
     if (error)
         return error;
@@ -478,6 +515,7 @@ static int join_file(struct topic *topic, const char *file, enum slot_kind kind,
         return fail_system(TARN_ERROR_SYSTEM, errno, "topic \"%s\": cannot look at its file", topic->name);
     topic->device = state.st_dev;
     topic->inode = state.st_ino;
+    topic->directory.access.key_seed = key_seed_of(&state);
     int status = join_living(topic, file, kind, ret_slot);
     if (status != AGAIN)
         return status;
@@ -508,7 +546,7 @@ static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot
             return fail(TARN_ERROR_BUSY, "topic \"%s\": its file in %s keeps changing; somebody creates and deletes it all the time",
                         topic->name, topic->directory.path);
         if (tries > 2)
-            nanosleep(&(struct timespec){0, MASTER_RETRY_NS / 10}, NULL);
+            sleep_unlocked(MASTER_RETRY_NS / 10);
     }
 }
 

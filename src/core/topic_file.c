@@ -43,10 +43,10 @@ enum topic_header_state topic_header_read(struct topic_header *ret, int fd)
         return HEADER_DAMAGED;
     if (sscanf(text,
                "tarn topic, layout %*u.%*u\nroster backend %" SCNu32 " id %" SCNd32 " bytes %" SCNu64
-               " nonce %" SCNx64 "\nipc namespace %" SCNu64 "\nkey %" SCNx32 "\nlast locked by pid %" SCNd32 "\nstate %7s\n",
+               " nonce %" SCNx64 "\nipc namespace %" SCNu64 "\nlast locked by pid %" SCNd32 "\nstate %7s\n",
                &header.roster.backend, &header.roster.id, &header.roster.bytes, &header.roster.nonce,
-               &header.ipc_namespace, &header.key,
-               &header.master, state) != 8)
+               &header.ipc_namespace,
+               &header.master, state) != 7)
         return HEADER_DAMAGED;
     header.open = strcmp(state, "open") == 0;
     *ret = header;
@@ -58,9 +58,9 @@ int topic_header_write(const struct topic_header *header, int fd)
     char text[HEADER_BYTES];
     int length = snprintf(text, sizeof(text),
                           "tarn topic, layout %u.%u\nroster backend %" PRIu32 " id %" PRId32 " bytes %" PRIu64
-                          " nonce %016" PRIx64 "\nipc namespace %" PRIu64 "\nkey %" PRIx32 "\nlast locked by pid %" PRId32 "\nstate %s\n",
+                          " nonce %016" PRIx64 "\nipc namespace %" PRIu64 "\nlast locked by pid %" PRId32 "\nstate %s\n",
                           TARN_LAYOUT_MAJOR, TARN_LAYOUT_MINOR, header->roster.backend, header->roster.id,
-                          header->roster.bytes, header->roster.nonce, header->ipc_namespace, header->key, header->master,
+                          header->roster.bytes, header->roster.nonce, header->ipc_namespace, header->master,
                           header->open ? "open" : "closed");
     length += snprintf(text + length, sizeof(text) - (size_t)length, "checksum %016" PRIx64 "\n",
                        checksum(text, (size_t)length - 1));

@@ -16,7 +16,6 @@
 struct topic_header {
     uint32_t layout_major, layout_minor;
     struct segment_name roster; /* backend BACKEND_NONE: none */
-    uint32_t key;               /* of a roster being created: where a repairer finds an orphan */
     uint64_t ipc_namespace;     /* where the roster lives: os_ipc_namespace() */
     int32_t master;             /* pid that last held the master lock, for sentences */
     bool open;                  /* false: being created or deleted; look again under the master lock */

@@ -82,7 +82,7 @@ static int compare(struct topic *topic, const tarn_type *type)
                 alignment_of(type));
 }
 
-int type_settle(struct topic *topic, const tarn_type *type, _Atomic uint32_t *key_note)
+int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker)
 {
     _Atomic uint32_t *link = &topic->roster.header->type_block;
     uint32_t settled = load_acquire(link);
@@ -92,7 +92,7 @@ int type_settle(struct topic *topic, const tarn_type *type, _Atomic uint32_t *ke
         return compare(topic, type);
     uint32_t name_bytes = (uint32_t)strlen(type->name), encoding_bytes = (uint32_t)strlen(encoding_of(type));
     uint32_t total = (uint32_t)(sizeof(struct roster_type) + name_bytes + encoding_bytes + type->schema_bytes);
-    int64_t block = roster_take_run(&topic->roster, (total + BLOCK_BYTES - 1) / BLOCK_BYTES, key_note);
+    int64_t block = roster_take_run(&topic->roster, (total + BLOCK_BYTES - 1) / BLOCK_BYTES, taker);
     if (block < 0)
         return fail_system(status_of_errno((int)-block), (int)-block, "topic \"%s\": no space for its payload type",
                            topic->name);
@@ -104,7 +104,7 @@ int type_settle(struct topic *topic, const tarn_type *type, _Atomic uint32_t *ke
     memcpy(text + name_bytes, encoding_of(type), encoding_bytes);
     if (type->schema_bytes)
         memcpy(text + name_bytes + encoding_bytes, type->schema, type->schema_bytes);
-    /* killed here: blocks that become free when somebody else's type is settled, or with the roster */
+    /* killed here, or the race lost: the blocks are over with our slot */
     if (compare_and_swap(link, &settled, (uint32_t)block))
         return 0;
     return compare(topic, type); /* another was first; our blocks are over */

@@ -15,7 +15,7 @@ struct type_text {
 int type_check(const tarn_type *type); /* the user's struct: 0, or TARN_ERROR_ARGUMENT */
 
 /* Makes it the topic's type, or compares it with what that is. 0 or a status. type NULL: matches all. */
-int type_settle(struct topic *topic, const tarn_type *type, _Atomic uint32_t *key_note);
+int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker);
 
 bool type_read(struct roster *roster, struct type_text *ret); /* false: untyped, or damaged */
 

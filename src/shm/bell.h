@@ -47,7 +47,9 @@ static inline void bell_sleep(_Atomic uint32_t *bell, uint32_t value, bool barri
 static inline bool bell_win(_Atomic uint32_t *bell)
 {
     uint32_t value = load_relaxed(bell); /* relaxed: B1 orders it behind the commit */
-    return (value & 1) && compare_and_swap(bell, &value, value + 1);
+    while ((value & 1) && !compare_and_swap(bell, &value, value + 1))
+        ; /* an interruption changed it, and left the bit: somebody still has to ring */
+    return value & 1;
 }
 
 #endif

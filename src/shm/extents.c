@@ -107,11 +107,8 @@ static int add_segment(struct extents *extents, uint64_t data_bytes)
         return -ENOSPC;
     struct owned_segment *segment = &extents->segments[number];
     struct segment_name name = {BACKEND_SYSV, 0, data_offset_for(extent_count) + data_bytes, os_random()};
-    uint32_t key = (uint32_t)os_random() | 1;
-    store_release(&extents->slot->pending_key, key);
     void *base;
-    int error = segment_create(&base, &name.id, name.bytes, key, &extents->options.access, false);
-    store_release(&extents->slot->pending_key, 0);
+    int error = segment_create(&base, &name.id, name.bytes, &extents->slot->pending_key, &extents->options.access, false);
     if (error)
         return error;
     *segment = (struct owned_segment){.base = base, .bytes = name.bytes};
@@ -186,7 +183,7 @@ uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes)
         return EXTENT_BYTES_MIN;
     uint64_t grain = (UINT64_C(1) << (63 - __builtin_clzll(record_bytes))) / 8; /* 8 sizes to an octave: they get reused */
     uint64_t size = round_up(record_bytes, grain < EXTENT_GRAIN ? EXTENT_GRAIN : grain);
-    return size + EXTENT_BYTES_MIN > extents->options.limit_bytes ? round_up(record_bytes, EXTENT_GRAIN) : size;
+    return size + 2 * EXTENT_BYTES_MIN > extents->options.limit_bytes ? round_up(record_bytes, EXTENT_GRAIN) : size;
 }
 
 static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes)
@@ -213,9 +210,14 @@ static struct extent *carve_from(struct extents *extents, uint32_t number, struc
     return extent;
 }
 
+static bool is_within_limit(const struct extents *extents, uint64_t more_bytes)
+{
+    return extents->warm_bytes + more_bytes <= extents->options.limit_bytes + extents->held_bytes;
+}
+
 static struct extent *carve(struct extents *extents, uint64_t bytes)
 {
-    if (extents->warm_bytes + bytes > extents->options.limit_bytes)
+    if (!is_within_limit(extents, bytes))
         return NULL;
     for (uint32_t i = 0; i < extents->segment_count; i++) {
         struct owned_segment *segment = &extents->segments[i];
@@ -228,7 +230,7 @@ static struct extent *carve(struct extents *extents, uint64_t bytes)
     return NULL;
 }
 
-/* Returns an extent's memory to the kernel and its addresses to cold. False: the kernel or malloc will not. */
+/* Returns an extent's memory to the kernel and its addresses to cold. False: no memory to note that. */
 static bool give_back(struct extents *extents, struct extent *extent)
 {
     struct owned_segment *segment = &extents->segments[extent_ref_segment(extent->ref)];
@@ -236,10 +238,8 @@ static bool give_back(struct extents *extents, struct extent *extent)
     struct cold_range *range = malloc(sizeof(*range));
     if (!range)
         return false;
-    if (madvise(extent->base, extent->bytes, MADV_REMOVE) != 0) { /* locked into memory: it stays warm */
-        free(range);
-        return false;
-    }
+    if (!extents->options.realtime) /* what is locked into memory stays, but may be cut anew all the same */
+        madvise(extent->base, extent->bytes, MADV_REMOVE);
     struct cold_range **link = &segment->cold, *before = NULL;
     for (; *link && (*link)->offset < offset; link = &(*link)->next)
         before = *link;
@@ -279,7 +279,7 @@ static void give_back_free(struct extents *extents, int64_t before_ns)
     }
 }
 
-static void trim(struct extents *extents)
+static void trim(struct extents *extents, uint64_t next_sequence)
 {
     if (extents->options.realtime)
         return;
@@ -287,6 +287,7 @@ static void trim(struct extents *extents)
     if (now - extents->trimmed_ns < TRIM_INTERVAL_NS)
         return;
     extents->trimmed_ns = now;
+    extents_reclaim(extents, next_sequence, false); /* what is not kept any more starts to age */
     give_back_free(extents, now - TRIM_AGE_NS);
 }
 
@@ -330,14 +331,16 @@ static void free_unheld(struct extents *extents)
         if (extent->generation >= oldest && extent->generation > highest)
             highest = extent->generation;
     }
-    if (highest)
-        readers_holds(extents->readers, highest, mark_held, extents);
+    if (highest && !readers_holds(extents->readers, highest, mark_held, extents))
+        return;
     struct extent *previous = NULL;
+    extents->held_bytes = 0;
     for (struct extent *extent = extents->retired.head; extent;) {
         struct extent *next = extent->next;
-        if (extent->held)
+        if (extent->held) {
             previous = extent;
-        else
+            extents->held_bytes += extent->pins ? 0 : extent->bytes;
+        } else
             make_free(extents, remove_after(&extents->retired, previous));
         extent = next;
     }
@@ -376,7 +379,9 @@ static bool retire_detached(struct extents *extents, uint64_t next_sequence, uin
     struct extent *previous = NULL;
     for (struct extent *extent = extents->detached.head; extent;) {
         struct extent *next = extent->next;
-        if (is_kept(extents, extent, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
+        /* Where the log still refers to it, it is kept, so that who reads there does not lose it. */
+        bool referred = !relaxed && extents->log.head && extent->end_sequence > extents->log.head->first_sequence;
+        if (referred || is_kept(extents, extent, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
             previous = extent;
         else {
             retire(extents, &extents->detached, previous);
@@ -464,7 +469,7 @@ static struct extent *take_quick(struct extents *extents, uint64_t size)
 
 static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret)
 {
-    if (extents->warm_bytes + size > extents->options.limit_bytes) {
+    if (!is_within_limit(extents, size)) {
         give_back_free(extents, INT64_MAX);
         if ((*ret = carve(extents, size)))
             return 0;
@@ -474,7 +479,7 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
         give_back_free(extents, INT64_MAX);
         if ((*ret = carve(extents, size)))
             return 0;
-        if (extents->warm_bytes + size > extents->options.limit_bytes)
+        if (!is_within_limit(extents, size))
             return -EAGAIN;
     }
     if (extents->options.realtime)
@@ -482,7 +487,7 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     struct owned_segment *last = &extents->segments[extents->segment_count - 1];
     uint64_t wanted = last->bytes * 2 > size ? round_up(last->bytes * 2, EXTENT_GRAIN) : size;
     int error = add_segment(extents, wanted);
-    if ((error == -ENOMEM || error == -EINVAL) && wanted > size)
+    if (error && wanted > size)
         error = add_segment(extents, size); /* address space or overcommit is short: just what is needed */
     if (error) { /* no memory to be had: then the default retention gives way, as at the limit */
         extents_reclaim(extents, next_sequence, true);
@@ -495,10 +500,14 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                        struct extent **ret)
 {
+    if (effort != EFFORT_QUICK) {
+        trim(extents, next_sequence);
+        if (size <= EXTENT_BYTES_MIN) /* so that the latest freed is taken, and those not needed can age */
+            extents_reclaim(extents, next_sequence, false);
+    }
     if ((*ret = take_quick(extents, size)))
         return 0;
-    if (effort != EFFORT_QUICK) {
-        trim(extents);
+    if (effort != EFFORT_QUICK && size > EXTENT_BYTES_MIN) {
         extents_reclaim(extents, next_sequence, false);
         if ((*ret = take_free(extents, size)))
             return 0;

@@ -9,7 +9,7 @@
  *                                                                    DETACHED
  *
  * cold: addresses without memory behind them. FREE extents are warm and reused first. The memory limit counts all that
- * is not cold. Segments are added, each twice the last, and stay until the publisher closes.
+ * is not cold, and not kept only because readers hold it. Segments are added, each twice the last, and stay until the publisher closes.
  *
  * Which FREE extent is taken decides the bandwidth: small messages want few, warm lines (last in, first out); those larger
  * than EXTENT_BYTES_MIN want to rotate through more memory than the other core's private cache holds.
@@ -82,6 +82,7 @@ struct extents {
     struct extent_queue log, retired, detached, free;
     uint64_t generation;  /* count of the last one given */
     uint64_t warm_bytes;  /* of all extents */
+    uint64_t held_bytes;  /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
     int64_t trimmed_ns;
 };
 

@@ -49,16 +49,15 @@ void holds_free(struct holds *holds)
 static int add_block(struct holds *holds)
 {
     struct subscriber_slot *subscriber = holds->subscriber;
-    uint64_t place = (uint64_t)holds->slot << 16 | holds->incarnation;
+    struct roster_taker taker = {false, holds->slot, holds->incarnation, &subscriber->pending_key};
     uint32_t number = (holds->capacity - FIRST_CHUNK) / CELLS_PER_BLOCK;
     if (number >= CELL_BLOCKS_MAX)
         return -ENOSPC;
-    int64_t block =
-        roster_link_block(holds->roster, &subscriber->cell_list, BLOCK_CELLS, place, &subscriber->pending_key);
+    int64_t block = roster_link_block(holds->roster, &subscriber->cell_list, BLOCK_CELLS, 0, &taker);
     struct cell_list *list = block < 0 ? NULL : roster_block(holds->roster, (uint32_t)block);
     if (!list)
         return block < 0 ? (int)block : -EINVAL;
-    block = roster_link_block(holds->roster, &list->blocks[number], BLOCK_CELLS, place, &subscriber->pending_key);
+    block = roster_link_block(holds->roster, &list->blocks[number], BLOCK_CELLS, 0, &taker);
     _Atomic uint64_t *cells = block < 0 ? NULL : roster_block(holds->roster, (uint32_t)block);
     if (!cells)
         return block < 0 ? (int)block : -EINVAL;

@@ -12,26 +12,35 @@
 
 /* ---- entering extents ----------------------------------------------------------------------------------------- */
 
-enum entry_result { ENTERED, TOO_LATE, NOT_ATTACHED, NO_CELL, BAD };
+enum entry_result {
+    ENTERED,
+    TOO_LATE,     /* retired */
+    NOT_ATTACHED, /* and must not be attached here */
+    NOT_THERE,    /* its segment has gone with its publisher, or never was */
+    FAILED,       /* no memory to attach or hold it */
+    BAD,
+};
 
 static bool may_not_attach(const struct log_reader *reader)
 {
     return !reader->may_attach && !reader->starting;
 }
 
-static bool attach_missing(struct log_reader *reader, extent_ref ref)
+static enum entry_result attach_missing(struct log_reader *reader, extent_ref ref)
 {
     if (remote_has_segment_of(reader->remote, ref))
-        return true;
+        return ENTERED;
     if (may_not_attach(reader))
-        return false;
+        return NOT_ATTACHED;
     if (!reader->starting) /* opening holds it already */
         process_lock();
-    remote_attach_all(reader->remote);
+    reader->attach_error = remote_attach_all(reader->remote);
     if (!reader->starting)
         process_unlock();
     log_reader_tell_attached(reader);
-    return remote_has_segment_of(reader->remote, ref);
+    if (remote_has_segment_of(reader->remote, ref))
+        return ENTERED;
+    return reader->attach_error && reader->attach_error != -EINVAL ? FAILED : NOT_THERE;
 }
 
 /* What may still be read, said before it is read: a word may lag, never lead. */
@@ -63,8 +72,9 @@ struct entered {
 static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64_t generation, bool is_position,
                                struct entered *ret)
 {
-    if (!attach_missing(reader, ref))
-        return NOT_ATTACHED;
+    enum entry_result attached = attach_missing(reader, ref);
+    if (attached != ENTERED)
+        return attached;
     struct remote_segment *segment;
     struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
     if (!entry || stamp_of(generation) != reader->remote->incarnation)
@@ -72,14 +82,20 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
     lower_word(reader, generation);
     uint64_t cell = hold_cell(reader->remote->slot, reader->remote->incarnation, ref);
     struct hold *hold = hold_begin(reader->holds, reader, cell, generation, is_position);
-    if (!hold)
-        return NO_CELL;
+    if (!hold) {
+        reader->attach_error = 0;
+        return FAILED;
+    }
     if (load_acquire(&entry->generation) != generation) { /* H1, L2 */
         hold_cancel(hold);
         return TOO_LATE;
     }
     uint64_t offset = load_relaxed(&entry->offset), bytes = load_relaxed(&entry->bytes);
     uint64_t first_sequence = load_relaxed(&entry->first_sequence);
+    if (is_position && first_sequence == NO_FIRST_SEQUENCE) { /* retired, and entered again for a loan */
+        hold_cancel(hold);
+        return TOO_LATE;
+    }
     if (offset % EXTENT_GRAIN || offset < segment->data_offset || offset > segment->bytes ||
         bytes > segment->bytes - offset || bytes < EXTENT_GRAIN || first_sequence > COUNT_MASK) {
         hold_cancel(hold);
@@ -130,6 +146,21 @@ void log_reader_tell(struct log_reader *reader)
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
 
+/* What a reader finds where it cannot go on. */
+static enum reader_look look_of(enum entry_result result)
+{
+    switch (result) {
+    case NOT_ATTACHED:
+        return READER_PENDING;
+    case NOT_THERE: /* the end, if the publisher is gone; else it will be in a moment */
+        return READER_EMPTY;
+    case FAILED:
+        return READER_NO_MEMORY;
+    default:
+        return READER_DAMAGED;
+    }
+}
+
 /* Enters the oldest valid extent younger than our last one. READER_EMPTY: there is none. */
 static enum reader_look restart(struct log_reader *reader)
 {
@@ -138,8 +169,9 @@ static enum reader_look restart(struct log_reader *reader)
         extent_ref ref = load_acquire(&header->oldest);
         if (ref == EXTENT_NONE)
             return READER_EMPTY;
-        if (!attach_missing(reader, ref))
-            return may_not_attach(reader) ? READER_PENDING : READER_NO_MEMORY;
+        enum entry_result attached = attach_missing(reader, ref);
+        if (attached != ENTERED)
+            return look_of(attached);
         struct remote_segment *segment;
         struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
         uint64_t generation = entry ? load_acquire(&entry->generation) : 0;
@@ -160,13 +192,13 @@ static enum reader_look restart(struct log_reader *reader)
             reader->sequence = entered.first_sequence;
             move_to(reader, &entered, generation);
             return READER_PENDING;
-        case NO_CELL:
-        case NOT_ATTACHED:
-            return READER_NO_MEMORY;
-        case BAD:
-            return READER_DAMAGED;
         case TOO_LATE:
             break;
+        case NOT_ATTACHED:
+        case NOT_THERE:
+        case FAILED:
+        case BAD:
+            return READER_DAMAGED; /* it was attached, and named by the publisher itself */
         }
     }
     return READER_PENDING;
@@ -182,7 +214,7 @@ void log_reader_start_first(struct log_reader *reader)
 static bool start_at(struct log_reader *reader, extent_ref ref)
 {
     struct remote_segment *segment;
-    if (!attach_missing(reader, ref))
+    if (attach_missing(reader, ref) != ENTERED)
         return false;
     struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
     uint64_t generation = entry ? load_acquire(&entry->generation) : 0;
@@ -237,7 +269,8 @@ static bool start_newest(struct log_reader *reader, uint64_t history)
 {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
-        if (!start_at(reader, load_acquire(&header->newest)) || !walk_to(reader, UINT64_MAX))
+        uint64_t end = load_acquire(&header->sent) + 1; /* what comes later was sent after we joined: no chase */
+        if (!start_at(reader, load_acquire(&header->newest)) || !walk_to(reader, end))
             continue;
         if (history == 0)
             return true;
@@ -288,6 +321,11 @@ static inline bool parse(const struct log_reader *reader, uint64_t word, struct 
     return ret->next + RECORD_JUMP_BYTES <= reader->end || ret->kind == RECORD_JUMP;
 }
 
+static bool is_message(const struct record *record)
+{
+    return record->kind == RECORD_MESSAGE || record->kind == RECORD_REFERENCE;
+}
+
 static enum reader_look follow_jump(struct log_reader *reader)
 {
     struct record_jump *jump = (struct record_jump *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
@@ -300,7 +338,8 @@ static enum reader_look follow_jump(struct log_reader *reader)
     if (remote_entry(reader->remote, ref, &segment) && first_line < segment->bytes)
         __builtin_prefetch(load_relaxed(&segment->base) + first_line);
     struct entered entered;
-    switch (enter(reader, ref, generation, true, &entered)) {
+    enum entry_result result = enter(reader, ref, generation, true, &entered);
+    switch (result) {
     case ENTERED:
         if (entered.first_sequence != reader->sequence) {
             hold_cancel(entered.hold);
@@ -313,18 +352,17 @@ static enum reader_look follow_jump(struct log_reader *reader)
     case TOO_LATE: /* overrun: our extent has nothing more */
         return restart(reader);
     case NOT_ATTACHED:
-        return may_not_attach(reader) ? READER_PENDING : READER_NO_MEMORY;
-    case NO_CELL:
-        return READER_NO_MEMORY;
+    case NOT_THERE:
+    case FAILED:
     case BAD:
-        break;
+        return look_of(result);
     }
     return READER_DAMAGED;
 }
 
 enum reader_look log_reader_look(struct log_reader *reader)
 {
-    if (reader->damaged)
+    if (reader->damaged || reader->finished)
         return READER_EMPTY;
     enum reader_look look = READER_PENDING;
     for (uint32_t i = 0; i < STEPS_MAX && look == READER_PENDING; i++) {
@@ -340,7 +378,7 @@ enum reader_look log_reader_look(struct log_reader *reader)
         struct record record;
         if (!parse(reader, word, &record)) {
             look = READER_DAMAGED;
-        } else if (record.kind == RECORD_MESSAGE || record.kind == RECORD_REFERENCE) {
+        } else if (is_message(&record)) {
             return READER_MESSAGE;
         } else if (record.kind == RECORD_HOLE) {
             reader->offset = record.next;
@@ -369,7 +407,7 @@ static bool skip_message(struct log_reader *reader)
 {
     struct record record;
     uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
-    if (!parse(reader, word, &record))
+    if (!parse(reader, word, &record) || !is_message(&record))
         return false;
     advance(reader, record.next);
     return true;
@@ -400,8 +438,8 @@ enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret)
 {
     struct record record;
     uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
-    if (!parse(reader, word, &record)) /* a hostile publisher changed it since the look, which will find it damaged */
-        return READER_LATER;
+    if (!parse(reader, word, &record) || !is_message(&record))
+        return READER_LATER; /* a hostile publisher changed it since the look, which will find it damaged */
     if (__builtin_expect(record.kind == RECORD_MESSAGE, 1)) {
         ret->data = reader->extent + record.payload;
         ret->sent_ns =
@@ -410,9 +448,9 @@ enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret)
         reader->position->taken++;
     } else {
         enum entry_result result = hold_referred(reader, &record, ret);
-        if (result == NO_CELL || result == NOT_ATTACHED)
-            return READER_LATER;
-        if (result != ENTERED) { /* retired before we came, or nonsense */
+        if (result == FAILED || result == NOT_ATTACHED)
+            return result == FAILED ? READER_FAILED : READER_LATER;
+        if (result != ENTERED) { /* retired before we came, gone, or nonsense */
             reader->lost++;
             advance(reader, record.next);
             return READER_LOST;
@@ -429,6 +467,12 @@ enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret)
     if (reader->reliable && load_relaxed(word_at(reader->extent, reader->offset)) == 0)
         log_reader_tell(reader);
     return READER_TAKEN;
+}
+
+uint64_t log_reader_unread(const struct log_reader *reader)
+{
+    uint64_t sent = load_acquire(&remote_header(reader->remote)->sent) & COUNT_MASK;
+    return reader->lost + (sent >= reader->sequence ? sent + 1 - reader->sequence : 0);
 }
 
 void log_reader_stop(struct log_reader *reader)

@@ -32,11 +32,13 @@ struct log_reader {
     struct reader_row *row;
     uint32_t column;
     uint64_t lost_in_all;
+    int attach_error;    /* why a segment could not be attached, for a sentence; 0: no cell was to be had */
     bool reliable;
     bool may_attach; /* in take, too; else only where the subscriber says so */
     bool starting;
     bool gone;       /* the publisher left or died: the words are its slot's next owner's, and not touched any more */
     bool damaged;
+    bool finished;   /* gone, and read to the end: only messages that are held keep it */
 };
 
 enum reader_look {
@@ -44,7 +46,7 @@ enum reader_look {
     READER_MESSAGE, /* the record at the position is a message, or a reference to one */
     READER_PENDING, /* there is more, but not in this step: a bound was reached, or a segment is to be attached */
     READER_DAMAGED,
-    READER_NO_MEMORY, /* no cell, or the publisher's segment cannot be attached */
+    READER_NO_MEMORY, /* no cell, or the publisher's segment cannot be attached: attach_error */
 };
 
 /*
@@ -62,7 +64,8 @@ enum reader_look log_reader_look(struct log_reader *reader);
 enum reader_take {
     READER_TAKEN,
     READER_LOST,  /* it was a reference to what is no longer kept: counted, look again */
-    READER_LATER, /* no cell or segment for it now: nothing happened */
+    READER_LATER, /* nothing happened: the record changed under our hands, or its segment must not be attached here */
+    READER_FAILED, /* as READER_NO_MEMORY: nothing happened */
 };
 
 /* Takes the message that look found. */
@@ -73,6 +76,9 @@ void log_reader_tell(struct log_reader *reader);
 
 /* Tells the publisher how many of its segments are attached. */
 void log_reader_tell_attached(struct log_reader *reader);
+
+/* Messages that the publisher sent, and that will not be read any more. */
+uint64_t log_reader_unread(const struct log_reader *reader);
 
 /* Lets the position and the words go. Messages may still be held. */
 void log_reader_stop(struct log_reader *reader);

@@ -34,6 +34,9 @@ static bool rebuild(struct readers *readers)
     uint32_t slots = roster_subscriber_slots(readers->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(readers->roster, slot);
+        uint32_t link = load_acquire(&readers->roster->header->subscriber_blocks[slot / SUBSCRIBERS_PER_BLOCK]);
+        if (!subscriber && roster_is_unreachable(readers->roster, link))
+            return false;
         uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
         if (state != SLOT_JOINING && state != SLOT_LIVE && state != SLOT_LEAVING)
             continue;
@@ -117,25 +120,34 @@ static void cell_holds(struct readers *readers, uint64_t cell, void (*found)(voi
         found(context, (extent_ref)cell);
 }
 
-static void subscriber_holds(struct readers *readers, struct subscriber_slot *subscriber,
+static bool subscriber_holds(struct readers *readers, struct subscriber_slot *subscriber,
                              void (*found)(void *, extent_ref), void *context)
 {
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         cell_holds(readers, load_acquire(&subscriber->cells[i]), found, context); /* acquire, R4 */
-    struct cell_list *list = roster_block(readers->roster, load_acquire(&subscriber->cell_list));
-    for (uint32_t b = 0; list && b < CELL_BLOCKS_MAX; b++) {
-        _Atomic uint64_t *cells = roster_block(readers->roster, load_acquire(&list->blocks[b]));
+    uint32_t link = load_acquire(&subscriber->cell_list);
+    struct cell_list *list = roster_block(readers->roster, link);
+    if (!list)
+        return !roster_is_unreachable(readers->roster, link);
+    for (uint32_t b = 0; b < CELL_BLOCKS_MAX; b++) {
+        link = load_acquire(&list->blocks[b]);
+        _Atomic uint64_t *cells = roster_block(readers->roster, link);
+        if (!cells && roster_is_unreachable(readers->roster, link))
+            return false;
         for (uint32_t i = 0; cells && i < CELLS_PER_BLOCK; i++)
             cell_holds(readers, load_acquire(&cells[i]), found, context);
     }
+    return true;
 }
 
-void readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
+bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
                    void *context)
 {
     for (uint32_t i = 0; i < readers->count; i++)
-        if (oldest_of(readers, &readers->list[i]) <= generation)
-            subscriber_holds(readers, readers->list[i].subscriber, found, context);
+        if (oldest_of(readers, &readers->list[i]) <= generation &&
+            !subscriber_holds(readers, readers->list[i].subscriber, found, context))
+            return false;
+    return true;
 }
 
 static bool has_attached(struct readers *readers, struct reader *reader, uint32_t segment_count)

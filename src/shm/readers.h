@@ -41,8 +41,11 @@ uint64_t readers_reliable_cursor(struct readers *readers);
 /* Generations below it may be read by nobody, as far as the words tell. */
 uint64_t readers_oldest(struct readers *readers);
 
-/* Calls found(context, extent) for each extent of this publisher that a reader holds whose word is not above generation. */
-void readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
+/*
+ * Calls found(context, extent) for each extent of this publisher that a reader holds whose word is not above generation.
+ * False: some cells could not be read, so nothing may be freed.
+ */
+bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
                    void *context);
 
 typedef void reader_visit(void *context, const struct reader *reader);

@@ -42,12 +42,12 @@ static _Atomic uint64_t *owner_words(char *base)
     return (_Atomic uint64_t *)(void *)(base + sizeof(struct roster_segment));
 }
 
-static int create_segment(void **ret_base, int32_t *ret_id, uint32_t number, uint64_t first_nonce, uint32_t key,
-                          const struct segment_access *access)
+static int create_segment(void **ret_base, int32_t *ret_id, uint32_t number, uint64_t first_nonce,
+                          _Atomic uint32_t *key_note, const struct segment_access *access)
 {
     uint64_t bytes = (uint64_t)segment_blocks(number) * BLOCK_BYTES;
     void *base;
-    int error = segment_create(&base, ret_id, bytes, key, access, true);
+    int error = segment_create(&base, ret_id, bytes, key_note, access, true);
     if (error)
         return error;
     struct roster_segment *segment = base;
@@ -136,14 +136,9 @@ static int grow(struct roster *roster, uint32_t number, _Atomic uint32_t *key_no
         return 0;
     if (error != -ENOENT)
         return error;
-    uint32_t key = (uint32_t)os_random() | 1;
-    if (key_note)
-        store_release(key_note, key);
     void *base;
     int32_t id;
-    error = create_segment(&base, &id, number, roster->nonce, key, &roster->access);
-    if (key_note)
-        store_release(key_note, 0);
+    error = create_segment(&base, &id, number, roster->nonce, key_note, &roster->access);
     if (error)
         return error;
     /* killed here: the segment goes with us. killed after: see segment_is_gone(). */
@@ -154,12 +149,12 @@ static int grow(struct roster *roster, uint32_t number, _Atomic uint32_t *key_no
     return 0;
 }
 
-int roster_create(struct roster *ret, struct segment_name *ret_name, uint32_t key, const struct segment_access *access)
+int roster_create(struct roster *ret, struct segment_name *ret_name, const struct segment_access *access)
 {
     uint64_t nonce = os_random();
     void *base;
     int32_t id;
-    int error = create_segment(&base, &id, 0, nonce, key, access);
+    int error = create_segment(&base, &id, 0, nonce, NULL, access);
     if (error)
         return error;
     memset(ret, 0, sizeof(*ret));
@@ -209,41 +204,55 @@ void *roster_block(struct roster *roster, uint32_t block)
     return base ? base + (uint64_t)index * BLOCK_BYTES : NULL;
 }
 
-static uint64_t owner_word(enum block_use use, uint64_t place)
+/*
+ * Owner words: bits 0..27 place, 28 the taker is a publisher, 29..41 its slot, 42..57 its incarnation, 60..62 use.
+ */
+static uint64_t owner_word(enum block_use use, uint64_t place, const struct roster_taker *taker)
 {
-    return (uint64_t)use << 56 | place;
+    return (uint64_t)use << 60 | (uint64_t)taker->incarnation << 42 | (uint64_t)(taker->slot & 0x1fff) << 29 |
+           (uint64_t)taker->publisher << 28 | place;
 }
 
-/* Whether what the owner word says can no longer come true, so that the block is free. */
+static enum block_use use_of(uint64_t owner)
+{
+    return owner >> 60;
+}
+
+static uint64_t place_of(uint64_t owner)
+{
+    return owner & ((1u << 28) - 1);
+}
+
+static bool taker_is_over(struct roster *roster, uint64_t owner)
+{
+    uint32_t slot = owner >> 29 & 0x1fff;
+    uint16_t incarnation = (uint16_t)(owner >> 42);
+    struct publisher_slot *publisher = owner >> 28 & 1 ? roster_publisher(roster, slot) : NULL;
+    struct subscriber_slot *subscriber = owner >> 28 & 1 ? NULL : roster_subscriber(roster, slot);
+    return (publisher && incarnation_of(&publisher->incarnation) != incarnation) ||
+           (subscriber && incarnation_of(&subscriber->incarnation) != incarnation);
+}
+
+/* Whether the block is free, or what its owner word says can no longer come true. */
 static bool block_is_over(struct roster *roster, uint64_t owner, uint32_t block)
 {
-    uint64_t place = owner & ((UINT64_C(1) << 56) - 1);
-    uint32_t link = 0;
-    switch (owner >> 56) {
+    uint64_t place = place_of(owner);
+    switch (use_of(owner)) {
     case BLOCK_FREE:
         return true;
-    case BLOCK_SUBSCRIBERS:
-        link = load_acquire(&roster->header->subscriber_blocks[place % SUBSCRIBER_BLOCKS_MAX]);
-        break;
-    case BLOCK_PUBLISHERS:
-        link = load_acquire(&roster->header->publisher_blocks[place % PUBLISHER_BLOCKS_MAX]);
-        break;
-    case BLOCK_ROW: {
-        struct publisher_slot *publisher = roster_publisher(roster, (uint32_t)(place >> 16));
-        link = publisher ? load_acquire(&publisher->rows[(place & 0xffff) % ROWS_MAX]) : 0;
-        break;
-    }
+    case BLOCK_CELLS:
+        return taker_is_over(roster, owner);
     case BLOCK_TYPE:
-        link = load_acquire(&roster->header->type_block);
-        return link != 0 && link != place;
-    case BLOCK_CELLS: {
-        struct subscriber_slot *subscriber = roster_subscriber(roster, (uint32_t)(place >> 16));
-        return subscriber && incarnation_of(&subscriber->incarnation) != (uint16_t)place;
+        return taker_is_over(roster, owner) && load_acquire(&roster->header->type_block) != place;
+    case BLOCK_ROW: {
+        struct publisher_slot *publisher = roster_publisher(roster, (uint32_t)(place >> 8));
+        return publisher && taker_is_over(roster, owner) && load_acquire(&publisher->rows[place % ROWS_MAX]) != block;
     }
-    default:
-        return false; /* damaged: leave it alone */
+    case BLOCK_SUBSCRIBERS: /* whose takers cannot be asked */
+    case BLOCK_PUBLISHERS:
+        break;
     }
-    return link != 0 && link != block;
+    return false;
 }
 
 /* Takes count consecutive blocks of one segment. Returns the first's number, 0 if there are none. */
@@ -257,13 +266,13 @@ static uint32_t take_in_segment(struct roster *roster, uint32_t number, uint32_t
     for (uint32_t i = usable_from(number); i < segment_blocks(number); i++) {
         uint32_t block = segment_first_block(number) + i;
         uint64_t seen = load_acquire(&owners[i]);
-        uint64_t mine = owner >> 56 == BLOCK_TYPE ? owner_word(BLOCK_TYPE, block - run) : owner;
+        uint64_t mine = use_of(owner) == BLOCK_TYPE ? owner + block - run : owner;
         if (!block_is_over(roster, seen, block) || !compare_and_swap(&owners[i], &seen, mine)) {
             for (; run > 0; run--)
                 store_release(&owners[i - run], 0);
             continue;
         }
-        /* killed here: free again once its place is linked to another block, or its owner is over. */
+        /* killed here, and until it is linked: over with our slot. Stopped here: nobody else takes it. */
         if (++run == count) {
             memset(base + (uint64_t)(i - run + 1) * BLOCK_BYTES, 0, (size_t)count * BLOCK_BYTES);
             return block - run + 1;
@@ -274,13 +283,14 @@ static uint32_t take_in_segment(struct roster *roster, uint32_t number, uint32_t
     return 0;
 }
 
-static int64_t take_blocks(struct roster *roster, uint32_t count, uint64_t owner, _Atomic uint32_t *key_note)
+static int64_t take_blocks(struct roster *roster, uint32_t count, enum block_use use, uint64_t place,
+                           const struct roster_taker *taker)
 {
     for (uint32_t number = 0; number < ROSTER_SEGMENTS_MAX; number++) {
-        int error = number == 0 ? 0 : grow(roster, number, key_note);
+        int error = number == 0 ? 0 : grow(roster, number, taker->key_note);
         if (error)
             return error;
-        uint32_t block = take_in_segment(roster, number, count, owner);
+        uint32_t block = take_in_segment(roster, number, count, owner_word(use, place, taker));
         if (block)
             return block;
     }
@@ -293,13 +303,18 @@ static void give_back(struct roster *roster, uint32_t block)
     store_release(&owner_words(segment_base(roster, number))[block - segment_first_block(number)], 0);
 }
 
+bool roster_is_unreachable(struct roster *roster, uint32_t link)
+{
+    return link && !roster_block(roster, link) && !segment_is_gone(roster, segment_of_block(link));
+}
+
 int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum block_use use, uint64_t place,
-                          _Atomic uint32_t *key_note)
+                          const struct roster_taker *taker)
 {
     uint32_t linked = load_acquire(link);
     if (linked && (roster_block(roster, linked) || !segment_is_gone(roster, segment_of_block(linked))))
         return linked;
-    int64_t block = take_blocks(roster, 1, owner_word(use, place), key_note);
+    int64_t block = take_blocks(roster, 1, use, place, taker);
     if (block < 0)
         return block;
     /* release (in the swap): whoever follows the link sees the block cleared. */
@@ -309,9 +324,9 @@ int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum bl
     return linked;
 }
 
-int64_t roster_take_run(struct roster *roster, uint32_t count, _Atomic uint32_t *key_note)
+int64_t roster_take_run(struct roster *roster, uint32_t count, const struct roster_taker *taker)
 {
-    return take_blocks(roster, count, owner_word(BLOCK_TYPE, 0), key_note);
+    return take_blocks(roster, count, BLOCK_TYPE, 0, taker);
 }
 
 /* ---- slots and rows ------------------------------------------------------------------------------------------- */
@@ -332,11 +347,13 @@ struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot)
     return block ? (void *)(block + slot % SUBSCRIBERS_PER_BLOCK * (BLOCK_BYTES / SUBSCRIBERS_PER_BLOCK)) : NULL;
 }
 
+static const struct roster_taker nobody;
+
 struct publisher_slot *roster_make_publisher(struct roster *roster, uint32_t slot)
 {
     uint32_t index = slot / PUBLISHERS_PER_BLOCK;
     if (slot >= PUBLISHERS_MAX ||
-        roster_link_block(roster, &roster->header->publisher_blocks[index], BLOCK_PUBLISHERS, index, NULL) < 0)
+        roster_link_block(roster, &roster->header->publisher_blocks[index], BLOCK_PUBLISHERS, index, &nobody) < 0)
         return NULL;
     return roster_publisher(roster, slot);
 }
@@ -345,7 +362,7 @@ struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t s
 {
     uint32_t index = slot / SUBSCRIBERS_PER_BLOCK;
     if (slot >= SUBSCRIBERS_MAX ||
-        roster_link_block(roster, &roster->header->subscriber_blocks[index], BLOCK_SUBSCRIBERS, index, NULL) < 0)
+        roster_link_block(roster, &roster->header->subscriber_blocks[index], BLOCK_SUBSCRIBERS, index, &nobody) < 0)
         return NULL;
     return roster_subscriber(roster, slot);
 }
@@ -358,13 +375,13 @@ struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publ
 }
 
 struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot *publisher, uint32_t publisher_slot,
-                                   uint32_t subscriber_slot, _Atomic uint32_t *key_note)
+                                   const struct roster_taker *subscriber)
 {
-    uint32_t row = subscriber_slot / ROW_SUBSCRIBERS;
-    if (subscriber_slot >= SUBSCRIBERS_MAX ||
-        roster_link_block(roster, &publisher->rows[row], BLOCK_ROW, (uint64_t)publisher_slot << 16 | row, key_note) < 0)
+    uint32_t row = subscriber->slot / ROW_SUBSCRIBERS;
+    if (subscriber->slot >= SUBSCRIBERS_MAX ||
+        roster_link_block(roster, &publisher->rows[row], BLOCK_ROW, (uint64_t)publisher_slot << 8 | row, subscriber) < 0)
         return NULL;
-    return roster_row(roster, publisher, subscriber_slot);
+    return roster_row(roster, publisher, subscriber->slot);
 }
 
 static uint32_t bounded(uint32_t value, uint32_t limit)

@@ -3,10 +3,12 @@
  * The roster: a topic's table of participants, in a chain of segments cut into blocks. It grows by blocks, and the chain
  * by segments twice as large, without a lock; anyone may do it at any time.
  *
- * Blocks. Each segment has an owner word per block that says what the block is for: which link, anywhere in the
- * roster, is to name it. A block is taken by compare-and-swap of its owner word, cleared, and then linked, by
- * compare-and-swap of the link. So nothing is lost by a death in between: a block is free again when its link names
- * another block, or when the owner it names has gone (block_is_over()). Nobody has to repair that.
+ * Blocks. Each segment has an owner word per block that says what the block is for (which link, anywhere in the roster,
+ * is to name it), and who took it (slot and incarnation). A block is taken by compare-and-swap of its owner word,
+ * cleared, and then linked, by compare-and-swap of the link; who loses that race gives it back. A block is over, and may
+ * be taken again, when its taker's incarnation is over and its link does not name it: so a death in between loses nothing,
+ * and nobody has to repair it. Only blocks of slots are taken by those who have no slot yet: a death in those few
+ * instructions, the race being lost, costs a block for as long as the roster lives.
  *
  * Private state of a mapping is struct roster; its base pointers are set under process_lock() and read without.
  */
@@ -32,14 +34,21 @@ enum block_use {
     BLOCK_FREE = 0,
     BLOCK_SUBSCRIBERS = 1, /* place: index into subscriber_blocks */
     BLOCK_PUBLISHERS = 2,  /* place: index into publisher_blocks */
-    BLOCK_ROW = 3,         /* place: publisher slot << 16 | row */
-    BLOCK_CELLS = 4,       /* place: subscriber slot << 16 | incarnation; ends with that incarnation */
+    BLOCK_ROW = 3,         /* place: publisher slot << 8 | row */
+    BLOCK_CELLS = 4,       /* place: 0; ends with its taker */
     BLOCK_TYPE = 5,        /* place: first block of the run */
 };
 
+/* Who takes a block: a slot of its own, and the note there for the key of a segment being created. */
+struct roster_taker {
+    bool publisher; /* else a subscriber */
+    uint32_t slot;
+    uint16_t incarnation; /* 0: nobody that has a slot yet */
+    _Atomic uint32_t *key_note;
+};
+
 /* Creates a roster (first segment, one block of slots of each kind). Returns 0 or a negative errno. */
-int roster_create(struct roster *ret, struct segment_name *ret_name, uint32_t key,
-                  const struct segment_access *access);
+int roster_create(struct roster *ret, struct segment_name *ret_name, const struct segment_access *access);
 
 /* Attaches the roster of that name. Returns 0, or a negative errno: -EINVAL: gone; -EPROTO: another layout. */
 int roster_attach(struct roster *ret, const struct segment_name *name, const struct segment_access *access,
@@ -52,13 +61,16 @@ void *roster_block(struct roster *roster, uint32_t block);
 
 /*
  * Finds a block for a place, clears it and links it there, unless somebody else is first. Returns the linked block's
- * number, or a negative errno. key_note: where the key of a new segment is noted meanwhile (the caller's slot), or NULL.
+ * number, or a negative errno.
  */
 int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum block_use use, uint64_t place,
-                          _Atomic uint32_t *key_note);
+                          const struct roster_taker *taker);
+
+/* Whether a link names a block that exists, but cannot be attached now: nothing may be concluded from its absence. */
+bool roster_is_unreachable(struct roster *roster, uint32_t link);
 
 /* Takes a run of consecutive blocks for a type, cleared, not linked. Returns the first's number or a negative errno. */
-int64_t roster_take_run(struct roster *roster, uint32_t count, _Atomic uint32_t *key_note);
+int64_t roster_take_run(struct roster *roster, uint32_t count, const struct roster_taker *taker);
 
 /* Slots; NULL if the index is out of range or its block is not there (yet). */
 struct publisher_slot *roster_publisher(struct roster *roster, uint32_t slot);
@@ -71,7 +83,7 @@ struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t s
 /* The row where the subscriber's words for that publisher stand; NULL if there is none (and make is NULL). */
 struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publisher, uint32_t subscriber_slot);
 struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot *publisher, uint32_t publisher_slot,
-                                   uint32_t subscriber_slot, _Atomic uint32_t *key_note);
+                                   const struct roster_taker *subscriber);
 
 /* Slots that were ever used: bounds for loops over all. */
 uint32_t roster_publisher_slots(const struct roster *roster);

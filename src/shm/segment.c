@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 
+#include "base/atomics.h"
+
 static void keep_private(void *base, uint64_t bytes)
 {
     madvise(base, bytes, MADV_DONTDUMP);
@@ -20,13 +22,37 @@ static int attach_errno(void)
     return errno == EIDRM ? EINVAL : errno == EAGAIN ? ENOMEM : errno;
 }
 
-int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, uint32_t key, const struct segment_access *access,
-                   bool others_write)
+/* Key number i of a topic; never 0, which is IPC_PRIVATE. */
+static uint32_t key_of(uint32_t seed, uint32_t i)
 {
-    int id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | 0600);
-    if (id < 0)
-        return -errno;
-    /* killed here: an empty segment under the noted key; segment_sweep() by whoever repairs the noter. */
+    return ((seed + i) * 0x9e3779b1u) | 1;
+}
+
+/* Makes a segment under the first key that is not taken, noted before. If others squat on all of them: without one. */
+static int get_segment(uint64_t bytes, _Atomic uint32_t *key_note, uint32_t seed)
+{
+    for (uint32_t i = 0; i < SEGMENT_KEYS; i++) {
+        uint32_t key = key_of(seed, i);
+        if (key_note)
+            store_release(key_note, key);
+        int id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | 0600);
+        if (id >= 0 || errno != EEXIST)
+            return id;
+    }
+    return shmget(IPC_PRIVATE, bytes, 0600);
+}
+
+int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uint32_t *key_note,
+                   const struct segment_access *access, bool others_write)
+{
+    int id = get_segment(bytes, key_note, access->key_seed);
+    if (id < 0) {
+        int error = -errno;
+        if (key_note)
+            store_release(key_note, 0);
+        return error;
+    }
+    /* killed here: an empty segment under a key of the topic; swept by whoever repairs the noter, or the topic. */
     void *base = shmat(id, NULL, 0);
     int error = base == (void *)-1 ? -attach_errno() : 0;
     if (!error) {
@@ -41,6 +67,8 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, uint32_t ke
     if (shmctl(id, IPC_RMID, NULL) != 0 && !error)
         error = -errno;
     /* killed here: the kernel frees it with this process. */
+    if (key_note)
+        store_release(key_note, 0);
     if (error) {
         if (base != (void *)-1)
             shmdt(base);
@@ -71,6 +99,14 @@ void segment_detach(void *base)
 {
     if (base)
         shmdt(base);
+}
+
+uint32_t segment_sweep_all(uint32_t key_seed)
+{
+    uint32_t swept = 0;
+    for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
+        swept += segment_sweep(key_of(key_seed, i));
+    return swept;
 }
 
 bool segment_sweep(uint32_t key)

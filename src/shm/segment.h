@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define SEGMENT_KEYS 16u /* segments of a topic that can be in the making at one time; few, so that all can be looked for */
+
 struct segment_name { /* a local, checked copy of a struct segment_ref */
     uint32_t backend;
     int32_t id;
@@ -24,15 +26,17 @@ struct segment_name { /* a local, checked copy of a struct segment_ref */
 struct segment_access {
     gid_t group;
     mode_t directory_mode;
+    uint32_t key_seed; /* of the topic: its keys for segments in the making follow from it */
 };
 
 /*
  * Creates a segment of at least bytes, attached writable, zeroed, marked for removal; others may attach it as access
- * says, for writing only if others_write. key: noted by the caller, where a repairer finds it, before the call.
+ * says, for writing only if others_write. Until it is marked, it has one of the topic's SEGMENT_KEYS keys, which is noted
+ * in key_note (NULL: nowhere) for whoever repairs us: there he finds the orphan that a death in between leaves.
  * Every attach is kept out of core dumps and forks. Returns 0 or a negative errno; ret_base and ret_id on success.
  */
-int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, uint32_t key, const struct segment_access *access,
-                   bool others_write);
+int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uint32_t *key_note,
+                   const struct segment_access *access, bool others_write);
 
 /*
  * Attaches segment id if it exists and is at least bytes large. What it contains is not looked at: the caller compares
@@ -41,6 +45,9 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, uint32_t ke
 int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable);
 
 void segment_detach(void *base);
+
+/* Nobody being alive in the topic: removes whatever orphans it has, under all of its keys. Returns their number. */
+uint32_t segment_sweep_all(uint32_t key_seed);
 
 /*
  * Removes the orphan that a death between shmget and IPC_RMID leaves: the segment of that key, if nobody is attached.

@@ -159,6 +159,15 @@ static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_
     return 0;
 }
 
+void writer_report_drops(struct writer *writer)
+{
+    if (!writer->dropped)
+        return;
+    if (writer->head_loan)
+        writer_overtake(writer);
+    make_room(writer, RECORD_HEADER_BYTES, EFFORT_RECLAIM);
+}
+
 int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret)
 {
     if (writer->head_loan)

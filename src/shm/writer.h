@@ -52,6 +52,9 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
 /* Makes the place at the head a hole, so that the log can go on behind an open loan. */
 void writer_overtake(struct writer *writer);
 
+/* Tells readers of messages dropped since the last record, if that is possible without waiting. */
+void writer_report_drops(struct writer *writer);
+
 /*
  * Called after a commit, off its critical path: readies what the next message needs if it is like the last one. That is
  * the cleared header word behind it, or the jump to a new extent, whose lines would otherwise be fetched from the reader's

@@ -288,6 +288,7 @@ static void join_from_elsewhere(void *arg) {
 }
 
 TEST(in_use_from_another_ipc_namespace) {
+    need_root();
     struct pair pair = open_pair();
     struct refusal refusal = {TARN_ERROR_PERMISSION, "IPC namespace", TOPIC};
     int code = wait_child(spawn(join_from_elsewhere, &refusal), LIMIT_S);

@@ -117,6 +117,57 @@ TEST_LIMIT(each_message_makes_fd_readable, 60) {
     play((struct game){.strokes = 1000, .players = 3, .waiting = WAIT_POLL}, 10);
 }
 
+/* ---- a message that comes just when its subscriber goes to sleep ----------------------------------------------- */
+
+struct race {
+    _Atomic uint64_t taken;
+    _Atomic bool joined, over;
+    _Atomic int late;
+};
+
+static struct race *race;
+
+static void take_and_sleep(void *arg) {
+    tarn_message message;
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER("race", .wait_strategy = TARN_WAIT_SLEEP, .reliable = 1);
+    race->joined = true;
+    for (int64_t start = now_ns(); !race->over; start = now_ns()) {
+        int result = tarn_subscriber_receive(subscriber, &message, 300 * MS);
+        if (result == 0)
+            continue;
+        CHECK_STATUS(result, 1);
+        if (now_ns() - start > LATE_NS)
+            race->late++;
+        CHECK_STATUS(tarn_message_release(&message), 0);
+        race->taken++;
+    }
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+/* Sends the next one some hundred nanoseconds after the last was taken, when the subscriber arms the bell. */
+TEST_LIMIT(message_meets_sleeper, 60) {
+    struct random random = random_start(1);
+    race = shared_page(sizeof *race);
+    pid_t child = spawn(take_and_sleep, NULL);
+    AWAIT(race->joined);
+    tarn_publisher *publisher = publisher_of("race", NULL);
+    CHECK_STATUS(tarn_process_register(), 1);
+    int64_t end = now_ns() + 3 * SECOND;
+    for (uint64_t sent = 0; now_ns() < end && race->late <= 10; sent++) {
+        for (unsigned spins = (unsigned)random_between(&random, 0, 1500); spins > 0; spins--)
+            atomic_signal_fence(memory_order_seq_cst);
+        publish_word(publisher, sent);
+        for (int64_t give_up = now_ns() + GENEROUS; race->taken <= sent;)
+            CHECK_INT(now_ns(), <, give_up);
+    }
+    CHECK_INT(race->late, <=, 10);
+    race->over = true;
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    CHECK_INT(race->taken, >, 1000);
+}
+
 /* ---- without membarrier --------------------------------------------------------------------------------------- */
 
 /* From now on membarrier gives this process error, as in a container with an old filter. */

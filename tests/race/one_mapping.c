@@ -42,9 +42,9 @@ static struct world world;
 /* ---- building ------------------------------------------------------------------------------------------------- */
 
 static void open_world(uint64_t limit_bytes) {
-    struct segment_access access = {getgid(), 0700};
+    struct segment_access access = {.group = getgid(), .directory_mode = 0700};
     struct segment_name name;
-    CHECK_INT(roster_create(&world.roster, &name, 0x7a26 | 1, &access), ==, 0);
+    CHECK_INT(roster_create(&world.roster, &name, &access), ==, 0);
     CHECK((world.publisher = roster_make_publisher(&world.roster, 0)) != NULL);
     atomic_store(&world.roster.header->publisher_slots, 1);
     atomic_store(&world.publisher->incarnation, 1);
@@ -278,7 +278,7 @@ static struct handover handovers[READERS_MOST];
 static void run(uint32_t readers, uint32_t rejoin_from, struct one_reader ret[READERS_MOST]) {
     pthread_t writer, threads[READERS_MOST];
     CHECK(roster_make_subscriber(&world.roster, READERS_MOST - 1) != NULL);
-    CHECK(roster_make_row(&world.roster, world.publisher, 0, 0, NULL) != NULL);
+    CHECK(roster_make_row(&world.roster, world.publisher, 0, &(struct roster_taker){.incarnation = 1}) != NULL);
     atomic_store(&world.roster.header->subscriber_slots, READERS_MOST);
     open_remote();
     for (uint32_t i = 0; i < readers; i++) {

@@ -23,10 +23,10 @@ static void nothing_held(void *context) {
 }
 
 static void open_publisher(void) {
-    struct segment_access access = {getgid(), 0700};
+    struct segment_access access = {.group = getgid(), .directory_mode = 0700};
     struct segment_name name;
     struct extents_options options = {.access = access, .depth = 1000, .limit_bytes = 64 << 20};
-    CHECK_INT(roster_create(&roster, &name, 0x7a26 | 1, &access), ==, 0);
+    CHECK_INT(roster_create(&roster, &name, &access), ==, 0);
     publisher = roster_make_publisher(&roster, 0);
     atomic_store(&publisher->incarnation, 1);
     readers_init(&readers, &roster, publisher, 1);
@@ -40,12 +40,13 @@ static void open_reader(void) {
     CHECK_INT(remote_open(&remote, publisher, 0, 1), ==, 0);
     CHECK_INT(holds_open(&holds, &roster, subscriber, 0, 1), ==, 0);
     holds.emptied = nothing_held;
-    reader = (struct log_reader){.word = GENERATION_GONE,
-                                 .holds = &holds,
-                                 .remote = &remote,
-                                 .publisher = publisher,
-                                 .row = roster_make_row(&roster, publisher, 0, 0, NULL),
-                                 .reliable = true};
+    reader =
+        (struct log_reader){.word = GENERATION_GONE,
+                            .holds = &holds,
+                            .remote = &remote,
+                            .publisher = publisher,
+                            .row = roster_make_row(&roster, publisher, 0, &(struct roster_taker){.incarnation = 1}),
+                            .reliable = true};
 }
 
 static void send_one(void) {

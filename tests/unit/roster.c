@@ -168,16 +168,16 @@ TEST(topics_and_domains_do_not_see_each_other) {
 /* Blocks are distinct, cleared and found again as the chain grows; also through another mapping made before. */
 TEST(roster_grows_by_segments) {
     static _Atomic uint32_t links[LINKS];
-    struct segment_access access = {getgid(), 0700};
+    struct segment_access access = {.group = getgid(), .directory_mode = 0700};
     struct segment_name name;
     struct roster roster, other;
-    CHECK_INT(roster_create(&roster, &name, 0x7a27 | 1, &access), ==, 0);
+    CHECK_INT(roster_create(&roster, &name, &access), ==, 0);
     CHECK_INT(roster_attach(&other, &name, &access, true), ==, 0);
     for (uint32_t i = 0; i < LINKS; i++) {
-        int64_t block = roster_link_block(&roster, &links[i], BLOCK_ROW, i, NULL);
+        int64_t block = roster_link_block(&roster, &links[i], BLOCK_ROW, i, &(struct roster_taker){.incarnation = 1});
         CHECK_INT(block, >, 0);
         CHECK_INT(atomic_load(&links[i]), ==, block);
-        CHECK_INT(roster_link_block(&other, &links[i], BLOCK_ROW, i, NULL), ==, block);
+        CHECK_INT(roster_link_block(&other, &links[i], BLOCK_ROW, i, &(struct roster_taker){.incarnation = 1}), ==, block);
         uint32_t *words = roster_block(&roster, (uint32_t)block);
         for (uint32_t k = 0; k < BLOCK_BYTES / 4; k++)
             CHECK_INT(words[k], ==, 0);
