@@ -29,20 +29,23 @@
  *   call                          wait-free    allocates   page faults    enters the kernel
  *   ----------------------------  -----------  ----------  -------------  ---------------------------------
  *   tarn_publisher_publish, loan  unless full  at growth   at growth      at growth, when full
- *   tarn_loan_send                yes          no          no             to wake subscribers that sleep
+ *   tarn_loan_send                unless full  at growth   at growth      at growth, when full; to wake subscribers
+ *                                 (overtaken)                             that sleep
  *   tarn_loan_drop                yes          no          no             no
  *   tarn_subscriber_take          yes          at joins    first touch    at joins; with an fd: when it finds
- *                                                                         nothing
+ *                                              and highs                  nothing
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
- *   tarn_subscriber_wait/receive  no           at joins    first touch    to sleep
+ *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
  *   open, close, flush, fd,       no           yes         yes            yes
  *   subscribers, publishers
  *
- *   "growth": a publisher needs more memory than ever before (or than it gave back after a quiet time); "joins": a
- *   participant joined or left since the last look, or a publisher grew. With .realtime both happen elsewhere, see
- *   the options. publish is loan, copy and send; it enters the kernel where any of these does.
+ *   "growth": a publisher needs more memory than before, or gives some back after a quiet time (once a second at most);
+ *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
+ *   held than ever before. With .realtime all of these happen elsewhere, see the options. A send readies memory for the
+ *   next message, after its own is on its way; one that something else has overtaken may wait, like publish and loan,
+ *   when there is no space for the record that refers to it. publish is loan, copy and send.
  */
 #ifndef TARN_H
 #define TARN_H
@@ -81,7 +84,7 @@ enum tarn_status {
     TARN_ERROR_NO_MEMORY = -1011,     /* neither the process nor the kernel has memory left */
     TARN_ERROR_LIMIT = -1012,         /* a system limit (file descriptors, segments, slots) is reached */
     TARN_ERROR_TOO_BIG = -1013,       /* the message is larger than the memory limit, or than the payload type */
-    TARN_ERROR_FULL = -1014,          /* no space: reliable subscribers, depth or open loans hold it all; nothing sent */
+    TARN_ERROR_FULL = -1014,          /* no space: reliable subscribers, depth or open loans keep it all; nothing sent */
     TARN_ERROR_HOLDING = -1015,       /* max_held messages are held: release one; nothing lost */
     TARN_ERROR_INTERRUPTED = -1016,   /* tarn_subscriber_interrupt ended the wait */
     TARN_ERROR_RELEASED = -1017,      /* the message was released, or the loan sent or dropped, before */
@@ -134,7 +137,8 @@ typedef struct tarn_publisher_options {
     const tarn_type *type;   /* NULL: untyped */
     uint64_t depth;          /* messages kept for late joiners and slow readers. 0: 8, and all small ones that fit in
                                 256 KiB, but fewer rather than fail where the memory limit is reached */
-    uint64_t memory_limit_bytes; /* 0: a quarter of the smaller of RAM and cgroup limit */
+    uint64_t memory_limit_bytes; /* at least 512 KiB; 0: a quarter of the smaller of RAM and cgroup limit. A message may be as
+                                large. What subscribers hold after it is no longer kept comes on top (but see realtime) */
     uint32_t when_full;      /* enum tarn_when_full */
     uint32_t wake;           /* enum tarn_wake */
     int64_t full_timeout_ns; /* 0: 1 s */
@@ -143,8 +147,8 @@ typedef struct tarn_publisher_options {
     uint32_t timestamps;     /* 1: each message carries its time of sending (costs about 20 ns) */
     uint32_t refuse_reliable; /* 1: reliable subscribers are refused, so nobody can hold this publisher back. Reliable
                                  ones that are there already make opening fail with TARN_ERROR_REFUSED */
-    uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening; never grows,
-                                gives nothing back; peers are repaired by others */
+    uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening; never grows, gives
+                                nothing back; what subscribers hold counts, too; peers are repaired by others */
     uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more rotate through before it is reused: decides
                                 their bandwidth. 0: from the cache sizes */
 } tarn_publisher_options;

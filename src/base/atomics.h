@@ -16,18 +16,16 @@
 #define store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define fetch_sub_acq_rel(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)
-#define compare_and_swap(p, expected, v)                                                                              \
+#define compare_and_swap(p, expected, v)                                                                               \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire)
 
 /* The publisher's half of the bargain with membarrier(): orders nothing in the processor, only in the compiler. */
-static inline void compiler_barrier(void)
-{
+static inline void compiler_barrier(void) {
     atomic_signal_fence(memory_order_seq_cst);
 }
 
 /* ThreadSanitizer does not model stand-alone fences; a read-modify-write of a dummy is one that it understands. */
-static inline void full_fence(void)
-{
+static inline void full_fence(void) {
 #if defined(__SANITIZE_THREAD__)
     static _Atomic uint32_t tsan_fence;
     atomic_fetch_add_explicit(&tsan_fence, 1, memory_order_seq_cst);
@@ -36,8 +34,7 @@ static inline void full_fence(void)
 #endif
 }
 
-static inline void spin_pause(void)
-{
+static inline void spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)

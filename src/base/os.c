@@ -26,60 +26,51 @@
 #define SYS_pidfd_open 434
 #endif
 
-int64_t os_now_ns(void)
-{
+int64_t os_now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 }
 
-int64_t os_deadline_ns(int64_t timeout_ns)
-{
+int64_t os_deadline_ns(int64_t timeout_ns) {
     if (timeout_ns <= 0)
         return INT64_MIN;
     int64_t now = os_now_ns();
     return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
 }
 
-uint64_t os_random(void)
-{
+uint64_t os_random(void) {
     uint64_t value = 0;
     if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
         value = (uint64_t)os_now_ns() * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid() << 32 ^ (uintptr_t)&value;
     return value ? value : 1;
 }
 
-void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
-{
+void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns) {
     struct timespec timeout = {timeout_ns / NS_PER_SECOND, timeout_ns % NS_PER_SECOND};
     syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
 }
 
-void os_futex_wake_all(_Atomic uint32_t *word)
-{
+void os_futex_wake_all(_Atomic uint32_t *word) {
     syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-bool os_barrier_register(void)
-{
+bool os_barrier_register(void) {
     return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
-bool os_barrier(void)
-{
+bool os_barrier(void) {
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
-unsigned os_thread_count(void)
-{
+unsigned os_thread_count(void) {
     struct stat tasks;
     if (stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink < 3)
         return 0;
     return (unsigned)tasks.st_nlink - 2;
 }
 
-static int lock_command(int fd, int64_t byte, short type)
-{
+static int lock_command(int fd, int64_t byte, short type) {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     while (fcntl(fd, F_OFD_SETLK, &lock) != 0)
         if (errno != EINTR)
@@ -87,18 +78,15 @@ static int lock_command(int fd, int64_t byte, short type)
     return 0;
 }
 
-int os_lock(int fd, int64_t byte)
-{
+int os_lock(int fd, int64_t byte) {
     return lock_command(fd, byte, F_WRLCK);
 }
 
-int os_unlock(int fd, int64_t byte)
-{
+int os_unlock(int fd, int64_t byte) {
     return lock_command(fd, byte, F_UNLCK);
 }
 
-int64_t os_locked(int fd, int64_t from, int64_t bytes)
-{
+int64_t os_locked(int fd, int64_t from, int64_t bytes) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = from, .l_len = bytes};
     if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
         return -(int64_t)errno - 1;
@@ -108,8 +96,7 @@ int64_t os_locked(int fd, int64_t from, int64_t bytes)
 }
 
 /* Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. */
-static uint64_t start_time_of(int32_t pid)
-{
+static uint64_t start_time_of(int32_t pid) {
     char path[32], text[1024];
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     if (pid == getpid())
@@ -123,22 +110,20 @@ static uint64_t start_time_of(int32_t pid)
         return length < 0 && errno == ESRCH ? 0 : UINT64_MAX;
     text[length] = 0;
     if (strtol(text, NULL, 10) != pid)
-        return UINT64_MAX; /* /proc is another pid namespace's */
+        return UINT64_MAX;            /* /proc is another pid namespace's */
     char *field = strrchr(text, ')'); /* the command may contain anything, also parentheses: fields start behind it */
     for (int i = 2; field && i < 22; i++)
         field = strchr(field + 1, ' ');
     return field ? strtoull(field + 1, NULL, 10) : UINT64_MAX;
 }
 
-uint64_t os_ipc_namespace(void)
-{
+uint64_t os_ipc_namespace(void) {
     struct stat ns;
     return stat("/proc/self/ns/ipc", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
 }
 
 /* Start times are told relative to the time namespace, so a peer must share that, too. */
-uint64_t os_namespaces(void)
-{
+uint64_t os_namespaces(void) {
     struct stat pids, times;
     if (stat("/proc/self/ns/pid", &pids) != 0)
         return 0;
@@ -146,8 +131,7 @@ uint64_t os_namespaces(void)
     return (uint64_t)pids.st_ino << 32 ^ time_namespace;
 }
 
-void os_identify(struct identity *ret)
-{
+void os_identify(struct identity *ret) {
     ret->pid = getpid();
     ret->uid = (uint32_t)geteuid();
     uint64_t start = start_time_of(ret->pid);
@@ -165,8 +149,7 @@ void os_identify(struct identity *ret)
 }
 
 /* A descriptor of the process that polls readable once it is dead, a zombie included. */
-static bool pid_is_dead(int32_t pid)
-{
+static bool pid_is_dead(int32_t pid) {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0)
         return errno == ESRCH;
@@ -176,8 +159,7 @@ static bool pid_is_dead(int32_t pid)
     return dead;
 }
 
-bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces)
-{
+bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces) {
     if (pid <= 0 || start_time == 0 || namespaces == 0 || namespaces != os_namespaces())
         return false;
     if (pid_is_dead(pid))

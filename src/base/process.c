@@ -22,26 +22,22 @@ static uint32_t epoch;
 static _Atomic int registered; /* 0: not tried, 1: yes, -1: refused */
 static struct identity self;
 
-void process_lock(void)
-{
+void process_lock(void) {
     pthread_mutex_lock(&lists);
 }
 
-void process_unlock(void)
-{
+void process_unlock(void) {
     pthread_mutex_unlock(&lists);
 }
 
 /* In the child of fork(): only close() is called here, which is safe between fork and exec. */
-static void after_fork_in_child(void)
-{
+static void after_fork_in_child(void) {
     if (process_forget_parent)
         process_forget_parent();
     process_unlock();
 }
 
-static int make_mark(void)
-{
+static int make_mark(void) {
     long page = sysconf(_SC_PAGESIZE);
     uint32_t *made = mmap(NULL, (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (made == MAP_FAILED)
@@ -60,8 +56,7 @@ static int make_mark(void)
     return 0;
 }
 
-static int enter_locked(void)
-{
+static int enter_locked(void) {
     if (!mark_page) {
         int status = make_mark();
         if (status)
@@ -79,35 +74,30 @@ static int enter_locked(void)
     return 0;
 }
 
-int process_enter(void)
-{
+int process_enter(void) {
     process_lock();
     int status = enter_locked();
     process_unlock();
     return status;
 }
 
-bool process_is_registered(void)
-{
+bool process_is_registered(void) {
     return load_relaxed(&registered) == 1;
 }
 
-bool process_register(void)
-{
+bool process_register(void) {
     if (load_relaxed(&registered) == 0)
         store_relaxed(&registered, os_barrier_register() ? 1 : -1);
     return process_is_registered();
 }
 
-void process_identify(struct identity *ret)
-{
+void process_identify(struct identity *ret) {
     *ret = self;
     ret->opened_ns = os_now_ns();
     ret->number = os_random();
 }
 
-int tarn_process_register(void)
-{
+int tarn_process_register(void) {
     int status = process_enter();
     return status ? status : process_register();
 }

@@ -17,8 +17,7 @@ struct identity;
 extern const volatile uint32_t *process_mark; /* never NULL */
 
 /* Whether something made in that epoch belongs to this process, and not to its parent. */
-static inline bool process_is_epoch(uint32_t epoch)
-{
+static inline bool process_is_epoch(uint32_t epoch) {
     return *process_mark == epoch;
 }
 

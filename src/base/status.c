@@ -37,8 +37,7 @@ static const struct {
     {TARN_ERROR_SYSTEM, "operating system failed"},
 };
 
-const char *tarn_status_text(int status)
-{
+const char *tarn_status_text(int status) {
     if (status > 0)
         return "success";
     for (size_t i = 0; i < sizeof(status_texts) / sizeof(status_texts[0]); i++)
@@ -47,20 +46,17 @@ const char *tarn_status_text(int status)
     return "unknown status";
 }
 
-const char *tarn_error(void)
-{
+const char *tarn_error(void) {
     return sentence[0] ? sentence : tarn_status_text(TARN_OK);
 }
 
-const char *tarn_version(void)
-{
+const char *tarn_version(void) {
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
     return TEXT(TARN_VERSION_MAJOR) "." TEXT(TARN_VERSION_MINOR) "." TEXT(TARN_VERSION_PATCH);
 }
 
-int fail(enum tarn_status status, const char *format, ...)
-{
+int fail(enum tarn_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(sentence, sizeof(sentence), format, arguments);
@@ -68,8 +64,7 @@ int fail(enum tarn_status status, const char *format, ...)
     return status;
 }
 
-int fail_system(enum tarn_status status, int error_number, const char *format, ...)
-{
+int fail_system(enum tarn_status status, int error_number, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     int used = vsnprintf(sentence, sizeof(sentence), format, arguments);
@@ -88,8 +83,7 @@ int fail_system(enum tarn_status status, int error_number, const char *format, .
     return status;
 }
 
-enum tarn_status status_of_errno(int error_number)
-{
+enum tarn_status status_of_errno(int error_number) {
     switch (error_number) {
     case ENOMEM:
         return TARN_ERROR_NO_MEMORY;

@@ -11,29 +11,25 @@
 #include "cli/cli.h"
 #include "tarn.h"
 
-static void say_arguments(const char *format, va_list arguments, const char *end)
-{
+static void say_arguments(const char *format, va_list arguments, const char *end) {
     char line[2048];
     vsnprintf(line, sizeof(line), format, arguments);
     fprintf(stderr, "tarn: %s%s\n", line, end);
 }
 
-void say(const char *format, ...)
-{
+void say(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     say_arguments(format, arguments, "");
     va_end(arguments);
 }
 
-int say_error(void)
-{
+int say_error(void) {
     say("%s", tarn_error());
     return EXIT_FAILED;
 }
 
-int usage_error(const struct verb *verb, const char *format, ...)
-{
+int usage_error(const struct verb *verb, const char *format, ...) {
     char end[64];
     snprintf(end, sizeof(end), "; see 'tarn help %s'", verb->name);
     va_list arguments;
@@ -44,8 +40,7 @@ int usage_error(const struct verb *verb, const char *format, ...)
 }
 
 int arguments_parse(const struct verb *verb, int argc, char **argv, const struct option *options, struct place *place,
-                    bool (*set)(int option, const char *argument, void *context), void *context)
-{
+                    bool (*set)(int option, const char *argument, void *context), void *context) {
     *place = (struct place){NULL, NULL};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (option == OPTION_DIRECTORY) {
@@ -65,15 +60,13 @@ int arguments_parse(const struct verb *verb, int argc, char **argv, const struct
     return -1;
 }
 
-static bool refuse(const char *option, const char *text, const char *wanted)
-{
+static bool refuse(const char *option, const char *text, const char *wanted) {
     say("--%s: '%s' is not %s", option, text, wanted);
     return false;
 }
 
 /* Plain decimal digits; end receives where they end. */
-static bool parse_digits(const char *text, uint64_t *ret, char **end)
-{
+static bool parse_digits(const char *text, uint64_t *ret, char **end) {
     if (*text < '0' || *text > '9')
         return false;
     errno = 0;
@@ -81,8 +74,7 @@ static bool parse_digits(const char *text, uint64_t *ret, char **end)
     return errno == 0;
 }
 
-bool argument_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ret)
-{
+bool argument_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ret) {
     uint64_t value;
     char *end, wanted[80];
     if (parse_digits(text, &value, &end) && !*end && value >= least && value <= most) {
@@ -93,8 +85,7 @@ bool argument_count(const char *option, const char *text, uint64_t least, uint64
     return refuse(option, text, wanted);
 }
 
-bool argument_bytes(const char *option, const char *text, uint64_t *ret)
-{
+bool argument_bytes(const char *option, const char *text, uint64_t *ret) {
     uint64_t value;
     char *end;
     unsigned shift = 0;
@@ -112,15 +103,13 @@ bool argument_bytes(const char *option, const char *text, uint64_t *ret)
     return refuse(option, text, "a number of bytes, such as 4096, 64K, 1M or 2G");
 }
 
-static bool parse_decimal(const char *text, double *ret)
-{
+static bool parse_decimal(const char *text, double *ret) {
     char *end;
     *ret = strtod(text, &end);
     return end != text && !*end && isfinite(*ret) && *ret >= 0;
 }
 
-bool argument_seconds(const char *option, const char *text, int64_t *ret_ns)
-{
+bool argument_seconds(const char *option, const char *text, int64_t *ret_ns) {
     double seconds;
     if (strcmp(text, "forever") == 0) {
         *ret_ns = TARN_FOREVER;
@@ -132,8 +121,7 @@ bool argument_seconds(const char *option, const char *text, int64_t *ret_ns)
     return true;
 }
 
-bool argument_number(const char *option, const char *text, double *ret)
-{
+bool argument_number(const char *option, const char *text, double *ret) {
     double value;
     if (!parse_decimal(text, &value) || value < 1e-6)
         return refuse(option, text, "a number above 0, such as 100 or 0.5");

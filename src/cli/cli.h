@@ -20,9 +20,9 @@
 
 enum exit_code {
     EXIT_OK = 0,
-    EXIT_FAILED = 1,  /* a sentence on stderr says why */
-    EXIT_USAGE = 2,   /* the command line was not understood; nothing was done */
-    EXIT_TIMEOUT = 3, /* --for ran out before --count or --eof was reached */
+    EXIT_FAILED = 1,   /* a sentence on stderr says why */
+    EXIT_USAGE = 2,    /* the command line was not understood; nothing was done */
+    EXIT_TIMEOUT = 3,  /* --for ran out before --count or --eof was reached */
     EXIT_SIGNAL = 128, /* plus the signal: 130 SIGINT, 143 SIGTERM; 141: stdout was closed, as SIGPIPE would say it */
 };
 
@@ -50,14 +50,21 @@ struct place {
     const char *domain;
 };
 
-enum { OPTION_DIRECTORY = 256, OPTION_DOMAIN, OPTION_HELP, OPTION_FIRST }; /* a verb numbers its own from OPTION_FIRST */
+enum {
+    OPTION_DIRECTORY = 256,
+    OPTION_DOMAIN,
+    OPTION_HELP,
+    OPTION_FIRST
+}; /* a verb numbers its own from OPTION_FIRST */
 
 #define COMMON_OPTIONS                                                                                                 \
     {"directory", required_argument, NULL, OPTION_DIRECTORY}, {"domain", required_argument, NULL, OPTION_DOMAIN},      \
-        {"help", no_argument, NULL, OPTION_HELP}, {NULL, 0, NULL, 0}
+        {"help", no_argument, NULL, OPTION_HELP}, {                                                                    \
+        NULL, 0, NULL, 0                                                                                               \
+    }
 #define COMMON_HELP                                                                                                    \
     "  --directory DIR     where topics are (default: $TARN_DIR, /run/tarn if it exists, else /tmp/tarn-<uid>)\n"      \
-    "  --domain NAME       topics of other domains are not seen (default: $TARN_DOMAIN, else \"default\")\n"             \
+    "  --domain NAME       topics of other domains are not seen (default: $TARN_DOMAIN, else \"default\")\n"           \
     "  --help              this page\n"
 
 /*
@@ -69,9 +76,9 @@ int arguments_parse(const struct verb *verb, int argc, char **argv, const struct
 
 /* Each says on stderr what is wrong and returns false, or stores the value. */
 bool argument_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ret);
-bool argument_bytes(const char *option, const char *text, uint64_t *ret); /* at least 1; K, M, G: times 1024 */
+bool argument_bytes(const char *option, const char *text, uint64_t *ret);     /* at least 1; K, M, G: times 1024 */
 bool argument_seconds(const char *option, const char *text, int64_t *ret_ns); /* "forever": TARN_FOREVER */
-bool argument_number(const char *option, const char *text, double *ret); /* above 0 */
+bool argument_number(const char *option, const char *text, double *ret);      /* above 0 */
 
 /* Says what is wrong and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

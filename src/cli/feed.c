@@ -17,8 +17,7 @@ enum { READ_BYTES = 256 * 1024 };
 /* ---- sending -------------------------------------------------------------------------------------------------- */
 
 /* Sleeps until the next message is due. A stall of up to 0.1 s is caught up with, so that the mean rate holds. */
-static void pace(struct feed *feed)
-{
+static void pace(struct feed *feed) {
     if (feed->period_ns == 0)
         return;
     int64_t now = clock_ns();
@@ -32,8 +31,7 @@ static void pace(struct feed *feed)
     feed->next_ns = feed->next_ns > INT64_MAX - feed->period_ns ? INT64_MAX : feed->next_ns + feed->period_ns;
 }
 
-static void count(struct feed *feed, size_t bytes)
-{
+static void count(struct feed *feed, size_t bytes) {
     feed->full_since_ns = 0;
     feed->progress.messages++;
     feed->progress.bytes += bytes;
@@ -41,8 +39,7 @@ static void count(struct feed *feed, size_t bytes)
 }
 
 /* Says once what is waited for, when it has been a second. */
-static void note_full(struct feed *feed, const char *sentence)
-{
+static void note_full(struct feed *feed, const char *sentence) {
     int64_t now = clock_ns();
     progress_tick(&feed->progress);
     if (feed->full_since_ns == 0)
@@ -58,8 +55,7 @@ static void note_full(struct feed *feed, const char *sentence)
  * What to do after a loan or a message was refused. Returns EXIT_OK to try again: it is full, and a subscriber may
  * make space. Else an exit code, the reason said.
  */
-static int refused(struct feed *feed, int status)
-{
+static int refused(struct feed *feed, int status) {
     char sentence[1024];
     snprintf(sentence, sizeof(sentence), "%s", tarn_error());
     if (stop_status() != EXIT_OK)
@@ -73,8 +69,7 @@ static int refused(struct feed *feed, int status)
     return EXIT_FAILED;
 }
 
-static int send_copy(struct feed *feed, const void *data, size_t bytes)
-{
+static int send_copy(struct feed *feed, const void *data, size_t bytes) {
     int status, code = EXIT_OK;
     pace(feed);
     while (code == EXIT_OK && (status = tarn_publisher_publish(feed->publisher, data, bytes)) != 1)
@@ -84,16 +79,14 @@ static int send_copy(struct feed *feed, const void *data, size_t bytes)
     return code;
 }
 
-static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret)
-{
+static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
     int status, code = EXIT_OK;
     while (code == EXIT_OK && (status = tarn_publisher_loan(feed->publisher, bytes, ret)) != 1)
         code = refused(feed, status);
     return code;
 }
 
-static int send_loan(struct feed *feed, tarn_loan *loan)
-{
+static int send_loan(struct feed *feed, tarn_loan *loan) {
     int status, code = EXIT_OK;
     size_t bytes = loan->bytes;
     pace(feed);
@@ -107,8 +100,7 @@ static int send_loan(struct feed *feed, tarn_loan *loan)
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
 /* One read, more than 0 bytes unless the file ends. Returns EXIT_OK or an exit code, the reason said. */
-static int read_some(int fd, const char *name, void *data, size_t room, size_t *ret)
-{
+static int read_some(int fd, const char *name, void *data, size_t room, size_t *ret) {
     ssize_t got;
     while ((got = read(fd, data, room)) < 0 && errno == EINTR && stop_status() == EXIT_OK)
         ;
@@ -123,8 +115,7 @@ static int read_some(int fd, const char *name, void *data, size_t room, size_t *
 }
 
 /* Reads until room is full or the file ends. */
-static int read_full(int fd, const char *name, char *data, size_t room, size_t *ret)
-{
+static int read_full(int fd, const char *name, char *data, size_t room, size_t *ret) {
     size_t got = 1;
     int code = EXIT_OK;
     for (*ret = 0; code == EXIT_OK && got && *ret < room; *ret += got)
@@ -138,8 +129,7 @@ struct buffer {
 };
 
 /* Appends what one read brings. Sets ended at the file's end. */
-static int buffer_fill(struct buffer *buffer, int fd, const char *name, bool *ended)
-{
+static int buffer_fill(struct buffer *buffer, int fd, const char *name, bool *ended) {
     size_t got = 0;
     if (buffer->capacity - buffer->used < READ_BYTES / 2) {
         size_t capacity = buffer->capacity ? 2 * buffer->capacity : READ_BYTES;
@@ -160,8 +150,7 @@ static int buffer_fill(struct buffer *buffer, int fd, const char *name, bool *en
 /* ---- splitting ------------------------------------------------------------------------------------------------ */
 
 /* Sends the complete lines of the buffer; those before searched bytes are known to have none. Keeps the rest. */
-static int send_lines(struct feed *feed, struct buffer *buffer, size_t searched)
-{
+static int send_lines(struct feed *feed, struct buffer *buffer, size_t searched) {
     char *line = buffer->bytes, *from = line + searched, *end = line + buffer->used, *newline;
     int code = EXIT_OK;
     while (code == EXIT_OK && (newline = memchr(from, '\n', (size_t)(end - from)))) {
@@ -173,8 +162,7 @@ static int send_lines(struct feed *feed, struct buffer *buffer, size_t searched)
     return code;
 }
 
-static int feed_lines(struct feed *feed, int fd, const char *name)
-{
+static int feed_lines(struct feed *feed, int fd, const char *name) {
     struct buffer buffer = {NULL, 0, 0};
     bool ended = false;
     int code = EXIT_OK;
@@ -191,8 +179,7 @@ static int feed_lines(struct feed *feed, int fd, const char *name)
 }
 
 /* One message of up to room bytes, read into a loan; none if nothing is left. Sets ended if the file ended. */
-static int feed_loan(struct feed *feed, int fd, const char *name, size_t room, bool *ended)
-{
+static int feed_loan(struct feed *feed, int fd, const char *name, size_t room, bool *ended) {
     tarn_loan loan;
     size_t got = 0;
     int code = get_loan(feed, room, &loan);
@@ -208,8 +195,7 @@ static int feed_loan(struct feed *feed, int fd, const char *name, size_t room, b
     return code;
 }
 
-static int feed_chunks(struct feed *feed, int fd, const char *name)
-{
+static int feed_chunks(struct feed *feed, int fd, const char *name) {
     bool ended = false;
     int code = EXIT_OK;
     while (code == EXIT_OK && !ended)
@@ -218,8 +204,7 @@ static int feed_chunks(struct feed *feed, int fd, const char *name)
 }
 
 /* A message of a size that only reading tells: a pipe, or a file that says it is empty, as those of /proc do. */
-static int feed_stream(struct feed *feed, int fd, const char *name)
-{
+static int feed_stream(struct feed *feed, int fd, const char *name) {
     struct buffer buffer = {NULL, 0, 0};
     bool ended = false;
     int code = EXIT_OK;
@@ -232,16 +217,14 @@ static int feed_stream(struct feed *feed, int fd, const char *name)
 }
 
 /* What of a regular file is still to read; 0 if that cannot be told. */
-static size_t bytes_left(int fd)
-{
+static size_t bytes_left(int fd) {
     struct stat file;
     off_t at = lseek(fd, 0, SEEK_CUR);
     return at >= 0 && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_size > at ? (size_t)(file.st_size - at)
                                                                                           : 0;
 }
 
-int feed_file(struct feed *feed, int fd, const char *name)
-{
+int feed_file(struct feed *feed, int fd, const char *name) {
     bool ended;
     if (feed->split == FEED_LINES)
         return feed_lines(feed, fd, name);

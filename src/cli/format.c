@@ -9,8 +9,7 @@
  * Decodes one character of well-formed UTF-8 (no overlong forms, no surrogates). Returns its bytes, or 0 if there is
  * none.
  */
-static size_t utf8_decode(const unsigned char *bytes, size_t count, uint32_t *ret)
-{
+static size_t utf8_decode(const unsigned char *bytes, size_t count, uint32_t *ret) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = bytes[0];
     size_t length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
@@ -29,14 +28,12 @@ static size_t utf8_decode(const unsigned char *bytes, size_t count, uint32_t *re
 }
 
 /* Whether a terminal only draws it: no control characters, no line breaks, nothing that turns the writing direction. */
-static bool is_printable(uint32_t c)
-{
+static bool is_printable(uint32_t c) {
     return c == '\t' || (c >= 0x20 && c < 0x7f) ||
            (c >= 0xa0 && c != 0x200e && c != 0x200f && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069));
 }
 
-static void escape_byte(unsigned char byte)
-{
+static void escape_byte(unsigned char byte) {
     if (byte == '\n')
         output_print("\\n");
     else if (byte == '\r')
@@ -45,8 +42,7 @@ static void escape_byte(unsigned char byte)
         output_print("\\x%02x", byte);
 }
 
-void format_text(const void *data, size_t count)
-{
+void format_text(const void *data, size_t count) {
     const unsigned char *bytes = data;
     size_t plain = 0; /* bytes from here to i need no escape, and are written in one piece */
     for (size_t i = 0, length; i < count; i += length) {
@@ -62,8 +58,7 @@ void format_text(const void *data, size_t count)
     output_bytes(bytes + plain, count - plain);
 }
 
-void format_hex(const void *data, size_t count)
-{
+void format_hex(const void *data, size_t count) {
     const unsigned char *bytes = data;
     for (size_t line = 0; line < count; line += 16) {
         char hex[64] = "", text[17] = "";
@@ -79,8 +74,7 @@ void format_hex(const void *data, size_t count)
     }
 }
 
-void format_json_string(const char *text)
-{
+void format_json_string(const char *text) {
     const unsigned char *bytes = (const unsigned char *)text;
     size_t length, count = strlen(text);
     output_bytes("\"", 1);

@@ -9,21 +9,18 @@ enum { OPTION_JSON = OPTION_FIRST };
 
 static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON}, COMMON_OPTIONS};
 
-static bool set(int option, const char *argument, void *context)
-{
+static bool set(int option, const char *argument, void *context) {
     (void)argument;
     return *(bool *)context = option == OPTION_JSON;
 }
 
-static bool print_count(uint32_t count, const char *one, const char *many)
-{
+static bool print_count(uint32_t count, const char *one, const char *many) {
     if (count)
         output_print("%" PRIu32 " %s\n", count, count == 1 ? one : many);
     return count;
 }
 
-static void print_text(const struct inspect_sweep *sweep)
-{
+static void print_text(const struct inspect_sweep *sweep) {
     bool some = false;
     some |= print_count(sweep->topics_removed, "topic removed that nobody was in", "topics removed that nobody was in");
     some |= print_count(sweep->doorbells_removed, "doorbell removed", "doorbells removed");
@@ -36,16 +33,14 @@ static void print_text(const struct inspect_sweep *sweep)
         output_print("nothing to sweep\n");
 }
 
-static void print_json(const struct inspect_sweep *sweep)
-{
+static void print_json(const struct inspect_sweep *sweep) {
     output_print("{\"topics_removed\": %" PRIu32 ", \"doorbells_removed\": %" PRIu32 ", \"slots_repaired\": %" PRIu32,
                  sweep->topics_removed, sweep->doorbells_removed, sweep->slots_repaired);
-    output_print(", \"topics_busy\": %" PRIu32 ", \"topics_failed\": %" PRIu32 "}\n",
-                 sweep->topics_busy, sweep->topics_failed);
+    output_print(", \"topics_busy\": %" PRIu32 ", \"topics_failed\": %" PRIu32 "}\n", sweep->topics_busy,
+                 sweep->topics_failed);
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     struct place place;
     struct inspect_sweep sweep;
     bool json = false;
@@ -65,7 +60,8 @@ const struct verb verb_gc = {
     "sweeps what killed processes left",
     "usage: tarn gc [OPTION...]\n"
     "\n"
-    "Removes the files of topics that nobody is in, and repairs the places of participants that were killed. Safe at any\n"
+    "Removes the files of topics that nobody is in, and repairs the places of participants that were killed. Safe at "
+    "any\n"
     "time: what is in use is left alone. It is rarely needed, as whoever uses a topic next does the same for it.\n"
     "\n"
     "examples\n"
@@ -73,9 +69,8 @@ const struct verb verb_gc = {
     "  tarn gc --json | jq .topics_removed\n"
     "\n"
     "options\n"
-    "  --json              as JSON: topics_removed, doorbells_removed, slots_repaired, topics_busy, topics_failed\n"
-    COMMON_HELP
-    "\n"
+    "  --json              as JSON: topics_removed, doorbells_removed, slots_repaired, topics_busy, "
+    "topics_failed\n" COMMON_HELP "\n"
     "The exit code is 1 if a topic could not be swept. More in 'tarn help'.\n",
     run,
 };

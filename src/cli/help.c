@@ -34,16 +34,14 @@ static const char overview_tail[] =
     "  141  the reader of stdout went away, as after 'tarn sub t | head -1'\n"
     "  143  ended by SIGTERM\n";
 
-static void overview(void)
-{
+static void overview(void) {
     output_print("%s", overview_head);
     for (int i = 0; verbs[i]; i++)
         output_print("  tarn %-14s  %s\n", verbs[i]->name, verbs[i]->summary);
     output_print("%s", overview_tail);
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     const char *name = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
     const struct verb *verb = name ? verb_find(name) : NULL;
     if (name && !verb)

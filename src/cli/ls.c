@@ -12,14 +12,12 @@ enum { OPTION_JSON = OPTION_FIRST };
 
 static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON}, COMMON_OPTIONS};
 
-static bool set(int option, const char *argument, void *context)
-{
+static bool set(int option, const char *argument, void *context) {
     (void)argument;
     return *(bool *)context = option == OPTION_JSON;
 }
 
-static bool is_wanted(const struct inspect_topic *topic, char **patterns)
-{
+static bool is_wanted(const struct inspect_topic *topic, char **patterns) {
     bool any = *patterns == NULL;
     for (; !any && *patterns; patterns++)
         any = fnmatch(*patterns, topic->name, 0) == 0;
@@ -28,8 +26,7 @@ static bool is_wanted(const struct inspect_topic *topic, char **patterns)
 
 /* ---- for people ----------------------------------------------------------------------------------------------- */
 
-static void print_participant(const struct inspect_participant *who)
-{
+static void print_participant(const struct inspect_participant *who) {
     char held[32] = "-", lost[32] = "-";
     if (who->publisher)
         snprintf(held, sizeof(held), "%s", human_bytes(who->bytes_held));
@@ -47,8 +44,7 @@ static void print_participant(const struct inspect_participant *who)
     output_print("\n");
 }
 
-static void print_topic(const struct inspect_topic *topic)
-{
+static void print_topic(const struct inspect_topic *topic) {
     output_print("\n");
     format_text(topic->name, strlen(topic->name));
     if (topic->problem) {
@@ -69,8 +65,7 @@ static void print_topic(const struct inspect_topic *topic)
         print_participant(&topic->participants[i]);
 }
 
-static void print_table(const struct inspect_domain *domain, char **patterns)
-{
+static void print_table(const struct inspect_domain *domain, char **patterns) {
     uint32_t wanted = 0, rows = 0;
     for (uint32_t i = 0; i < domain->topic_count; i++) {
         wanted += is_wanted(&domain->topics[i], patterns);
@@ -90,27 +85,26 @@ static void print_table(const struct inspect_domain *domain, char **patterns)
 
 /* ---- for programs --------------------------------------------------------------------------------------------- */
 
-static const char *json_bool(bool value)
-{
+static const char *json_bool(bool value) {
     return value ? "true" : "false";
 }
 
-static void json_participant(const struct inspect_participant *who)
-{
+static void json_participant(const struct inspect_participant *who) {
     output_print("      {\"role\": \"%s\", \"alive\": %s, \"slot\": %" PRIu32 ", \"pid\": %" PRId32,
-                 who->publisher ? "publisher" : "subscriber", json_bool(who->life == INSPECT_ALIVE), who->slot, who->pid);
+                 who->publisher ? "publisher" : "subscriber", json_bool(who->life == INSPECT_ALIVE), who->slot,
+                 who->pid);
     output_print(", \"same_pid_namespace\": %s, \"uid\": %" PRIu32 ", \"command\": ",
                  json_bool(who->same_pid_namespace), who->uid);
     format_json_string(who->command);
     output_print(", \"opened_ns\": %" PRId64 ", \"messages\": %" PRIu64, who->opened_ns, who->messages);
     if (who->publisher)
-        output_print(", \"identity\": \"%016" PRIx64 "\", \"bytes_held\": %" PRIu64 "}", who->identity, who->bytes_held);
+        output_print(", \"identity\": \"%016" PRIx64 "\", \"bytes_held\": %" PRIu64 "}", who->identity,
+                     who->bytes_held);
     else
         output_print(", \"reliable\": %s, \"lost\": %" PRIu64 "}", json_bool(who->reliable), who->lost);
 }
 
-static void json_type(const struct inspect_topic *topic)
-{
+static void json_type(const struct inspect_topic *topic) {
     if (!topic->type_name[0]) {
         output_print("null");
         return;
@@ -122,8 +116,7 @@ static void json_type(const struct inspect_topic *topic)
     output_print(", \"bytes\": %" PRIu64 "}", topic->type_bytes);
 }
 
-static void json_topic(const struct inspect_topic *topic)
-{
+static void json_topic(const struct inspect_topic *topic) {
     output_print("    {\"name\": ");
     format_json_string(topic->name);
     output_print(", \"in_use\": %s, \"problem\": ", json_bool(topic->in_use));
@@ -133,8 +126,8 @@ static void json_topic(const struct inspect_topic *topic)
         output_print("null");
     output_print(", \"type\": ");
     json_type(topic);
-    output_print(", \"publishers\": %" PRIu32 ", \"subscribers\": %" PRIu32 ", \"participants\": [",
-                 topic->publishers, topic->subscribers);
+    output_print(", \"publishers\": %" PRIu32 ", \"subscribers\": %" PRIu32 ", \"participants\": [", topic->publishers,
+                 topic->subscribers);
     for (uint32_t i = 0; i < topic->participant_count; i++) {
         output_print(i ? ",\n" : "\n");
         json_participant(&topic->participants[i]);
@@ -142,8 +135,7 @@ static void json_topic(const struct inspect_topic *topic)
     output_print("]}");
 }
 
-static void print_json(const struct inspect_domain *domain, char **patterns)
-{
+static void print_json(const struct inspect_domain *domain, char **patterns) {
     const char *before = "\n";
     output_print("{\"directory\": ");
     format_json_string(domain->path);
@@ -160,8 +152,7 @@ static void print_json(const struct inspect_domain *domain, char **patterns)
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     struct place place;
     struct inspect_domain *domain;
     bool json = false;
@@ -201,8 +192,7 @@ const struct verb verb_ls = {
     "                          participants: [\n"
     "                            role (publisher, subscriber), alive, slot, pid, same_pid_namespace, uid, command,\n"
     "                            opened_ns (CLOCK_MONOTONIC), messages,\n"
-    "                            of publishers: identity, bytes_held; of subscribers: reliable, lost]]\n"
-    COMMON_HELP
+    "                            of publishers: identity, bytes_held; of subscribers: reliable, lost]]\n" COMMON_HELP
     "\n"
     "No topics is no failure: the exit code is 0. More in 'tarn help'.\n",
     run,

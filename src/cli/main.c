@@ -11,8 +11,7 @@
 
 const struct verb *const verbs[] = {&verb_pub, &verb_sub, &verb_ls, &verb_gc, &verb_version, &verb_help, NULL};
 
-const struct verb *verb_find(const char *name)
-{
+const struct verb *verb_find(const char *name) {
     for (int i = 0; verbs[i]; i++)
         if (strcmp(verbs[i]->name, name) == 0)
             return verbs[i];
@@ -20,8 +19,7 @@ const struct verb *verb_find(const char *name)
 }
 
 /* Letters to change, add, remove or swap with the next to make a from b; both are short. */
-static size_t edit_distance(const char *a, const char *b)
-{
+static size_t edit_distance(const char *a, const char *b) {
     size_t rest;
     if (!*a || !*b)
         return strlen(a) + strlen(b);
@@ -38,8 +36,7 @@ static size_t edit_distance(const char *a, const char *b)
 }
 
 /* "publish" and "list" mean pub and ls; "sbu" is two letters away at most. */
-static const struct verb *nearest_verb(const char *name)
-{
+static const struct verb *nearest_verb(const char *name) {
     static const char *const others[][2] = {{"list", "ls"}, {"echo", "sub"}, {"cat", "sub"}, {"sweep", "gc"}};
     const struct verb *nearest = NULL;
     size_t least = 3;
@@ -58,8 +55,7 @@ static const struct verb *nearest_verb(const char *name)
     return nearest;
 }
 
-int verb_unknown(const char *name)
-{
+int verb_unknown(const char *name) {
     const struct verb *nearest = nearest_verb(name);
     if (nearest)
         say("there is no '%s'; did you mean 'tarn %s'? See 'tarn help'", name, nearest->name);
@@ -72,16 +68,14 @@ int verb_unknown(const char *name)
  * A standard descriptor that the parent closed would be given to the next file opened, and payload be written into a
  * topic's file. Their places are filled with one that refuses what it is not for.
  */
-static void fill_standard_descriptors(void)
-{
+static void fill_standard_descriptors(void) {
     static const int refusing[] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", refusing[fd]) < 0)
             _exit(EXIT_FAILED);
 }
 
-static int run_verb(int argc, char **argv)
-{
+static int run_verb(int argc, char **argv) {
     static char name[] = "tarn";
     if (argc < 2)
         return verb_help.run(0, NULL), EXIT_USAGE;
@@ -96,8 +90,7 @@ static int run_verb(int argc, char **argv)
     return verb->run(argc - 1, argv + 1);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a closed stdout is an error of write, which output.c understands */
     int code = run_verb(argc, argv);

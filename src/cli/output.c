@@ -20,8 +20,7 @@ static char buffer[BUFFER_BYTES];
 static size_t used;
 static int status = EXIT_OK;
 
-static void give_up(int error_number)
-{
+static void give_up(int error_number) {
     if (error_number == EPIPE) {
         status = EXIT_SIGNAL + SIGPIPE; /* quietly: the reader has what it wanted */
     } else {
@@ -31,8 +30,7 @@ static void give_up(int error_number)
 }
 
 /* After a failed write: whether to try again. */
-static bool may_go_on(int error_number)
-{
+static bool may_go_on(int error_number) {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
     if (stop_status() != EXIT_OK)
         status = stop_status();
@@ -43,8 +41,7 @@ static bool may_go_on(int error_number)
     return status == EXIT_OK;
 }
 
-static void write_all(const char *bytes, size_t count)
-{
+static void write_all(const char *bytes, size_t count) {
     while (count && status == EXIT_OK) {
         ssize_t written = write(STDOUT_FILENO, bytes, count);
         if (written >= 0) {
@@ -56,14 +53,12 @@ static void write_all(const char *bytes, size_t count)
     }
 }
 
-void output_flush(void)
-{
+void output_flush(void) {
     write_all(buffer, used);
     used = 0;
 }
 
-void output_bytes(const void *bytes, size_t count)
-{
+void output_bytes(const void *bytes, size_t count) {
     if (count > BUFFER_BYTES - used || count >= DIRECT_BYTES)
         output_flush();
     if (count >= DIRECT_BYTES) {
@@ -74,8 +69,7 @@ void output_bytes(const void *bytes, size_t count)
     }
 }
 
-void output_print(const char *format, ...)
-{
+void output_print(const char *format, ...) {
     char piece[8 * 1024];
     va_list arguments;
     va_start(arguments, format);
@@ -85,13 +79,11 @@ void output_print(const char *format, ...)
         output_bytes(piece, (size_t)length < sizeof(piece) ? (size_t)length : sizeof(piece) - 1);
 }
 
-int output_status(void)
-{
+int output_status(void) {
     return status;
 }
 
-void output_look(void)
-{
+void output_look(void) {
     struct pollfd out = {.fd = STDOUT_FILENO};
     if (status == EXIT_OK && poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)))
         give_up(EPIPE);

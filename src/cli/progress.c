@@ -8,8 +8,7 @@
 
 enum { FIRST_MS = 2000, EVERY_MS = 200 };
 
-const char *human_bytes(uint64_t bytes)
-{
+const char *human_bytes(uint64_t bytes) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     static char text[32];
     double value = (double)bytes;
@@ -20,15 +19,13 @@ const char *human_bytes(uint64_t bytes)
     return text;
 }
 
-void progress_start(struct progress *progress, bool quiet)
-{
+void progress_start(struct progress *progress, bool quiet) {
     int64_t now = clock_ns();
     *progress = (struct progress){
         .on = !quiet && isatty(STDERR_FILENO), .next_ns = now + FIRST_MS * NS_PER_MS, .shown_ns = now};
 }
 
-void progress_tick(struct progress *progress)
-{
+void progress_tick(struct progress *progress) {
     if (!progress->on)
         return;
     int64_t now = clock_ns();
@@ -43,8 +40,7 @@ void progress_tick(struct progress *progress)
     progress->visible = true;
 }
 
-void progress_clear(struct progress *progress)
-{
+void progress_clear(struct progress *progress) {
     if (progress->visible)
         fprintf(stderr, "\r\033[K");
     progress->visible = false;

@@ -28,13 +28,13 @@ enum {
 };
 
 static const struct option options[] = {
-    {"chunk", required_argument, NULL, OPTION_CHUNK},       {"whole", no_argument, NULL, OPTION_WHOLE},
-    {"rate", required_argument, NULL, OPTION_RATE},         {"repeat", required_argument, NULL, OPTION_REPEAT},
-    {"wait", required_argument, NULL, OPTION_WAIT},         {"depth", required_argument, NULL, OPTION_DEPTH},
-    {"reliable", no_argument, NULL, OPTION_RELIABLE},       {"memory", required_argument, NULL, OPTION_MEMORY},
-    {"linger", required_argument, NULL, OPTION_LINGER},     {"timestamps", no_argument, NULL, OPTION_TIMESTAMPS},
-    {"type", required_argument, NULL, OPTION_TYPE},         {"encoding", required_argument, NULL, OPTION_ENCODING},
-    {"quiet", no_argument, NULL, OPTION_QUIET},             COMMON_OPTIONS,
+    {"chunk", required_argument, NULL, OPTION_CHUNK},   {"whole", no_argument, NULL, OPTION_WHOLE},
+    {"rate", required_argument, NULL, OPTION_RATE},     {"repeat", required_argument, NULL, OPTION_REPEAT},
+    {"wait", required_argument, NULL, OPTION_WAIT},     {"depth", required_argument, NULL, OPTION_DEPTH},
+    {"reliable", no_argument, NULL, OPTION_RELIABLE},   {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"linger", required_argument, NULL, OPTION_LINGER}, {"timestamps", no_argument, NULL, OPTION_TIMESTAMPS},
+    {"type", required_argument, NULL, OPTION_TYPE},     {"encoding", required_argument, NULL, OPTION_ENCODING},
+    {"quiet", no_argument, NULL, OPTION_QUIET},         COMMON_OPTIONS,
 };
 
 /* How long one that sent nothing stays, so that a subscriber with --eof notices that it was there. */
@@ -50,13 +50,14 @@ struct pub {
     const char *type, *encoding;
 };
 
-static bool set(int option, const char *argument, void *context)
-{
+static bool set(int option, const char *argument, void *context) {
     struct pub *pub = context;
     double rate;
     switch (option) {
-    case OPTION_CHUNK: return argument_bytes("chunk", argument, &pub->feed.chunk_bytes);
-    case OPTION_WHOLE: return pub->whole = true;
+    case OPTION_CHUNK:
+        return argument_bytes("chunk", argument, &pub->feed.chunk_bytes);
+    case OPTION_WHOLE:
+        return pub->whole = true;
     case OPTION_RATE:
         if (!argument_number("rate", argument, &rate))
             return false;
@@ -68,30 +69,36 @@ static bool set(int option, const char *argument, void *context)
     case OPTION_WAIT:
         pub->wait_given = true;
         return argument_count("wait", argument, 0, 1000000, &pub->wait);
-    case OPTION_DEPTH: return argument_count("depth", argument, 1, INT64_MAX, &pub->depth);
-    case OPTION_RELIABLE: return pub->reliable = true;
-    case OPTION_MEMORY: return argument_bytes("memory", argument, &pub->memory);
+    case OPTION_DEPTH:
+        return argument_count("depth", argument, 1, INT64_MAX, &pub->depth);
+    case OPTION_RELIABLE:
+        return pub->reliable = true;
+    case OPTION_MEMORY:
+        return argument_bytes("memory", argument, &pub->memory);
     case OPTION_LINGER:
         pub->linger_given = true;
         return argument_seconds("linger", argument, &pub->linger_ns);
-    case OPTION_TIMESTAMPS: return pub->timestamps = true;
-    case OPTION_TYPE: return (pub->type = argument);
-    case OPTION_ENCODING: return (pub->encoding = argument);
-    case OPTION_QUIET: return pub->feed.quiet = true;
-    default: return false;
+    case OPTION_TIMESTAMPS:
+        return pub->timestamps = true;
+    case OPTION_TYPE:
+        return (pub->type = argument);
+    case OPTION_ENCODING:
+        return (pub->encoding = argument);
+    case OPTION_QUIET:
+        return pub->feed.quiet = true;
+    default:
+        return false;
     }
 }
 
 /* ---- the input ------------------------------------------------------------------------------------------------ */
 
-static bool is_stdin(const char *name)
-{
+static bool is_stdin(const char *name) {
     return strcmp(name, "-") == 0;
 }
 
 /* A mistyped name is found before anything is sent. */
-static int check_files(char **files)
-{
+static int check_files(char **files) {
     for (; *files; files++) {
         if (is_stdin(*files) || access(*files, R_OK) == 0)
             continue;
@@ -102,8 +109,7 @@ static int check_files(char **files)
 }
 
 /* For sending stdin more than once: keeps it in memory, in place of the descriptor, unless it is a file. */
-static int keep_stdin(void)
-{
+static int keep_stdin(void) {
     char piece[64 * 1024];
     ssize_t got = 0;
     if (lseek(STDIN_FILENO, 0, SEEK_CUR) >= 0)
@@ -120,8 +126,7 @@ static int keep_stdin(void)
     return EXIT_FAILED;
 }
 
-static int send_file(struct pub *pub, const char *name)
-{
+static int send_file(struct pub *pub, const char *name) {
     int fd = is_stdin(name) ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         say("cannot read '%s': %s", name, strerror(errno));
@@ -135,8 +140,7 @@ static int send_file(struct pub *pub, const char *name)
     return code;
 }
 
-static int send_all(struct pub *pub, char **files)
-{
+static int send_all(struct pub *pub, char **files) {
     int code = EXIT_OK;
     for (char **file = files; pub->repeat != 1 && *file && code == EXIT_OK; file++)
         if (is_stdin(*file))
@@ -152,8 +156,7 @@ static int send_all(struct pub *pub, char **files)
 
 /* ---- the publisher -------------------------------------------------------------------------------------------- */
 
-static int open_publisher(struct pub *pub)
-{
+static int open_publisher(struct pub *pub) {
     tarn_type type = {.struct_bytes = sizeof(type), .name = pub->type, .encoding = pub->encoding};
     tarn_publisher_options how = {
         .struct_bytes = sizeof(how),
@@ -170,8 +173,7 @@ static int open_publisher(struct pub *pub)
     return tarn_publisher_open(&pub->feed.publisher, pub->topic, &how) < 0 ? say_error() : EXIT_OK;
 }
 
-static int wait_for_subscribers(struct pub *pub)
-{
+static int wait_for_subscribers(struct pub *pub) {
     int64_t say_at = clock_ns() + NS_PER_S;
     int there;
     while ((there = tarn_publisher_subscribers(pub->feed.publisher)) >= 0 && (uint64_t)there < pub->wait) {
@@ -187,8 +189,7 @@ static int wait_for_subscribers(struct pub *pub)
 }
 
 /* Waits until everybody has everything, at most for linger. Returns whether they have. */
-static bool flush(struct pub *pub, int64_t linger_ns)
-{
+static bool flush(struct pub *pub, int64_t linger_ns) {
     int64_t deadline = clock_deadline_ns(linger_ns), left;
     while ((left = deadline - clock_ns()) > 0 && stop_status() == EXIT_OK) {
         if (tarn_publisher_flush(pub->feed.publisher, left < FEED_SLICE_NS ? left : FEED_SLICE_NS) == 1)
@@ -199,8 +200,7 @@ static bool flush(struct pub *pub, int64_t linger_ns)
 }
 
 /* Closes, and says so if somebody had not everything. Returns code, or EXIT_FAILED if that breaks a promise. */
-static int finish(struct pub *pub, int code)
-{
+static int finish(struct pub *pub, int code) {
     if (code == EXIT_OK && pub->feed.progress.messages == 0)
         clock_sleep_until(clock_ns() + EMPTY_STAY_NS);
     bool done = flush(pub, pub->linger_ns);
@@ -214,8 +214,7 @@ static int finish(struct pub *pub, int code)
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
-static int check(struct pub *pub, int operands)
-{
+static int check(struct pub *pub, int operands) {
     if (operands < 1)
         return usage_error(&verb_pub, "a topic is missing");
     if (pub->whole && pub->feed.chunk_bytes)
@@ -230,8 +229,7 @@ static int check(struct pub *pub, int operands)
     return EXIT_OK;
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     static char dash[] = "-", *only_stdin[] = {dash, NULL};
     struct pub pub = {.repeat = 1};
     int code = arguments_parse(&verb_pub, argc, argv, options, &pub.place, set, &pub);
@@ -287,9 +285,7 @@ const struct verb verb_pub = {
     "  What had not arrived is said on stderr at the end; with --reliable the exit code is then 1.\n"
     "\n"
     "also\n"
-    "  --quiet             no progress line, no notes on waiting\n"
-    COMMON_HELP
-    "\n"
+    "  --quiet             no progress line, no notes on waiting\n" COMMON_HELP "\n"
     "SIGINT and SIGTERM end it without lingering, with exit code 130 or 143. More in 'tarn help'.\n",
     run,
 };

@@ -16,8 +16,7 @@
 static volatile sig_atomic_t stop_signal;
 static tarn_subscriber *_Atomic waiting;
 
-static void on_signal(int number)
-{
+static void on_signal(int number) {
     if (number != SIGALRM)
         stop_signal = number;
     tarn_subscriber *subscriber = atomic_load(&waiting);
@@ -26,8 +25,7 @@ static void on_signal(int number)
     alarm(1);
 }
 
-void stop_on_signals(tarn_subscriber *subscriber)
-{
+void stop_on_signals(tarn_subscriber *subscriber) {
     atomic_store(&waiting, subscriber);
     struct sigaction action;
     memset(&action, 0, sizeof(action));
@@ -41,31 +39,26 @@ void stop_on_signals(tarn_subscriber *subscriber)
         sigaction(SIGINT, &action, NULL);
 }
 
-void stop_forget_subscriber(void)
-{
+void stop_forget_subscriber(void) {
     atomic_store(&waiting, NULL);
 }
 
-int stop_status(void)
-{
+int stop_status(void) {
     return stop_signal ? EXIT_SIGNAL + stop_signal : EXIT_OK;
 }
 
-int64_t clock_ns(void)
-{
+int64_t clock_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-int64_t clock_deadline_ns(int64_t timeout_ns)
-{
+int64_t clock_deadline_ns(int64_t timeout_ns) {
     int64_t now = clock_ns();
     return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
 }
 
-void clock_sleep_until(int64_t deadline_ns)
-{
+void clock_sleep_until(int64_t deadline_ns) {
     struct timespec deadline = {deadline_ns / NS_PER_S, deadline_ns % NS_PER_S};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL);
 }

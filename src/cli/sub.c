@@ -26,11 +26,11 @@ enum {
 };
 
 static const struct option options[] = {
-    {"raw", no_argument, NULL, OPTION_RAW},         {"hex", no_argument, NULL, OPTION_HEX},
-    {"json", no_argument, NULL, OPTION_JSON},       {"count", required_argument, NULL, OPTION_COUNT},
-    {"for", required_argument, NULL, OPTION_FOR},   {"history", required_argument, NULL, OPTION_HISTORY},
+    {"raw", no_argument, NULL, OPTION_RAW},           {"hex", no_argument, NULL, OPTION_HEX},
+    {"json", no_argument, NULL, OPTION_JSON},         {"count", required_argument, NULL, OPTION_COUNT},
+    {"for", required_argument, NULL, OPTION_FOR},     {"history", required_argument, NULL, OPTION_HISTORY},
     {"reliable", no_argument, NULL, OPTION_RELIABLE}, {"eof", no_argument, NULL, OPTION_EOF},
-    {"held", required_argument, NULL, OPTION_HELD}, COMMON_OPTIONS,
+    {"held", required_argument, NULL, OPTION_HELD},   COMMON_OPTIONS,
 };
 
 enum { HELD_MAX = 65535, SLICE_MS = 100, EOF_SLICE_MS = 50 };
@@ -55,34 +55,39 @@ struct sub {
     tarn_message *held; /* a ring of held_count messages that are given back late */
 };
 
-static bool set_format(struct sub *sub, int format)
-{
+static bool set_format(struct sub *sub, int format) {
     sub->formats_collide |= sub->format && sub->format != format;
     sub->format = format;
     return true;
 }
 
-static bool set(int option, const char *argument, void *context)
-{
+static bool set(int option, const char *argument, void *context) {
     struct sub *sub = context;
     switch (option) {
     case OPTION_RAW:
     case OPTION_HEX:
-    case OPTION_JSON: return set_format(sub, option);
-    case OPTION_COUNT: return argument_count("count", argument, 1, INT64_MAX, &sub->count);
-    case OPTION_FOR: return argument_seconds("for", argument, &sub->for_ns);
-    case OPTION_HISTORY: return argument_count("history", argument, 0, INT64_MAX, &sub->history);
-    case OPTION_RELIABLE: return sub->reliable = true;
-    case OPTION_EOF: return sub->end_at_eof = true;
-    case OPTION_HELD: return argument_count("held", argument, 0, HELD_MAX, &sub->held_count);
-    default: return false;
+    case OPTION_JSON:
+        return set_format(sub, option);
+    case OPTION_COUNT:
+        return argument_count("count", argument, 1, INT64_MAX, &sub->count);
+    case OPTION_FOR:
+        return argument_seconds("for", argument, &sub->for_ns);
+    case OPTION_HISTORY:
+        return argument_count("history", argument, 0, INT64_MAX, &sub->history);
+    case OPTION_RELIABLE:
+        return sub->reliable = true;
+    case OPTION_EOF:
+        return sub->end_at_eof = true;
+    case OPTION_HELD:
+        return argument_count("held", argument, 0, HELD_MAX, &sub->held_count);
+    default:
+        return false;
     }
 }
 
 /* ---- one message ---------------------------------------------------------------------------------------------- */
 
-static void print_json(const struct sub *sub, const tarn_message *message)
-{
+static void print_json(const struct sub *sub, const tarn_message *message) {
     output_print("{\"topic\": ");
     format_json_string(sub->topic);
     output_print(", \"sequence\": %" PRIu64 ", \"publisher\": \"%016" PRIx64 "\", \"bytes\": %zu, \"lost\": %" PRIu64,
@@ -93,8 +98,7 @@ static void print_json(const struct sub *sub, const tarn_message *message)
         output_print(", \"sent_ns\": null}\n");
 }
 
-static void print(const struct sub *sub, const tarn_message *message)
-{
+static void print(const struct sub *sub, const tarn_message *message) {
     if (sub->format == OPTION_JSON) {
         print_json(sub, message);
     } else if (sub->format == OPTION_HEX) {
@@ -110,8 +114,7 @@ static void print(const struct sub *sub, const tarn_message *message)
         output_bytes("\n", 1);
 }
 
-static void losses_say(struct losses *losses)
-{
+static void losses_say(struct losses *losses) {
     if (losses->count && losses->publisher)
         say("lost %" PRIu64 " message%s of publisher %016" PRIx64, losses->count, losses->count == 1 ? "" : "s",
             losses->publisher);
@@ -120,8 +123,7 @@ static void losses_say(struct losses *losses)
     losses->count = 0;
 }
 
-static void losses_note(struct losses *losses, const tarn_message *message)
-{
+static void losses_note(struct losses *losses, const tarn_message *message) {
     if (message->lost == 0)
         return;
     losses->publisher = losses->count == 0 || losses->publisher == message->publisher ? message->publisher : 0;
@@ -134,8 +136,7 @@ static void losses_note(struct losses *losses, const tarn_message *message)
 }
 
 /* Gives the message back; with --held, the one taken so many messages ago. */
-static void give_back(struct sub *sub, tarn_message *message)
-{
+static void give_back(struct sub *sub, tarn_message *message) {
     if (sub->held_count == 0) {
         tarn_message_release(message);
         return;
@@ -146,8 +147,7 @@ static void give_back(struct sub *sub, tarn_message *message)
     *place = *message;
 }
 
-static void handle(struct sub *sub, tarn_message *message)
-{
+static void handle(struct sub *sub, tarn_message *message) {
     losses_note(&sub->losses, message);
     print(sub, message);
     give_back(sub, message);
@@ -158,25 +158,21 @@ static void handle(struct sub *sub, tarn_message *message)
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
 /* A damaged publisher or a deleted file ends nothing for the other publishers: that is said, and it goes on. */
-static bool is_warning(int status)
-{
+static bool is_warning(int status) {
     return status == TARN_ERROR_DAMAGED || status == TARN_ERROR_TOPIC_REMOVED;
 }
 
-static bool is_failure(int status)
-{
+static bool is_failure(int status) {
     return status < 0 && !is_warning(status) && status != TARN_ERROR_INTERRUPTED;
 }
 
-static bool is_over(const struct sub *sub)
-{
+static bool is_over(const struct sub *sub) {
     return stop_status() != EXIT_OK || output_status() != EXIT_OK || (sub->count && sub->taken == sub->count) ||
            (sub->deadline_ns != INT64_MAX && clock_ns() >= sub->deadline_ns);
 }
 
 /* Takes and prints until there is nothing more, or it is over. Returns the last status. */
-static int drain(struct sub *sub)
-{
+static int drain(struct sub *sub) {
     tarn_message message;
     int status = 0;
     while (!is_over(sub) && (status = tarn_subscriber_take(sub->subscriber, &message)) == 1)
@@ -185,8 +181,7 @@ static int drain(struct sub *sub)
 }
 
 /* Whether --eof is asked for, and there were publishers, but are no longer. */
-static bool publishers_left(struct sub *sub)
-{
+static bool publishers_left(struct sub *sub) {
     if (!sub->end_at_eof)
         return false;
     bool some = tarn_subscriber_publishers(sub->subscriber) > 0;
@@ -194,16 +189,14 @@ static bool publishers_left(struct sub *sub)
     return sub->seen_publisher && !some;
 }
 
-static int wait_slice(struct sub *sub)
-{
+static int wait_slice(struct sub *sub) {
     int64_t slice = (sub->end_at_eof ? EOF_SLICE_MS : SLICE_MS) * NS_PER_MS;
     int64_t left = sub->deadline_ns == INT64_MAX ? INT64_MAX : sub->deadline_ns - clock_ns();
     return tarn_subscriber_wait(sub->subscriber, left < slice ? (left > 0 ? left : 0) : slice);
 }
 
 /* Until it is over. Returns the exit code that the end of the stream, a time-out or an error has. */
-static int follow(struct sub *sub)
-{
+static int follow(struct sub *sub) {
     int status = 0;
     while (!is_over(sub) && !is_failure(status)) {
         bool left = status == 0 && publishers_left(sub);
@@ -226,8 +219,7 @@ static int follow(struct sub *sub)
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
-static int open_subscriber(struct sub *sub)
-{
+static int open_subscriber(struct sub *sub) {
     tarn_subscriber_options how = {
         .struct_bytes = sizeof(how),
         .directory = sub->place.directory,
@@ -243,8 +235,7 @@ static int open_subscriber(struct sub *sub)
     return tarn_subscriber_open(&sub->subscriber, sub->topic, &how) < 0 ? say_error() : EXIT_OK;
 }
 
-static void close_subscriber(struct sub *sub)
-{
+static void close_subscriber(struct sub *sub) {
     uint64_t lost = tarn_subscriber_lost(sub->subscriber);
     stop_forget_subscriber();
     for (uint64_t i = 0; i < sub->held_count && i < sub->taken; i++)
@@ -256,8 +247,7 @@ static void close_subscriber(struct sub *sub)
         say("lost %" PRIu64 " message%s in all, took %" PRIu64, lost, lost == 1 ? "" : "s", sub->taken);
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     struct sub sub = {.for_ns = TARN_FOREVER, .losses = {.said_ns = -NS_PER_S}};
     int code = arguments_parse(&verb_sub, argc, argv, options, &sub.place, set, &sub);
     if (code >= 0)
@@ -285,7 +275,8 @@ const struct verb verb_sub = {
     "prints the messages of a topic",
     "usage: tarn sub TOPIC [OPTION...]\n"
     "\n"
-    "Prints the messages of the topic, one per line, from now on. On a terminal, what would garble it is escaped (\\x1b,\n"
+    "Prints the messages of the topic, one per line, from now on. On a terminal, what would garble it is escaped "
+    "(\\x1b,\n"
     "\\n); into a file or pipe the bytes go unchanged, each message with a newline behind it.\n"
     "\n"
     "examples\n"
@@ -309,15 +300,14 @@ const struct verb verb_sub = {
     "when it ends\n"
     "  --count N           after N messages\n"
     "  --for SECONDS       after so long; with --count or --eof it is a time-out, exit code 3\n"
-    "  --eof               when the last publisher has left or died, and all it sent is read, as a pipe does; waits for\n"
+    "  --eof               when the last publisher has left or died, and all it sent is read, as a pipe does; waits "
+    "for\n"
     "                      the first publisher if there was none\n"
     "  Also on SIGINT and SIGTERM (exit codes 130, 143) and when the reader of its output goes away (141).\n"
     "\n"
     "also\n"
     "  --held N            keeps the last N messages in shared memory for a while, as a program would that works on\n"
-    "                      them (default: 0)\n"
-    COMMON_HELP
-    "\n"
+    "                      them (default: 0)\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
     run,
 };

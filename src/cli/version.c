@@ -3,14 +3,12 @@
 #include "cli/cli.h"
 #include "tarn.h"
 
-static bool set(int option, const char *argument, void *context)
-{
+static bool set(int option, const char *argument, void *context) {
     (void)option, (void)argument, (void)context;
     return true;
 }
 
-static int run(int argc, char **argv)
-{
+static int run(int argc, char **argv) {
     static const struct option options[] = {COMMON_OPTIONS};
     struct place place;
     int code = arguments_parse(&verb_version, argc, argv, options, &place, set, NULL);

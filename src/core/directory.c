@@ -24,15 +24,13 @@
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */
 
-static bool is_name_byte(char c)
-{
+static bool is_name_byte(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
            c == '.';
 }
 
 /* Why a name is none, or NULL. */
-static const char *name_problem(const char *name, bool slashes)
-{
+static const char *name_problem(const char *name, bool slashes) {
     size_t length = strnlen(name, TARN_TOPIC_BYTES_MAX + 1);
     if (length == 0)
         return "it is empty";
@@ -62,8 +60,7 @@ static const char *name_problem(const char *name, bool slashes)
 }
 
 /* Only printable bytes of a name that may be anything, cut to what a sentence bears. */
-static const char *printable(char *buffer, size_t bytes, const char *name)
-{
+static const char *printable(char *buffer, size_t bytes, const char *name) {
     size_t i = 0;
     for (; name[i] && i + 4 < bytes; i++)
         buffer[i] = name[i] >= ' ' && name[i] <= '~' ? name[i] : '?';
@@ -71,8 +68,7 @@ static const char *printable(char *buffer, size_t bytes, const char *name)
     return buffer;
 }
 
-int topic_name_check(const char *topic)
-{
+int topic_name_check(const char *topic) {
     if (!topic)
         return fail(TARN_ERROR_ARGUMENT, "the topic name is NULL");
     const char *problem = name_problem(topic, true);
@@ -83,16 +79,14 @@ int topic_name_check(const char *topic)
     return 0;
 }
 
-void topic_file_name(char ret[static TARN_TOPIC_BYTES_MAX + 1], const char *topic)
-{
+void topic_file_name(char ret[static TARN_TOPIC_BYTES_MAX + 1], const char *topic) {
     size_t i = 0;
     for (; topic[i]; i++)
         ret[i] = topic[i] == '/' ? '+' : topic[i];
     ret[i] = 0;
 }
 
-bool topic_name_of_file(char ret[static TARN_TOPIC_BYTES_MAX + 1], const char *file)
-{
+bool topic_name_of_file(char ret[static TARN_TOPIC_BYTES_MAX + 1], const char *file) {
     size_t i = 0;
     for (; file[i] && i < TARN_TOPIC_BYTES_MAX; i++)
         ret[i] = file[i] == '+' ? '/' : file[i];
@@ -102,15 +96,15 @@ bool topic_name_of_file(char ret[static TARN_TOPIC_BYTES_MAX + 1], const char *f
 
 /* ---- the base directory --------------------------------------------------------------------------------------- */
 
-static int refuse_directory(int error, const char *path)
-{
+static int refuse_directory(int error, const char *path) {
     struct stat state;
     if ((error == EACCES || error == EPERM) && stat(path, &state) == 0) {
         struct group *group = getgrgid(state.st_gid);
-        return fail(TARN_ERROR_PERMISSION,
-                    "%s may not be used by this user: its group is %s (%u), mode %04o; join that group, or choose another "
-                    "directory with TARN_DIR",
-                    path, group ? group->gr_name : "unnamed", (unsigned)state.st_gid, (unsigned)(state.st_mode & 07777));
+        return fail(
+            TARN_ERROR_PERMISSION,
+            "%s may not be used by this user: its group is %s (%u), mode %04o; join that group, or choose another "
+            "directory with TARN_DIR",
+            path, group ? group->gr_name : "unnamed", (unsigned)state.st_gid, (unsigned)(state.st_mode & 07777));
     }
     return fail_system(error == EACCES || error == EPERM ? TARN_ERROR_PERMISSION
                        : error == EMFILE || error == ENFILE || error == ENOSPC || error == EDQUOT
@@ -119,8 +113,7 @@ static int refuse_directory(int error, const char *path)
                        error, "cannot use the topic directory %s", path);
 }
 
-static int open_directory_at(int parent, const char *name, const char *shown, bool follow, int *ret_fd)
-{
+static int open_directory_at(int parent, const char *name, const char *shown, bool follow, int *ret_fd) {
     *ret_fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
     if (*ret_fd >= 0)
         return 0;
@@ -132,22 +125,21 @@ static int open_directory_at(int parent, const char *name, const char *shown, bo
 }
 
 /* /tmp/tarn-<uid>: anyone could have made it before us, so it must be ours, and closed to others. */
-static int check_private(int fd, const char *path)
-{
+static int check_private(int fd, const char *path) {
     struct stat state;
     if (fstat(fd, &state) != 0)
         return refuse_directory(errno, path);
     if (state.st_uid != geteuid() || (state.st_mode & 077) != 0)
-        return fail(TARN_ERROR_DIRECTORY,
-                    "%s is not private to this user (owner %u, mode %04o): somebody else may have made it; remove it, or "
-                    "choose another directory with TARN_DIR",
-                    path, (unsigned)state.st_uid, (unsigned)(state.st_mode & 07777));
+        return fail(
+            TARN_ERROR_DIRECTORY,
+            "%s is not private to this user (owner %u, mode %04o): somebody else may have made it; remove it, or "
+            "choose another directory with TARN_DIR",
+            path, (unsigned)state.st_uid, (unsigned)(state.st_mode & 07777));
     return 0;
 }
 
 /* Where we look, and whether an administrator or the user chose it (else it is the private default). */
-static int choose_base(char *ret_path, size_t bytes, const char *directory, bool *ret_chosen)
-{
+static int choose_base(char *ret_path, size_t bytes, const char *directory, bool *ret_chosen) {
     const char *chosen = directory && directory[0] ? directory : secure_getenv("TARN_DIR");
     struct stat state;
     int length;
@@ -165,8 +157,7 @@ static int choose_base(char *ret_path, size_t bytes, const char *directory, bool
     return 0;
 }
 
-static int open_base(char *ret_path, size_t bytes, const char *directory, bool create, int *ret_fd)
-{
+static int open_base(char *ret_path, size_t bytes, const char *directory, bool create, int *ret_fd) {
     bool chosen;
     int status = choose_base(ret_path, bytes, directory, &chosen);
     if (status)
@@ -187,8 +178,7 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
 /* ---- the domain's directory ----------------------------------------------------------------------------------- */
 
 /* Gives a directory the base's permissions and group, whatever the umask. */
-static int dress_domain(int base, const struct stat *base_state, const char *name, const char *shown)
-{
+static int dress_domain(int base, const struct stat *base_state, const char *name, const char *shown) {
     int fd;
     struct stat state;
     fchmodat(base, name, 0700, 0); /* the umask may have taken even that */
@@ -204,8 +194,7 @@ static int dress_domain(int base, const struct stat *base_state, const char *nam
 }
 
 /* Makes <base>/<domain>: under another name first, so that nobody finds it with permissions that it will not have. */
-static int make_domain(int base, const struct stat *base_state, const char *domain, const char *shown)
-{
+static int make_domain(int base, const struct stat *base_state, const char *domain, const char *shown) {
     char name[32];
     snprintf(name, sizeof(name), "@new-%016llx", (unsigned long long)os_random());
     if (mkdirat(base, name, 0700) != 0)
@@ -226,8 +215,7 @@ static int make_domain(int base, const struct stat *base_state, const char *doma
 }
 
 /* In a directory where anyone may create files, a domain of some third user is a trap. */
-static int check_domain(int fd, const struct stat *base, const char *shown, struct stat *ret)
-{
+static int check_domain(int fd, const struct stat *base, const char *shown, struct stat *ret) {
     if (fstat(fd, ret) != 0)
         return refuse_directory(errno, shown);
     if ((base->st_mode & 0002) && ret->st_uid != geteuid() && ret->st_uid != base->st_uid && ret->st_uid != 0)
@@ -236,8 +224,7 @@ static int check_domain(int fd, const struct stat *base, const char *shown, stru
     return 0;
 }
 
-static int open_domain(struct directory *ret, int base, const char *domain, bool create)
-{
+static int open_domain(struct directory *ret, int base, const char *domain, bool create) {
     struct stat base_state, state;
     if (fstat(base, &base_state) != 0)
         return refuse_directory(errno, ret->path);
@@ -260,8 +247,7 @@ static int open_domain(struct directory *ret, int base, const char *domain, bool
     return 0;
 }
 
-int directory_open(struct directory *ret, const char *directory, const char *domain, bool create)
-{
+int directory_open(struct directory *ret, const char *directory, const char *domain, bool create) {
     if (!domain || !domain[0])
         domain = secure_getenv("TARN_DOMAIN");
     if (!domain || !domain[0])
@@ -278,15 +264,16 @@ int directory_open(struct directory *ret, const char *directory, const char *dom
         snprintf(ret->path + length, sizeof(ret->path) - length, "/%s", domain);
     }
     if (status)
-        return status == 1 && create ? fail(TARN_ERROR_DIRECTORY, "the directory %s cannot be made", ret->path) : status;
+        return status == 1 && create ? fail(TARN_ERROR_DIRECTORY, "the directory %s cannot be made", ret->path)
+                                     : status;
     status = open_domain(ret, base, domain, create);
     close(base);
     if (status == 0)
-        flock(ret->fd, LOCK_SH | LOCK_NB); /* a cleaner at work has it exclusively for a moment: it spares what it sees used */
+        flock(ret->fd,
+              LOCK_SH | LOCK_NB); /* a cleaner at work has it exclusively for a moment: it spares what it sees used */
     return status;
 }
 
-void directory_close(struct directory *directory)
-{
+void directory_close(struct directory *directory) {
     close(directory->fd);
 }

@@ -12,8 +12,7 @@
 #include "base/status.h"
 #include "shm/bell.h"
 
-static int make_fifo(struct topic *topic, uint32_t slot)
-{
+static int make_fifo(struct topic *topic, uint32_t slot) {
     char name[DOORBELL_NAME_BYTES];
     doorbell_name(name, topic->inode, slot);
     int directory = topic->directory.fd;
@@ -38,21 +37,18 @@ static int make_fifo(struct topic *topic, uint32_t slot)
     return -error;
 }
 
-static void set_timer(struct doorbell *doorbell, int64_t interval_ns)
-{
+static void set_timer(struct doorbell *doorbell, int64_t interval_ns) {
     struct itimerspec every = {{0, interval_ns}, {0, interval_ns}};
     if (interval_ns != doorbell->interval_ns && timerfd_settime(doorbell->timer, 0, &every, NULL) == 0)
         doorbell->interval_ns = interval_ns;
 }
 
-static bool watch(int epoll, int fd)
-{
+static bool watch(int epoll, int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
     return fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-int doorbell_open(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber, uint32_t slot)
-{
+int doorbell_open(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber, uint32_t slot) {
     store_release(&subscriber->doorbell, DOORBELL_QUIET);
     /* killed here, or with the FIFO made: whoever repairs the slot removes it */
     store_release(&topic->roster.header->doorbells, 1);
@@ -69,12 +65,11 @@ int doorbell_open(struct doorbell *doorbell, struct topic *topic, struct subscri
     if (!error)
         return doorbell->epoll;
     doorbell_close(doorbell);
-    return fail_system(status_of_errno(error), error, "topic \"%s\": cannot make a descriptor to wait on in %s", topic->name,
-                       topic->directory.path);
+    return fail_system(status_of_errno(error), error, "topic \"%s\": cannot make a descriptor to wait on in %s",
+                       topic->name, topic->directory.path);
 }
 
-void doorbell_close(struct doorbell *doorbell)
-{
+void doorbell_close(struct doorbell *doorbell) {
     if (!doorbell->open)
         return;
     doorbell->open = false;
@@ -86,8 +81,7 @@ void doorbell_close(struct doorbell *doorbell)
         close(doorbell->epoll);
 }
 
-bool doorbell_drain(struct doorbell *doorbell)
-{
+bool doorbell_drain(struct doorbell *doorbell) {
     char bytes[256];
     uint64_t expirations;
     while (read(doorbell->fifo, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
@@ -95,15 +89,13 @@ bool doorbell_drain(struct doorbell *doorbell)
     return read(doorbell->timer, &expirations, sizeof(expirations)) == (ssize_t)sizeof(expirations);
 }
 
-void doorbell_arm(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber)
-{
+void doorbell_arm(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber) {
     bool barrier;
     store_release(&subscriber->doorbell, DOORBELL_ARMED);
     bell_arm(&topic->roster.header->bell, &barrier);
     set_timer(doorbell, barrier ? SLICE_NS : SLICE_WITHOUT_BARRIER_NS);
 }
 
-void doorbell_ring_self(struct doorbell *doorbell)
-{
+void doorbell_ring_self(struct doorbell *doorbell) {
     (void)!write(doorbell->fifo, "", 1); /* full: rung already */
 }

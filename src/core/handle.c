@@ -10,8 +10,7 @@
 
 #define CLOSED_KEPT 16u
 
-void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark)
-{
+void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark) {
     bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
     struct handle *handle = NULL;
     if (closed->count > CLOSED_KEPT) {
@@ -26,8 +25,7 @@ void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark
     return handle;
 }
 
-void handle_free(struct closed_handles *closed, struct handle *handle)
-{
+void handle_free(struct closed_handles *closed, struct handle *handle) {
     store_relaxed(&handle->mark, HANDLE_CLOSED);
     handle->next = NULL;
     if (closed->count++)
@@ -37,8 +35,7 @@ void handle_free(struct closed_handles *closed, struct handle *handle)
     closed->tail = handle;
 }
 
-int handle_explain(const struct handle *handle, uint32_t mark)
-{
+int handle_explain(const struct handle *handle, uint32_t mark) {
     const char *what = mark == HANDLE_PUBLISHER ? "publisher" : "subscriber";
     if (!handle)
         return fail(TARN_ERROR_ARGUMENT, "the %s is NULL", what);
@@ -47,11 +44,11 @@ int handle_explain(const struct handle *handle, uint32_t mark)
         return fail(TARN_ERROR_CLOSED, "the %s was closed", what);
     if (is != mark)
         return fail(TARN_ERROR_CLOSED, "this is not a %s", what);
-    return fail(TARN_ERROR_FORKED, "this %s was opened before fork() and belongs to the parent: open another here", what);
+    return fail(TARN_ERROR_FORKED, "this %s was opened before fork() and belongs to the parent: open another here",
+                what);
 }
 
-int options_check(const void *options, size_t struct_bytes, size_t known_bytes, const char *what)
-{
+int options_check(const void *options, size_t struct_bytes, size_t known_bytes, const char *what) {
     if (struct_bytes < sizeof(size_t) || struct_bytes > 1u << 16)
         return fail(TARN_ERROR_ARGUMENT, "%s.struct_bytes is %zu: set it to sizeof(%s)", what, struct_bytes, what);
     for (size_t i = known_bytes; i < struct_bytes; i++)

@@ -25,8 +25,7 @@
 typedef int each_file(void *context, struct topic *topic, const char *file);
 
 /* Calls visit for each topic file, with a topic that has name, directory, file, device and inode, but no roster. */
-static int for_each_file(const struct directory *directory, each_file *visit, void *context)
-{
+static int for_each_file(const struct directory *directory, each_file *visit, void *context) {
     int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = fd < 0 ? NULL : fdopendir(fd);
     struct topic *topic = calloc(1, sizeof(*topic));
@@ -52,8 +51,7 @@ static int for_each_file(const struct directory *directory, each_file *visit, vo
 }
 
 /* Opens the file of a topic from for_each_file. 0; 1: it is gone; or a status. */
-static int open_file(struct topic *topic, const char *file)
-{
+static int open_file(struct topic *topic, const char *file) {
     int status = topic_file_open(&topic->directory, file, topic->name, false, &topic->fd);
     struct stat state;
     if (status == 0 && fstat(topic->fd, &state) == 0) {
@@ -65,8 +63,7 @@ static int open_file(struct topic *topic, const char *file)
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
-static bool add_participant(struct inspect_topic *view, const struct inspect_participant *participant)
-{
+static bool add_participant(struct inspect_topic *view, const struct inspect_participant *participant) {
     if ((view->participant_count & (view->participant_count + 1)) == 0) {
         size_t capacity = 2 * (size_t)view->participant_count + 1;
         struct inspect_participant *list = realloc(view->participants, capacity * sizeof(*list));
@@ -78,8 +75,7 @@ static bool add_participant(struct inspect_topic *view, const struct inspect_par
     return true;
 }
 
-static void describe(struct inspect_participant *ret, const struct identity *who)
-{
+static void describe(struct inspect_participant *ret, const struct identity *who) {
     ret->pid = who->pid;
     ret->same_pid_namespace = who->namespaces == os_namespaces();
     ret->uid = who->uid;
@@ -89,8 +85,7 @@ static void describe(struct inspect_participant *ret, const struct identity *who
 }
 
 /* What the first segment's header says for tools. */
-static void describe_log(struct inspect_participant *ret, struct publisher_slot *publisher)
-{
+static void describe_log(struct inspect_participant *ret, struct publisher_slot *publisher) {
     struct segment_ref *ref = &publisher->segment;
     uint64_t bytes = load_relaxed(&ref->bytes), nonce = load_relaxed(&ref->nonce);
     void *base;
@@ -105,8 +100,7 @@ static void describe_log(struct inspect_participant *ret, struct publisher_slot 
     segment_detach(base);
 }
 
-static bool view_publishers(struct inspect_topic *view, struct topic *topic)
-{
+static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
     for (uint32_t slot = 0, slots = roster_publisher_slots(&topic->roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
         if (!publisher || load_acquire(&publisher->state) == SLOT_FREE)
@@ -122,8 +116,7 @@ static bool view_publishers(struct inspect_topic *view, struct topic *topic)
     return true;
 }
 
-static bool view_subscribers(struct inspect_topic *view, struct topic *topic)
-{
+static bool view_subscribers(struct inspect_topic *view, struct topic *topic) {
     for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
         if (!subscriber || load_acquire(&subscriber->state) == SLOT_FREE)
@@ -143,8 +136,7 @@ static bool view_subscribers(struct inspect_topic *view, struct topic *topic)
     return true;
 }
 
-static const char *attach_problem(int error)
-{
+static const char *attach_problem(int error) {
     switch (error) {
     case -EINVAL:
         return "its memory is not found: it is used in another IPC namespace";
@@ -158,8 +150,7 @@ static const char *attach_problem(int error)
     }
 }
 
-static bool view_roster(struct inspect_topic *view, struct topic *topic)
-{
+static bool view_roster(struct inspect_topic *view, struct topic *topic) {
     struct topic_header header;
     enum topic_header_state state = topic_header_read(&header, topic->fd);
     view->in_use = topic_file_in_use(topic->fd);
@@ -185,8 +176,7 @@ static bool view_roster(struct inspect_topic *view, struct topic *topic)
     return done;
 }
 
-static int view_topic(void *context, struct topic *topic, const char *file)
-{
+static int view_topic(void *context, struct topic *topic, const char *file) {
     struct inspect_domain *domain = context;
     struct inspect_topic *topics = realloc(domain->topics, (domain->topic_count + 1) * sizeof(*topics));
     if (!topics)
@@ -208,13 +198,11 @@ static int view_topic(void *context, struct topic *topic, const char *file)
     return done ? 0 : fail(TARN_ERROR_NO_MEMORY, "no memory for a list of participants");
 }
 
-static int by_name(const void *a, const void *b)
-{
+static int by_name(const void *a, const void *b) {
     return strcmp(((const struct inspect_topic *)a)->name, ((const struct inspect_topic *)b)->name);
 }
 
-int inspect_domain_open(struct inspect_domain **ret, const char *directory_path, const char *domain_name)
-{
+int inspect_domain_open(struct inspect_domain **ret, const char *directory_path, const char *domain_name) {
     struct inspect_domain *domain = calloc(1, sizeof(*domain));
     struct directory directory;
     if (!domain)
@@ -238,8 +226,7 @@ int inspect_domain_open(struct inspect_domain **ret, const char *directory_path,
     return 0;
 }
 
-void inspect_domain_close(struct inspect_domain *domain)
-{
+void inspect_domain_close(struct inspect_domain *domain) {
     if (!domain)
         return;
     for (uint32_t i = 0; i < domain->topic_count; i++)
@@ -251,8 +238,7 @@ void inspect_domain_close(struct inspect_domain *domain)
 /* ---- sweeping ------------------------------------------------------------------------------------------------- */
 
 /* Repairs the dead of a topic that is alive. */
-static void repair_slots(struct inspect_sweep *sweep, struct topic *topic)
-{
+static void repair_slots(struct inspect_sweep *sweep, struct topic *topic) {
     struct topic_header header;
     if (topic_header_read(&header, topic->fd) != HEADER_SOUND ||
         roster_attach(&topic->roster, &header.roster, &topic->directory.access, true) != 0)
@@ -264,8 +250,7 @@ static void repair_slots(struct inspect_sweep *sweep, struct topic *topic)
     roster_detach(&topic->roster);
 }
 
-static uint32_t count_doorbells(const struct topic *topic)
-{
+static uint32_t count_doorbells(const struct topic *topic) {
     char prefix[DOORBELL_NAME_BYTES];
     int length = snprintf(prefix, sizeof(prefix), "@%" PRIx64 "-", (uint64_t)topic->inode);
     int fd = openat(topic->directory.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -282,8 +267,7 @@ static uint32_t count_doorbells(const struct topic *topic)
     return count;
 }
 
-static int sweep_topic(void *context, struct topic *topic, const char *file)
-{
+static int sweep_topic(void *context, struct topic *topic, const char *file) {
     struct inspect_sweep *sweep = context;
     int status = open_file(topic, file);
     if (status) {
@@ -305,8 +289,7 @@ static int sweep_topic(void *context, struct topic *topic, const char *file)
 }
 
 /* Doorbells of topic files that are there no more: their inode is nobody's. */
-static void sweep_doorbells(struct inspect_sweep *sweep, const struct directory *directory)
-{
+static void sweep_doorbells(struct inspect_sweep *sweep, const struct directory *directory) {
     int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = fd < 0 ? NULL : fdopendir(fd);
     if (!entries) {
@@ -333,8 +316,7 @@ static void sweep_doorbells(struct inspect_sweep *sweep, const struct directory 
     closedir(entries);
 }
 
-int inspect_sweep(struct inspect_sweep *ret, const char *directory_path, const char *domain_name)
-{
+int inspect_sweep(struct inspect_sweep *ret, const char *directory_path, const char *domain_name) {
     struct directory directory;
     memset(ret, 0, sizeof(*ret));
     int status = process_enter();

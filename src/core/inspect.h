@@ -22,12 +22,12 @@ struct inspect_participant {
     int32_t pid;       /* in the pid namespace it lives in */
     bool same_pid_namespace;
     uint32_t uid;
-    char command[16];  /* zero-terminated */
-    int64_t opened_ns; /* CLOCK_MONOTONIC */
-    bool reliable;     /* subscribers */
-    uint64_t messages; /* publishers: sent; subscribers: taken (may lag by what was taken since it last ran dry) */
+    char command[16];    /* zero-terminated */
+    int64_t opened_ns;   /* CLOCK_MONOTONIC */
+    bool reliable;       /* subscribers */
+    uint64_t messages;   /* publishers: sent; subscribers: taken (may lag by what was taken since it last ran dry) */
     uint64_t bytes_held; /* publishers: memory of extents that hold messages or are kept warm; subscribers: 0 */
-    uint64_t lost;     /* subscribers: lost so far */
+    uint64_t lost;       /* subscribers: lost so far */
 };
 
 struct inspect_topic {

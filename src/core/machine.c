@@ -17,8 +17,7 @@
 static _Atomic uint64_t memory_limit, rotation_bytes; /* 0: not looked up yet; a race looks twice and finds the same */
 
 /* The first line of a small file; false if there is none. */
-static bool read_line(const char *path, char *ret, size_t bytes)
-{
+static bool read_line(const char *path, char *ret, size_t bytes) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, ret, bytes - 1);
     if (fd >= 0)
@@ -29,8 +28,7 @@ static bool read_line(const char *path, char *ret, size_t bytes)
     return true;
 }
 
-static uint64_t number_in(const char *directory, const char *file)
-{
+static uint64_t number_in(const char *directory, const char *file) {
     char path[4352], text[64];
     snprintf(path, sizeof(path), "%s/%s", directory, file);
     uint64_t number = read_line(path, text, sizeof(text)) ? strtoull(text, NULL, 10) : 0;
@@ -38,8 +36,7 @@ static uint64_t number_in(const char *directory, const char *file)
 }
 
 /* The least limit of a cgroup and those above it. */
-static uint64_t limit_of_cgroup(const char *root, const char *path, const char *file)
-{
+static uint64_t limit_of_cgroup(const char *root, const char *path, const char *file) {
     char directory[4200];
     uint64_t least = UINT64_MAX;
     int length = snprintf(directory, sizeof(directory), "%s%s", root, path);
@@ -53,8 +50,7 @@ static uint64_t limit_of_cgroup(const char *root, const char *path, const char *
     return least;
 }
 
-static uint64_t cgroup_limit(void)
-{
+static uint64_t cgroup_limit(void) {
     char text[4096];
     uint64_t least = UINT64_MAX;
     if (!read_line("/proc/self/cgroup", text, sizeof(text)))
@@ -79,8 +75,7 @@ static uint64_t cgroup_limit(void)
     return least;
 }
 
-uint64_t machine_memory_limit(void)
-{
+uint64_t machine_memory_limit(void) {
     uint64_t limit = load_relaxed(&memory_limit);
     if (limit)
         return limit;
@@ -93,15 +88,13 @@ uint64_t machine_memory_limit(void)
     return limit;
 }
 
-static uint64_t cache_bytes(int index)
-{
+static uint64_t cache_bytes(int index) {
     char path[80], text[32];
     snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
     return read_line(path, text, sizeof(text)) ? strtoull(text, NULL, 10) * 1024 : 0; /* "1024K" */
 }
 
-uint64_t machine_rotation_bytes(void)
-{
+uint64_t machine_rotation_bytes(void) {
     uint64_t bytes = load_relaxed(&rotation_bytes);
     if (bytes)
         return bytes;

@@ -61,8 +61,7 @@ static struct closed_handles closed_publishers;
 /* ---- waking --------------------------------------------------------------------------------------------------- */
 
 /* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. */
-static inline void wake(struct tarn_publisher *publisher)
-{
+static inline void wake(struct tarn_publisher *publisher) {
     if (publisher->wake == TARN_WAKE_NEVER)
         return;
     if (publisher->wake == TARN_WAKE_AUTO && process_is_registered())
@@ -75,15 +74,13 @@ static inline void wake(struct tarn_publisher *publisher)
 
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
 
-static void reap_reader(void *context, const struct reader *reader)
-{
+static void reap_reader(void *context, const struct reader *reader) {
     struct tarn_publisher *publisher = context;
     slot_reap(publisher->topic, SUBSCRIBER, reader->slot, true);
 }
 
 /* Nobody is waited for, and no memory is added for anybody, without asking the kernel whether he is alive. */
-static void bury_dead(struct tarn_publisher *publisher)
-{
+static void bury_dead(struct tarn_publisher *publisher) {
     uint64_t generation, sequence;
     int64_t now = os_now_ns();
     if (publisher->realtime || now - publisher->buried_ns < SLICE_NS / 2 || !readers_refresh(&publisher->readers))
@@ -100,8 +97,7 @@ struct blame {
     uint32_t count;
 };
 
-static void name_reader(void *context, const struct reader *reader)
-{
+static void name_reader(void *context, const struct reader *reader) {
     struct blame *blame = context;
     if (blame->count++ > 0)
         return;
@@ -110,8 +106,7 @@ static void name_reader(void *context, const struct reader *reader)
              reader->reliable ? "reliable" : "holding", who.command, who.pid);
 }
 
-static int say_full(struct tarn_publisher *publisher)
-{
+static int say_full(struct tarn_publisher *publisher) {
     struct extents *extents = &publisher->writer.extents;
     uint64_t generation, sequence;
     struct blame blame = {{0}, 0};
@@ -121,21 +116,22 @@ static int say_full(struct tarn_publisher *publisher)
     if (blame.count > 1)
         snprintf(others, sizeof(others), " and %" PRIu32 " more", blame.count - 1);
     return fail(TARN_ERROR_FULL,
-                "topic \"%s\": no space: the memory limit of %" PRIu64 " KiB is in use, kept by %s%s; raise the limit, or let "
+                "topic \"%s\": no space: the memory limit of %" PRIu64
+                " KiB is in use, kept by %s%s; raise the limit, or let "
                 "the publisher drop or wait longer",
                 publisher->topic->name, (extents->options.limit_bytes - LIMIT_SLACK_BYTES) / 1024,
                 blame.count ? blame.text : "the publisher's depth and open loans", others);
 }
 
-static int say_reserve_failed(struct tarn_publisher *publisher, int error)
-{
+static int say_reserve_failed(struct tarn_publisher *publisher, int error) {
     if (error == -EAGAIN)
         return say_full(publisher);
     if (error == -ENOSPC)
-        return fail(TARN_ERROR_LIMIT,
-                    "topic \"%s\": no shared memory segment for more messages is left (kernel.shmmni allows 4096 by default, "
-                    "kernel.shmall bounds their memory)",
-                    publisher->topic->name);
+        return fail(
+            TARN_ERROR_LIMIT,
+            "topic \"%s\": no shared memory segment for more messages is left (kernel.shmmni allows 4096 by default, "
+            "kernel.shmall bounds their memory)",
+            publisher->topic->name);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot add memory for messages",
                        publisher->topic->name);
 }
@@ -147,8 +143,7 @@ typedef int try_again(struct tarn_publisher *publisher, void *context, enum exte
  * Waits until try succeeds, as the options say. 1: it did; 0: the message is dropped; or a status.
  * The sleeper's half of S1: announce (with a fence), look again, sleep. Readers change the word after they let go.
  */
-static int find_space(struct tarn_publisher *publisher, try_again *try, void *context, bool may_drop)
-{
+static int find_space(struct tarn_publisher *publisher, try_again *try, void *context, bool may_drop) {
     bury_dead(publisher);
     int error = try(publisher, context, EFFORT_ALL);
     if (error == 0)
@@ -159,7 +154,8 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, void *co
         publisher->writer.dropped++;
         return 0;
     }
-    int64_t deadline_ns = publisher->when_full == TARN_FULL_WAIT ? os_deadline_ns(publisher->full_timeout_ns) : INT64_MIN;
+    int64_t deadline_ns =
+        publisher->when_full == TARN_FULL_WAIT ? os_deadline_ns(publisher->full_timeout_ns) : INT64_MIN;
     for (;;) {
         uint32_t value = atomic_fetch_or_explicit(&publisher->slot->space, 1, memory_order_seq_cst) | 1;
         full_fence(); /* S1 */
@@ -181,17 +177,16 @@ struct reservation {
     struct place place;
 };
 
-static int try_reserve(struct tarn_publisher *publisher, void *context, enum extents_effort effort)
-{
+static int try_reserve(struct tarn_publisher *publisher, void *context, enum extents_effort effort) {
     struct reservation *reservation = context;
     return writer_reserve(&publisher->writer, reservation->bytes, effort, &reservation->place);
 }
 
 /* 1: reserved; 0: dropped; or a status. */
-static inline int reserve(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret)
-{
+static inline int reserve(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
     if (__builtin_expect(bytes > publisher->payload_bytes_max, 0))
-        return fail(TARN_ERROR_TOO_BIG, "topic \"%s\": a message of %" PRIu64 " bytes is larger than %" PRIu64
+        return fail(TARN_ERROR_TOO_BIG,
+                    "topic \"%s\": a message of %" PRIu64 " bytes is larger than %" PRIu64
                     ", which its payload type or the memory limit allows",
                     publisher->topic->name, bytes, publisher->payload_bytes_max);
     if (__builtin_expect(writer_reserve(&publisher->writer, bytes, EFFORT_RECLAIM, ret) == 0, 1))
@@ -203,15 +198,13 @@ static inline int reserve(struct tarn_publisher *publisher, uint64_t bytes, stru
     return result;
 }
 
-static inline void commit(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes)
-{
+static inline void commit(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
     writer_commit(&publisher->writer, place, bytes, publisher->timestamps ? os_now_ns() : 0);
     wake(publisher);
     writer_look_ahead(&publisher->writer, bytes);
 }
 
-int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes)
-{
+int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     if (status)
         return status;
@@ -229,8 +222,7 @@ int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t b
 
 /* ---- loans ---------------------------------------------------------------------------------------------------- */
 
-static struct open_loan *new_loan(struct tarn_publisher *publisher)
-{
+static struct open_loan *new_loan(struct tarn_publisher *publisher) {
     struct open_loan *loan = publisher->free_loans;
     if (loan) {
         publisher->free_loans = loan->next_free;
@@ -255,16 +247,14 @@ static struct open_loan *new_loan(struct tarn_publisher *publisher)
     return loan;
 }
 
-static void end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan)
-{
+static void end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan) {
     open->ticket &= (1u << TICKET_INDEX_BITS) - 1; /* no ticket given out matches it any more */
     open->next_free = publisher->free_loans;
     publisher->free_loans = open;
     memset(loan, 0, sizeof(*loan));
 }
 
-int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret)
-{
+int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     if (status)
         return status;
@@ -285,8 +275,7 @@ int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret)
 }
 
 /* The open loan that the user's struct stands for, or a status. */
-static int find_loan(const tarn_loan *loan, struct tarn_publisher **ret_publisher, struct open_loan **ret_open)
-{
+static int find_loan(const tarn_loan *loan, struct tarn_publisher **ret_publisher, struct open_loan **ret_open) {
     if (!loan)
         return fail(TARN_ERROR_ARGUMENT, "the loan is NULL");
     if (!loan->loaned_by)
@@ -309,15 +298,13 @@ struct referral {
     int64_t sent_ns;
 };
 
-static int try_refer(struct tarn_publisher *publisher, void *context, enum extents_effort effort)
-{
+static int try_refer(struct tarn_publisher *publisher, void *context, enum extents_effort effort) {
     struct referral *referral = context;
     return writer_refer(&publisher->writer, referral->place, referral->bytes, referral->sent_ns, effort);
 }
 
 /* Something else was sent since: the message enters the log as a reference to where it lies. */
-static int send_overtaken(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes)
-{
+static int send_overtaken(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
     struct referral referral = {place, bytes, publisher->timestamps ? os_now_ns() : 0};
     if (try_refer(publisher, &referral, EFFORT_RECLAIM) != 0) {
         int status = find_space(publisher, try_refer, &referral, false);
@@ -329,8 +316,7 @@ static int send_overtaken(struct tarn_publisher *publisher, const struct place *
     return 1;
 }
 
-int tarn_loan_send(tarn_loan *loan)
-{
+int tarn_loan_send(tarn_loan *loan) {
     struct tarn_publisher *publisher;
     struct open_loan *open;
     int status = find_loan(loan, &publisher, &open);
@@ -347,16 +333,14 @@ int tarn_loan_send(tarn_loan *loan)
     return 1;
 }
 
-static void drop_loan(struct tarn_publisher *publisher, struct open_loan *open)
-{
+static void drop_loan(struct tarn_publisher *publisher, struct open_loan *open) {
     if (publisher->writer.head_loan == &open->place)
         publisher->writer.head_loan = NULL;
     else
         open->place.extent->pins--;
 }
 
-int tarn_loan_drop(tarn_loan *loan)
-{
+int tarn_loan_drop(tarn_loan *loan) {
     struct tarn_publisher *publisher;
     struct open_loan *open;
     int status = find_loan(loan, &publisher, &open);
@@ -369,8 +353,7 @@ int tarn_loan_drop(tarn_loan *loan)
 
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
-static int check_options(const tarn_publisher_options *options, tarn_publisher_options *ret)
-{
+static int check_options(const tarn_publisher_options *options, tarn_publisher_options *ret) {
     memset(ret, 0, sizeof(*ret));
     if (!options)
         return 0;
@@ -391,25 +374,23 @@ static int check_options(const tarn_publisher_options *options, tarn_publisher_o
     return type_check(ret->type);
 }
 
-static int64_t time_option(int64_t value, int64_t default_ns)
-{
+static int64_t time_option(int64_t value, int64_t default_ns) {
     return value == 0 ? default_ns : value == TARN_IMMEDIATELY ? 0 : value;
 }
 
 /* Reliable subscribers, now that ours is visible: R1 on both sides, so at least one of the two notices. */
-static int refuse_reliable(struct tarn_publisher *publisher)
-{
+static int refuse_reliable(struct tarn_publisher *publisher) {
     readers_refresh(&publisher->readers);
     for (uint32_t i = 0; i < publisher->readers.count; i++)
-        if (publisher->readers.list[i].reliable && !slot_is_dead(publisher->topic, SUBSCRIBER, publisher->readers.list[i].slot, true))
+        if (publisher->readers.list[i].reliable &&
+            !slot_is_dead(publisher->topic, SUBSCRIBER, publisher->readers.list[i].slot, true))
             return fail(TARN_ERROR_REFUSED,
                         "topic \"%s\" has a reliable subscriber (pid %" PRId32 "), and this publisher refuses such",
                         publisher->topic->name, publisher->readers.list[i].subscriber->who.pid);
     return 0;
 }
 
-static int open_log(struct tarn_publisher *publisher, const tarn_publisher_options *options, uint16_t incarnation)
-{
+static int open_log(struct tarn_publisher *publisher, const tarn_publisher_options *options, uint16_t incarnation) {
     uint64_t alignment = options->alignment ? options->alignment : options->type ? options->type->alignment : 0;
     uint64_t limit = options->memory_limit_bytes ? options->memory_limit_bytes
                      : options->realtime         ? REALTIME_MEMORY_BYTES
@@ -431,12 +412,11 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
     return error ? say_reserve_failed(publisher, error) : 0;
 }
 
-static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_options *options)
-{
+static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_options *options) {
     uint16_t incarnation = incarnation_of(&publisher->slot->incarnation);
-    int status = type_settle(publisher->topic, options->type,
-                             &(struct roster_taker){true, publisher->slot_number, incarnation,
-                                                    &publisher->slot->pending_key});
+    int status =
+        type_settle(publisher->topic, options->type,
+                    &(struct roster_taker){true, publisher->slot_number, incarnation, &publisher->slot->pending_key});
     if (status)
         return status;
     readers_init(&publisher->readers, &publisher->topic->roster, publisher->slot, incarnation);
@@ -452,8 +432,7 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
 }
 
 /* Under process_lock(). */
-static void leave(struct tarn_publisher *publisher)
-{
+static void leave(struct tarn_publisher *publisher) {
     publisher_slot_clear(publisher->topic, publisher->slot_number);
     topic_leave(publisher->topic, PUBLISHER, publisher->slot_number);
     readers_free(&publisher->readers);
@@ -463,8 +442,7 @@ static void leave(struct tarn_publisher *publisher)
     handle_free(&closed_publishers, &publisher->handle);
 }
 
-static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options)
-{
+static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options) {
     struct tarn_publisher *publisher = handle_allocate(&closed_publishers, sizeof(*publisher), HANDLE_PUBLISHER);
     if (!publisher)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a publisher");
@@ -490,8 +468,7 @@ static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publi
     return status;
 }
 
-int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options)
-{
+int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options) {
     tarn_publisher_options checked;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the place for the publisher is NULL");
@@ -508,15 +485,13 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
 
 /* ---- the rest of a life --------------------------------------------------------------------------------------- */
 
-static void leave_alone(void *context, const struct reader *reader)
-{
+static void leave_alone(void *context, const struct reader *reader) {
     (void)context;
     (void)reader;
 }
 
 /* Those who are behind, after the dead among them were buried. */
-static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence)
-{
+static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence) {
     if (!readers_refresh(&publisher->readers))
         return UINT32_MAX;
     process_lock();
@@ -529,8 +504,7 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
 }
 
 /* Waits until nobody is behind; returns how many are when the time is over. */
-static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns)
-{
+static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     int64_t deadline_ns = os_deadline_ns(timeout_ns);
     writer_report_drops(&publisher->writer);
     uint64_t sequence = publisher->writer.sequence;
@@ -545,14 +519,12 @@ static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns)
     }
 }
 
-int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns)
-{
+int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     return status ? status : flush(publisher, timeout_ns) == 0;
 }
 
-int tarn_publisher_subscribers(tarn_publisher *publisher)
-{
+int tarn_publisher_subscribers(tarn_publisher *publisher) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     if (status)
         return status;
@@ -568,13 +540,11 @@ int tarn_publisher_subscribers(tarn_publisher *publisher)
     return count;
 }
 
-uint64_t tarn_publisher_identity(const tarn_publisher *publisher)
-{
+uint64_t tarn_publisher_identity(const tarn_publisher *publisher) {
     return handle_check((const struct handle *)publisher, HANDLE_PUBLISHER) ? 0 : publisher->slot->who.number;
 }
 
-int tarn_publisher_close(tarn_publisher *publisher)
-{
+int tarn_publisher_close(tarn_publisher *publisher) {
     if (!publisher)
         return 0;
     int status = handle_check(&publisher->handle, HANDLE_PUBLISHER);

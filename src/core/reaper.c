@@ -9,18 +9,15 @@
 #include "shm/holds.h"
 #include "shm/segment.h"
 
-int64_t slot_byte(enum slot_kind kind, uint32_t slot)
-{
+int64_t slot_byte(enum slot_kind kind, uint32_t slot) {
     return (kind == PUBLISHER ? TOPIC_LOCK_PUBLISHERS : TOPIC_LOCK_SUBSCRIBERS) + (int64_t)slot;
 }
 
-bool slot_is_own(const struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+bool slot_is_own(const struct topic *topic, enum slot_kind kind, uint32_t slot) {
     return slot < SUBSCRIBERS_MAX && (topic->own[kind][slot / 64] >> slot % 64 & 1);
 }
 
-uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation)
-{
+uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation) {
     uint32_t next = load_relaxed(incarnation) + 1;
     if ((uint16_t)next == 0)
         next++;
@@ -34,8 +31,7 @@ struct slot_words {
     const struct identity *who;
 };
 
-static bool slot_words(struct topic *topic, enum slot_kind kind, uint32_t slot, struct slot_words *ret)
-{
+static bool slot_words(struct topic *topic, enum slot_kind kind, uint32_t slot, struct slot_words *ret) {
     if (kind == PUBLISHER) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
         if (publisher)
@@ -49,15 +45,13 @@ static bool slot_words(struct topic *topic, enum slot_kind kind, uint32_t slot, 
 }
 
 /* The lock is held by another file description: by the owner, or by a stray child that outlives it. */
-static bool owner_is_gone(const struct slot_words *words)
-{
+static bool owner_is_gone(const struct slot_words *words) {
     if (load_acquire(words->state) == SLOT_OPENING)
         return false; /* its identity may be its predecessor's yet */
     return os_is_gone(words->who->pid, words->who->start_time, words->who->namespaces);
 }
 
-bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough)
-{
+bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
     struct slot_words words;
     if (slot_is_own(topic, kind, slot) || !slot_words(topic, kind, slot, &words) ||
         load_acquire(words.state) == SLOT_FREE)
@@ -70,8 +64,7 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
     return load_acquire(words.state) != SLOT_FREE && load_acquire(words.incarnation) == incarnation;
 }
 
-void publisher_slot_clear(struct topic *topic, uint32_t slot)
-{
+void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
@@ -84,8 +77,7 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot)
 }
 
 /* Lets go of everything that a subscriber's slot says to one publisher. */
-static void clear_row(struct topic *topic, struct publisher_slot *publisher, uint32_t slot)
-{
+static void clear_row(struct topic *topic, struct publisher_slot *publisher, uint32_t slot) {
     struct reader_row *row = roster_row(&topic->roster, publisher, slot);
     if (!row)
         return;
@@ -94,8 +86,7 @@ static void clear_row(struct topic *topic, struct publisher_slot *publisher, uin
     store_release(&row->oldest[slot % ROW_SUBSCRIBERS], GENERATION_GONE); /* R2 */
 }
 
-void subscriber_slot_clear(struct topic *topic, uint32_t slot)
-{
+void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         store_release(&subscriber->cells[i], 0); /* R4 */
@@ -127,13 +118,12 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot)
     }
 }
 
-bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough)
-{
+bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
     if (!slot_is_dead(topic, kind, slot, thorough))
         return false;
     int64_t repair_byte = TOPIC_LOCK_REPAIR + slot_byte(kind, slot);
     if (os_lock(topic->fd, repair_byte) != 0)
-        return false; /* somebody is at it */
+        return false;                                      /* somebody is at it */
     bool dead = slot_is_dead(topic, kind, slot, thorough); /* still, now that nobody else repairs it */
     /* The slot's own byte keeps claimers out; a stray child may have it, which does the same. */
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;

@@ -20,15 +20,15 @@
 #define DEFAULT_MAX_HELD 64u
 #define MAX_HELD_MAX 65536u
 #define DEFAULT_SPIN_NS 10000
-#define LOOKS_PER_CLOCK 16u     /* looks at the logs while spinning, for each at the clock */
-#define LOOKS_PER_THOROUGH 10u  /* looks at peers' locks, for each at their processes */
+#define LOOKS_PER_CLOCK 16u    /* looks at the logs while spinning, for each at the clock */
+#define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
 #define TAKES_PER_STATISTICS 64u
 
 struct tarn_subscriber {
     struct handle handle;
     struct log_reader **readers;
     uint32_t reader_count, reader_capacity;
-    uint32_t next; /* whose turn it is */
+    uint32_t next;    /* whose turn it is */
     uint32_t changes; /* of the roster, when we last looked at it */
     uint32_t max_held;
     uint32_t credit; /* messages that may be taken before those held are counted again */
@@ -55,8 +55,7 @@ static struct closed_handles closed_subscribers;
 
 /* ---- following the roster ------------------------------------------------------------------------------------- */
 
-static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation)
-{
+static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct remote *remote = subscriber->readers[i]->remote;
         if (remote->slot == slot && remote->incarnation == incarnation && !subscriber->readers[i]->gone)
@@ -66,22 +65,19 @@ static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32
 }
 
 /* Keeps the error just made for the next take to tell. */
-static void keep_trouble(struct tarn_subscriber *subscriber, int status)
-{
+static void keep_trouble(struct tarn_subscriber *subscriber, int status) {
     subscriber->trouble = status;
     snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
 }
 
-static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
-{
+static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     return fail(TARN_ERROR_DAMAGED,
-                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32 ") wrote what is no message behind its message %" PRIu64
-                ": nothing more is read from it",
+                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32
+                ") wrote what is no message behind its message %" PRIu64 ": nothing more is read from it",
                 subscriber->topic->name, reader->remote->number, reader->remote->pid, reader->sequence - 1);
 }
 
-static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error)
-{
+static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error) {
     if (error == -EINVAL)
         return; /* it left or died meanwhile, or we are in another IPC namespace, which joining would have said */
     subscriber->retry = true;
@@ -93,8 +89,7 @@ static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_sl
 }
 
 static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
-                       uint16_t incarnation, struct log_reader **ret)
-{
+                       uint16_t incarnation, struct log_reader **ret) {
     if (subscriber->reader_count == subscriber->reader_capacity) {
         uint32_t capacity = subscriber->reader_capacity ? 2 * subscriber->reader_capacity : 4;
         struct log_reader **readers = realloc(subscriber->readers, capacity * sizeof(struct log_reader *));
@@ -126,8 +121,7 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
 
 /* A publisher that we do not know yet. joining: it was there before us. */
 static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
-                       uint16_t incarnation, bool joining)
-{
+                       uint16_t incarnation, bool joining) {
     struct log_reader *reader;
     int error = make_reader(subscriber, publisher, slot, incarnation, &reader);
     if (error) {
@@ -148,8 +142,7 @@ static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     subscriber->readers[subscriber->reader_count++] = reader;
 }
 
-static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader)
-{
+static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader) {
     subscriber->lost += reader->lost_in_all;
     if (reader->gone)
         subscriber->lost += log_reader_unread(reader);
@@ -158,12 +151,11 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
 }
 
 /* Brings the readers up to date with the roster. Under process_lock(). */
-static void update(struct tarn_subscriber *subscriber, bool joining)
-{
+static void update(struct tarn_subscriber *subscriber, bool joining) {
     struct roster *roster = &subscriber->topic->roster;
     subscriber->retry = false;
     subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
-    for (uint32_t i = 0; i < subscriber->reader_count; i++) { /* first: a slot's words belong to its newest owner */
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {     /* first: a slot's words belong to its newest owner */
         struct log_reader *reader = subscriber->readers[i];
         if (incarnation_of(&reader->publisher->incarnation) != reader->remote->incarnation ||
             reader->publisher->who.number != reader->remote->number) /* after 65536 incarnations the same again */
@@ -186,21 +178,18 @@ static void update(struct tarn_subscriber *subscriber, bool joining)
     }
 }
 
-static inline bool roster_changed(const struct tarn_subscriber *subscriber)
-{
+static inline bool roster_changed(const struct tarn_subscriber *subscriber) {
     return load_acquire(&subscriber->topic->roster.header->changes) != subscriber->changes;
 }
 
-static void follow_changes(struct tarn_subscriber *subscriber)
-{
+static void follow_changes(struct tarn_subscriber *subscriber) {
     process_lock();
     update(subscriber, false);
     process_unlock();
 }
 
 /* Lets readers go whose publisher is gone, whose log is read to its end, and of which no message is held. */
-static void drop_finished(struct tarn_subscriber *subscriber)
-{
+static void drop_finished(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count;) {
         struct log_reader *reader = subscriber->readers[i];
         /* the look comes after gone was seen, so what was committed before is seen */
@@ -226,54 +215,58 @@ static void drop_finished(struct tarn_subscriber *subscriber)
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
-static uint64_t lost_in_all(const struct tarn_subscriber *subscriber)
-{
+static uint64_t lost_in_all(const struct tarn_subscriber *subscriber) {
     uint64_t lost = subscriber->lost;
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         lost += subscriber->readers[i]->lost_in_all;
     return lost;
 }
 
-static void tell_statistics(struct tarn_subscriber *subscriber)
-{
+static void tell_statistics(struct tarn_subscriber *subscriber) {
     store_relaxed(&subscriber->slot->taken, subscriber->taken);
     store_relaxed(&subscriber->slot->lost, lost_in_all(subscriber));
 }
 
 /* Counts what the user holds. False: as much as is allowed. */
-static bool renew_credit(struct tarn_subscriber *subscriber)
-{
+static bool renew_credit(struct tarn_subscriber *subscriber) {
     uint64_t held = holds_outstanding(&subscriber->holds);
     subscriber->credit = held < subscriber->max_held ? subscriber->max_held - (uint32_t)held : 0;
     tell_statistics(subscriber);
     return subscriber->credit > 0;
 }
 
-static int say_holding(const struct tarn_subscriber *subscriber)
-{
+static int say_holding(const struct tarn_subscriber *subscriber) {
     return fail(TARN_ERROR_HOLDING,
-                "topic \"%s\": %" PRIu32 " messages are held, as many as max_held allows: release some first; nothing is lost",
+                "topic \"%s\": %" PRIu32
+                " messages are held, as many as max_held allows: release some first; nothing is lost",
                 subscriber->topic->name, subscriber->max_held);
 }
 
-static int say_trouble(struct tarn_subscriber *subscriber)
-{
+static int say_trouble(struct tarn_subscriber *subscriber) {
     int status = subscriber->trouble;
     subscriber->trouble = 0;
     return fail((enum tarn_status)status, "%s", subscriber->trouble_text);
 }
 
-static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader)
-{
+static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     int error = reader->attach_error ? -reader->attach_error : ENOMEM;
     return fail_system(status_of_errno(error), error,
                        "topic \"%s\": cannot follow publisher %016" PRIx64 " (pid %" PRId32 "), which is tried again",
                        subscriber->topic->name, reader->remote->number, reader->remote->pid);
 }
 
-static inline int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret)
-{
+static inline int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     for (;;) {
+        bool allowed = __builtin_expect(subscriber->credit > 0, 1) || renew_credit(subscriber);
+        enum reader_take take = allowed ? log_reader_take(reader, ret) : READER_LATER;
+        if (__builtin_expect(take == READER_TAKEN, 1)) {
+            subscriber->credit--;
+            subscriber->taken++;
+            return 1;
+        }
+        if (take == READER_FAILED)
+            return say_no_memory(subscriber, reader);
+        uint64_t sequence = reader->sequence, offset = reader->offset, generation = reader->generation;
         enum reader_look look = log_reader_look(reader);
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, reader);
@@ -281,23 +274,15 @@ static inline int take_from(struct tarn_subscriber *subscriber, struct log_reade
             return say_no_memory(subscriber, reader);
         if (look != READER_MESSAGE)
             return 0;
-        if (__builtin_expect(subscriber->credit == 0, 0) && !renew_credit(subscriber))
+        if (!allowed)
             return say_holding(subscriber);
-        enum reader_take take = log_reader_take(reader, ret);
-        if (take == READER_LATER)
-            return 0;
-        if (take == READER_FAILED)
-            return say_no_memory(subscriber, reader);
-        if (take == READER_LOST)
-            continue;
-        subscriber->credit--;
-        subscriber->taken++;
-        return 1;
+        if (take == READER_LATER && reader->sequence == sequence && reader->offset == offset &&
+            reader->generation == generation)
+            return 0; /* where we were: a reference that must not be attached here, or a message of this very moment */
     }
 }
 
-static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret)
-{
+static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
     uint32_t count = subscriber->reader_count;
     uint32_t turn = subscriber->next < count ? subscriber->next : 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -315,8 +300,7 @@ static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret
 static bool look_at_peers(struct tarn_subscriber *subscriber);
 
 /* Nothing was found: says how far we are. */
-static void tell(struct tarn_subscriber *subscriber)
-{
+static void tell(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         if (subscriber->reliable)
             log_reader_tell(subscriber->readers[i]);
@@ -324,8 +308,7 @@ static void tell(struct tarn_subscriber *subscriber)
 }
 
 /* And lets go of what is finished, and makes the descriptor quiet. */
-static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret)
-{
+static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) {
     tell(subscriber);
     if (!subscriber->realtime)
         drop_finished(subscriber);
@@ -345,16 +328,14 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret)
     return result;
 }
 
-static int take(struct tarn_subscriber *subscriber, tarn_message *ret)
-{
+static int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (__builtin_expect(roster_changed(subscriber), 0) && !subscriber->realtime)
         follow_changes(subscriber);
     int result = take_any(subscriber, ret);
     return result ? result : found_nothing(subscriber, ret);
 }
 
-int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret)
-{
+int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
@@ -363,8 +344,7 @@ int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret)
     return take(subscriber, ret);
 }
 
-int tarn_message_release(tarn_message *message)
-{
+int tarn_message_release(tarn_message *message) {
     if (!message)
         return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
     struct hold *hold = message->held_by;
@@ -380,8 +360,7 @@ int tarn_message_release(tarn_message *message)
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
 /* 1: there is something to take (or to say); 0: nothing. */
-static int ready(struct tarn_subscriber *subscriber)
-{
+static int ready(struct tarn_subscriber *subscriber) {
     if (__builtin_expect(roster_changed(subscriber), 0))
         follow_changes(subscriber);
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
@@ -397,8 +376,7 @@ static int ready(struct tarn_subscriber *subscriber)
 }
 
 /* Repairs publishers that died. Returns whether the topic's file is still in its place. */
-static bool look_at_peers(struct tarn_subscriber *subscriber)
-{
+static bool look_at_peers(struct tarn_subscriber *subscriber) {
     bool thorough = subscriber->looks++ % LOOKS_PER_THOROUGH == 0;
     subscriber->looked_ns = os_now_ns();
     if (subscriber->retry)
@@ -412,24 +390,22 @@ static bool look_at_peers(struct tarn_subscriber *subscriber)
     return in_place;
 }
 
-static int say_removed(struct tarn_subscriber *subscriber)
-{
+static int say_removed(struct tarn_subscriber *subscriber) {
     subscriber->removal_told = true;
-    return fail(TARN_ERROR_TOPIC_REMOVED,
-                "topic \"%s\": its file in %s was deleted or replaced; those who join from now on meet elsewhere. Those who "
-                "had joined go on, but should be started again",
-                subscriber->topic->name, subscriber->topic->directory.path);
+    return fail(
+        TARN_ERROR_TOPIC_REMOVED,
+        "topic \"%s\": its file in %s was deleted or replaced; those who join from now on meet elsewhere. Those who "
+        "had joined go on, but should be started again",
+        subscriber->topic->name, subscriber->topic->directory.path);
 }
 
-static bool was_interrupted(struct tarn_subscriber *subscriber)
-{
+static bool was_interrupted(struct tarn_subscriber *subscriber) {
     return load_relaxed(&subscriber->interrupted) &&
            atomic_exchange_explicit(&subscriber->interrupted, 0, memory_order_acq_rel);
 }
 
 /* As ready(), after which it slept if that was 0. */
-static int sleep_until(struct tarn_subscriber *subscriber, int64_t deadline_ns)
-{
+static int sleep_until(struct tarn_subscriber *subscriber, int64_t deadline_ns) {
     _Atomic uint32_t *bell = &subscriber->topic->roster.header->bell;
     bool barrier;
     uint32_t value = bell_arm(bell, &barrier); /* B1, I1 */
@@ -442,14 +418,12 @@ static int sleep_until(struct tarn_subscriber *subscriber, int64_t deadline_ns)
     return 0;
 }
 
-static int say_interrupted(const struct tarn_subscriber *subscriber)
-{
+static int say_interrupted(const struct tarn_subscriber *subscriber) {
     return fail(TARN_ERROR_INTERRUPTED, "topic \"%s\": the wait was interrupted", subscriber->topic->name);
 }
 
 /* One look while waiting: takes into ret, or, if that is NULL, only tells whether there is something. */
-static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *ret)
-{
+static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (!ret)
         return ready(subscriber);
     if (__builtin_expect(roster_changed(subscriber), 0))
@@ -458,8 +432,7 @@ static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *re
 }
 
 /* What is looked after now and then while waiting. 0, or a status that ends the wait. */
-static int look_around(struct tarn_subscriber *subscriber, int64_t now)
-{
+static int look_around(struct tarn_subscriber *subscriber, int64_t now) {
     if (was_interrupted(subscriber))
         return say_interrupted(subscriber);
     if (subscriber->trouble)
@@ -470,8 +443,7 @@ static int look_around(struct tarn_subscriber *subscriber, int64_t now)
 }
 
 /* 1: there is something, or with ret: it was taken; 0: not in time; or a status. */
-static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t deadline_ns)
-{
+static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t deadline_ns) {
     int64_t spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SPIN ? INT64_MAX : 0;
     for (;;) {
         for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
@@ -496,20 +468,17 @@ static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int
     }
 }
 
-int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns)
-{
+int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     return status ? status : wait_until(subscriber, NULL, os_deadline_ns(timeout_ns));
 }
 
-int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns)
-{
+int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     int result = tarn_subscriber_take(subscriber, ret);
     return result || timeout_ns <= 0 ? result : wait_until(subscriber, ret, os_deadline_ns(timeout_ns));
 }
 
-int tarn_subscriber_interrupt(tarn_subscriber *subscriber)
-{
+int tarn_subscriber_interrupt(tarn_subscriber *subscriber) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
@@ -525,8 +494,7 @@ int tarn_subscriber_interrupt(tarn_subscriber *subscriber)
     return 0;
 }
 
-int tarn_subscriber_fd(tarn_subscriber *subscriber)
-{
+int tarn_subscriber_fd(tarn_subscriber *subscriber) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
@@ -542,8 +510,7 @@ int tarn_subscriber_fd(tarn_subscriber *subscriber)
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
-static int check_options(const tarn_subscriber_options *options, tarn_subscriber_options *ret)
-{
+static int check_options(const tarn_subscriber_options *options, tarn_subscriber_options *ret) {
     memset(ret, 0, sizeof(*ret));
     if (!options)
         return 0;
@@ -552,7 +519,8 @@ static int check_options(const tarn_subscriber_options *options, tarn_subscriber
         return status;
     memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->wait_strategy > TARN_WAIT_SLEEP)
-        return fail(TARN_ERROR_ARGUMENT, "wait_strategy is %" PRIu32 ": see enum tarn_wait_strategy", ret->wait_strategy);
+        return fail(TARN_ERROR_ARGUMENT, "wait_strategy is %" PRIu32 ": see enum tarn_wait_strategy",
+                    ret->wait_strategy);
     if (ret->max_held > MAX_HELD_MAX)
         return fail(TARN_ERROR_ARGUMENT, "max_held is %" PRIu32 ": the most is %u", ret->max_held, MAX_HELD_MAX);
     if (ret->spin_ns < TARN_IMMEDIATELY)
@@ -560,21 +528,20 @@ static int check_options(const tarn_subscriber_options *options, tarn_subscriber
     return type_check(ret->type);
 }
 
-static int check_refused(struct tarn_subscriber *subscriber)
-{
+static int check_refused(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct log_reader *reader = subscriber->readers[i];
         if (load_acquire(&reader->publisher->refuses_reliable) && !reader->gone)
             return fail(TARN_ERROR_REFUSED,
-                        "topic \"%s\": publisher %.15s (pid %" PRId32 ") refuses reliable subscribers: open a best-effort one",
+                        "topic \"%s\": publisher %.15s (pid %" PRId32
+                        ") refuses reliable subscribers: open a best-effort one",
                         subscriber->topic->name, reader->publisher->who.command, reader->remote->pid);
     }
     return 0;
 }
 
 /* Called once, by whoever lets go of the last message, or by close: the slot and all else goes. */
-static void end(void *context)
-{
+static void end(void *context) {
     struct tarn_subscriber *subscriber = context;
     process_lock();
     subscriber_slot_clear(subscriber->topic, subscriber->slot_number);
@@ -588,8 +555,7 @@ static void end(void *context)
 }
 
 /* Reads nothing more. Messages may still be held. Not under process_lock(). */
-static void stop(struct tarn_subscriber *subscriber)
-{
+static void stop(struct tarn_subscriber *subscriber) {
     process_lock();
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         log_reader_stop(subscriber->readers[i]);
@@ -605,8 +571,7 @@ static void stop(struct tarn_subscriber *subscriber)
     holds_end(&subscriber->holds);
 }
 
-static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options)
-{
+static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options) {
     int status = type_settle(subscriber->topic, options->type,
                              &(struct roster_taker){false, subscriber->slot_number, subscriber->holds.incarnation,
                                                     &subscriber->slot->pending_key});
@@ -615,7 +580,8 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     if (subscriber->realtime) {
         int error = holds_reserve(&subscriber->holds, subscriber->max_held + CELLS_INLINE);
         if (error)
-            return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for holds", subscriber->topic->name);
+            return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for holds",
+                               subscriber->topic->name);
     }
     store_relaxed(&subscriber->slot->reliable, subscriber->reliable);
     store_release(&subscriber->slot->state, SLOT_JOINING);
@@ -626,13 +592,12 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     return subscriber->reliable ? check_refused(subscriber) : 0;
 }
 
-static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options)
-{
+static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options) {
     struct tarn_subscriber *subscriber = handle_allocate(&closed_subscribers, sizeof(*subscriber), HANDLE_SUBSCRIBER);
     if (!subscriber)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
-    int status =
-        topic_join(&subscriber->topic, &subscriber->slot_number, topic, options->directory, options->domain, SUBSCRIBER);
+    int status = topic_join(&subscriber->topic, &subscriber->slot_number, topic, options->directory, options->domain,
+                            SUBSCRIBER);
     if (status) {
         handle_free(&closed_subscribers, &subscriber->handle);
         return status;
@@ -643,7 +608,9 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     subscriber->history = options->history;
     subscriber->max_held = options->max_held ? options->max_held : DEFAULT_MAX_HELD;
     subscriber->wait_strategy = options->wait_strategy;
-    subscriber->spin_ns = options->spin_ns == TARN_IMMEDIATELY ? 0 : options->spin_ns ? options->spin_ns : DEFAULT_SPIN_NS;
+    subscriber->spin_ns = options->spin_ns == TARN_IMMEDIATELY ? 0
+                          : options->spin_ns                   ? options->spin_ns
+                                                               : DEFAULT_SPIN_NS;
     subscriber->looked_ns = os_now_ns();
     int error = holds_open(&subscriber->holds, &subscriber->topic->roster, subscriber->slot, subscriber->slot_number,
                            incarnation_of(&subscriber->slot->incarnation));
@@ -655,8 +622,7 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     return open_in_slot(subscriber, options);
 }
 
-int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options)
-{
+int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options) {
     tarn_subscriber_options checked;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the place for the subscriber is NULL");
@@ -676,8 +642,7 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
     return status;
 }
 
-int tarn_subscriber_close(tarn_subscriber *subscriber)
-{
+int tarn_subscriber_close(tarn_subscriber *subscriber) {
     if (!subscriber)
         return 0;
     int status = handle_check(&subscriber->handle, HANDLE_SUBSCRIBER);
@@ -689,8 +654,7 @@ int tarn_subscriber_close(tarn_subscriber *subscriber)
 
 /* ---- counts --------------------------------------------------------------------------------------------------- */
 
-int tarn_subscriber_publishers(tarn_subscriber *subscriber)
-{
+int tarn_subscriber_publishers(tarn_subscriber *subscriber) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
@@ -706,7 +670,6 @@ int tarn_subscriber_publishers(tarn_subscriber *subscriber)
     return count;
 }
 
-uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber)
-{
+uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber) {
     return handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER) ? 0 : lost_in_all(subscriber);
 }

@@ -31,20 +31,18 @@ static struct topic *topics; /* of this process */
 
 /* ---- the file ------------------------------------------------------------------------------------------------- */
 
-static int refuse_file(int error, const struct directory *directory, const char *file, const char *name)
-{
+static int refuse_file(int error, const struct directory *directory, const char *file, const char *name) {
     if (error == EACCES || error == EPERM)
         return fail(TARN_ERROR_PERMISSION,
-                    "topic \"%s\": this user may not open %s/%s; the directory's owner, group and mode decide who may", name,
-                    directory->path, file);
+                    "topic \"%s\": this user may not open %s/%s; the directory's owner, group and mode decide who may",
+                    name, directory->path, file);
     if (error == ELOOP || error == EISDIR || error == ENXIO || error == ENODEV)
         return fail(TARN_ERROR_TOPIC_FILE, "topic \"%s\": %s/%s is not a plain file: remove it", name, directory->path,
                     file);
     return fail_system(status_of_errno(error), error, "topic \"%s\": cannot open %s/%s", name, directory->path, file);
 }
 
-static int make_file(const struct directory *directory, const char *file, const char *name, int *ret_fd)
-{
+static int make_file(const struct directory *directory, const char *file, const char *name, int *ret_fd) {
     /* Without a name until it has its group and mode, so that nobody finds it with others. Not all file systems can. */
     int fd = openat(directory->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     bool named = fd < 0;
@@ -73,8 +71,7 @@ static int make_file(const struct directory *directory, const char *file, const 
     return 0;
 }
 
-int topic_file_open(const struct directory *directory, const char *file, const char *name, bool create, int *ret_fd)
-{
+int topic_file_open(const struct directory *directory, const char *file, const char *name, bool create, int *ret_fd) {
     /* First without O_CREAT: fs.protected_regular refuses that on others' files, even to root. */
     int fd = openat(directory->fd, file, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
@@ -90,34 +87,29 @@ int topic_file_open(const struct directory *directory, const char *file, const c
     return 0;
 }
 
-static bool is_in_place(int directory_fd, const char *file, dev_t device, ino_t inode)
-{
+static bool is_in_place(int directory_fd, const char *file, dev_t device, ino_t inode) {
     struct stat state;
     return fstatat(directory_fd, file, &state, AT_SYMLINK_NOFOLLOW) == 0 && state.st_dev == device &&
            state.st_ino == inode;
 }
 
-bool topic_is_in_place(const struct topic *topic)
-{
+bool topic_is_in_place(const struct topic *topic) {
     char file[TARN_TOPIC_BYTES_MAX + 1];
     topic_file_name(file, topic->name);
     return is_in_place(topic->directory.fd, file, topic->device, topic->inode);
 }
 
-static bool fd_is_in_place(const struct directory *directory, const char *file, int fd)
-{
+static bool fd_is_in_place(const struct directory *directory, const char *file, int fd) {
     struct stat state;
     return fstat(fd, &state) == 0 && is_in_place(directory->fd, file, state.st_dev, state.st_ino);
 }
 
-bool topic_file_in_use(int fd)
-{
+bool topic_file_in_use(int fd) {
     return os_locked(fd, TOPIC_LOCK_PUBLISHERS, TOPIC_LOCK_END - TOPIC_LOCK_PUBLISHERS) != -1;
 }
 
 /* Keys of segments in the making follow from the topic's file, so that they can be found without any note. */
-static uint32_t key_seed_of(const struct stat *state)
-{
+static uint32_t key_seed_of(const struct stat *state) {
     uint64_t mixed = ((uint64_t)state->st_ino ^ (uint64_t)state->st_dev << 40) * UINT64_C(0x9e3779b97f4a7c15);
     return (uint32_t)(mixed >> 32);
 }
@@ -128,15 +120,13 @@ static uint32_t key_seed_of(const struct stat *state)
  * Another process is waited for: this one's other threads go on meanwhile. The topic being joined is not in any list yet;
  * should another thread join it meanwhile, the two do not share it, as two copies of the library would not.
  */
-static void sleep_unlocked(long ns)
-{
+static void sleep_unlocked(long ns) {
     process_unlock();
     nanosleep(&(struct timespec){0, ns}, NULL);
     process_lock();
 }
 
-static int take_master(int fd, int64_t deadline_ns, const char *name)
-{
+static int take_master(int fd, int64_t deadline_ns, const char *name) {
     for (;;) {
         int error = os_lock(fd, TOPIC_LOCK_MASTER);
         if (error == 0)
@@ -149,18 +139,18 @@ static int take_master(int fd, int64_t deadline_ns, const char *name)
             char who[32] = "another process";
             if (header.master > 0)
                 snprintf(who, sizeof(who), "process %d", header.master);
-            return fail(TARN_ERROR_BUSY,
-                        "topic \"%s\": %s has kept the topic's file locked for over a second, as if it were stopped while "
-                        "creating or deleting it: continue or end it",
-                        name, who);
+            return fail(
+                TARN_ERROR_BUSY,
+                "topic \"%s\": %s has kept the topic's file locked for over a second, as if it were stopped while "
+                "creating or deleting it: continue or end it",
+                name, who);
         }
         sleep_unlocked(MASTER_RETRY_NS);
     }
 }
 
 /* Removes doorbells of a topic file that is being deleted. */
-static void remove_doorbells(const struct directory *directory, ino_t inode)
-{
+static void remove_doorbells(const struct directory *directory, ino_t inode) {
     char prefix[DOORBELL_NAME_BYTES];
     int length = snprintf(prefix, sizeof(prefix), "@%" PRIx64 "-", (uint64_t)inode);
     int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -177,8 +167,7 @@ static void remove_doorbells(const struct directory *directory, ino_t inode)
 }
 
 /* Under the master lock: F1. False: somebody is in the topic, and the header is as it was. */
-static bool close_header(int fd, struct topic_header *header)
-{
+static bool close_header(int fd, struct topic_header *header) {
     header->open = false;
     header->master = (int32_t)getpid();
     if (topic_header_write(header, fd) != 0)
@@ -192,8 +181,7 @@ static bool close_header(int fd, struct topic_header *header)
 }
 
 /* Under the master lock, the file being in place. 1: deleted; 0: somebody is in it. */
-static int delete_if_unused(const struct directory *directory, const char *file, int fd)
-{
+static int delete_if_unused(const struct directory *directory, const char *file, int fd) {
     struct topic_header header;
     if (topic_header_read(&header, fd) != HEADER_SOUND)
         header = (struct topic_header){0};
@@ -207,8 +195,7 @@ static int delete_if_unused(const struct directory *directory, const char *file,
     return unlinkat(directory->fd, file, 0) == 0;
 }
 
-int topic_file_sweep(const struct directory *directory, const char *file, int fd)
-{
+int topic_file_sweep(const struct directory *directory, const char *file, int fd) {
     int error = os_lock(fd, TOPIC_LOCK_MASTER);
     if (error)
         return error == -EAGAIN ? TARN_ERROR_BUSY : status_of_errno(-error);
@@ -217,41 +204,39 @@ int topic_file_sweep(const struct directory *directory, const char *file, int fd
     return result;
 }
 
-static int say_other_layout(const struct topic *topic, const struct topic_header *header)
-{
+static int say_other_layout(const struct topic *topic, const struct topic_header *header) {
     return fail(TARN_ERROR_VERSION,
                 "topic \"%s\" is in use with memory layout %u.%u, this process has %u.%u: use the same version of tarn "
                 "everywhere",
                 topic->name, header->layout_major, header->layout_minor, TARN_LAYOUT_MAJOR, TARN_LAYOUT_MINOR);
 }
 
-static int attach_roster(struct topic *topic, const struct topic_header *header)
-{
+static int attach_roster(struct topic *topic, const struct topic_header *header) {
     int error = roster_attach(&topic->roster, &header->roster, &topic->directory.access, true);
     if (error == 0 || error == -EINVAL)
         return error ? AGAIN : 0;
     if (error == -EPROTO)
         return say_other_layout(topic, header);
     if (error == -EACCES || error == -EPERM)
-        return fail(TARN_ERROR_PERMISSION,
-                    "topic \"%s\": this user may not attach the topic's memory; who may is decided by the group and mode of %s",
-                    topic->name, topic->directory.path);
+        return fail(
+            TARN_ERROR_PERMISSION,
+            "topic \"%s\": this user may not attach the topic's memory; who may is decided by the group and mode of %s",
+            topic->name, topic->directory.path);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot attach the topic's memory", topic->name);
 }
 
-static int say_create_failed(const struct topic *topic, int error)
-{
+static int say_create_failed(const struct topic *topic, int error) {
     if (error == -ENOSPC)
-        return fail(TARN_ERROR_LIMIT,
-                    "topic \"%s\": no shared memory segment is left (kernel.shmmni, 4096 by default, allows some 2,000 topics, "
-                    "and kernel.shmall bounds their memory), or no space in %s",
-                    topic->name, topic->directory.path);
+        return fail(
+            TARN_ERROR_LIMIT,
+            "topic \"%s\": no shared memory segment is left (kernel.shmmni, 4096 by default, allows some 2,000 topics, "
+            "and kernel.shmall bounds their memory), or no space in %s",
+            topic->name, topic->directory.path);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot make the topic's memory", topic->name);
 }
 
 /* Under the master lock, nobody being in the topic: a new roster, whatever the file said. */
-static int create_roster(struct topic *topic, struct topic_header *header)
-{
+static int create_roster(struct topic *topic, struct topic_header *header) {
     segment_sweep_all(topic->directory.access.key_seed);
     *header = (struct topic_header){
         .layout_major = TARN_LAYOUT_MAJOR,
@@ -280,15 +265,16 @@ static int claim(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot);
  * Under the master lock, slots of the topic being locked: names the roster again if it lives. AGAIN: join it; 0: nobody
  * alive has it; or a status.
  */
-static int settle_in_use(struct topic *topic, const char *file, enum topic_header_state state, struct topic_header *header)
-{
+static int settle_in_use(struct topic *topic, const char *file, enum topic_header_state state,
+                         struct topic_header *header) {
     if (state == HEADER_OTHER_LAYOUT)
         return say_other_layout(topic, header);
     if (state != HEADER_SOUND)
-        return fail(TARN_ERROR_TOPIC_FILE,
-                    "topic \"%s\": its file %s/%s was damaged while in use: end its participants, or delete the file to start "
-                    "anew beside them",
-                    topic->name, topic->directory.path, file);
+        return fail(
+            TARN_ERROR_TOPIC_FILE,
+            "topic \"%s\": its file %s/%s was damaged while in use: end its participants, or delete the file to start "
+            "anew beside them",
+            topic->name, topic->directory.path, file);
     if (header->roster.backend == BACKEND_NONE)
         return AGAIN; /* a joiner that will see that there is nothing to join, and let go */
     int status = attach_roster(topic, header);
@@ -296,7 +282,8 @@ static int settle_in_use(struct topic *topic, const char *file, enum topic_heade
         return 0; /* Whoever is alive has it attached. So it is gone, and the locks are those of stray children. */
     if (status == AGAIN)
         return fail(TARN_ERROR_PERMISSION,
-                    "topic \"%s\" is in use, but its memory cannot be found from here: its participants seem to live in another "
+                    "topic \"%s\" is in use, but its memory cannot be found from here: its participants seem to live "
+                    "in another "
                     "IPC namespace (a container); run both with the same one",
                     topic->name);
     if (status)
@@ -309,8 +296,7 @@ static int settle_in_use(struct topic *topic, const char *file, enum topic_heade
 }
 
 /* Under the master lock: what does the file stand for now? 0: joined, slot claimed. */
-static int settle(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int settle(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot) {
     if (!is_in_place(topic->directory.fd, file, topic->device, topic->inode))
         return AGAIN;
     struct topic_header header = {0};
@@ -336,27 +322,26 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
 
 /* ---- slots ---------------------------------------------------------------------------------------------------- */
 
-static uint32_t slots_of(struct topic *topic, enum slot_kind kind)
-{
+static uint32_t slots_of(struct topic *topic, enum slot_kind kind) {
     return kind == PUBLISHER ? roster_publisher_slots(&topic->roster) : roster_subscriber_slots(&topic->roster);
 }
 
 /* When the slot became free; UINT64_MAX: it is not. Slots never used are the freest. */
-static uint64_t free_since(struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+static uint64_t free_since(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     if (slot_is_own(topic, kind, slot))
         return UINT64_MAX;
     if (kind == PUBLISHER) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
-        return publisher && load_acquire(&publisher->state) == SLOT_FREE ? load_relaxed(&publisher->freed_ns) : UINT64_MAX;
+        return publisher && load_acquire(&publisher->state) == SLOT_FREE ? load_relaxed(&publisher->freed_ns)
+                                                                         : UINT64_MAX;
     }
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
-    return subscriber && load_acquire(&subscriber->state) == SLOT_FREE ? load_relaxed(&subscriber->freed_ns) : UINT64_MAX;
+    return subscriber && load_acquire(&subscriber->state) == SLOT_FREE ? load_relaxed(&subscriber->freed_ns)
+                                                                       : UINT64_MAX;
 }
 
 /* Locks the slot's byte if the slot is free. 0; -EAGAIN: somebody else was first; or another negative errno. */
-static int lock_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+static int lock_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     if (slot_is_own(topic, kind, slot))
         return -EAGAIN; /* our descriptor could lock, and then unlock, it again */
     int error = os_lock(topic->fd, slot_byte(kind, slot));
@@ -370,15 +355,13 @@ static int lock_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
     return 0;
 }
 
-static void forget_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+static void forget_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     topic->own[kind][slot / 64] &= ~(UINT64_C(1) << slot % 64);
     os_unlock(topic->fd, slot_byte(kind, slot));
 }
 
 /* The slot free for longest among those used before. -ENOENT: none. */
-static int claim_used(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int claim_used(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
     uint64_t after = 0; /* tried slots are those freed up to here; equal times are rare and cost only a new slot */
     for (uint32_t tries = 0; tries < CLAIM_TRIES; tries++) {
         uint64_t best = UINT64_MAX;
@@ -399,14 +382,12 @@ static int claim_used(struct topic *topic, enum slot_kind kind, uint32_t *ret_sl
     return -ENOENT;
 }
 
-static bool make_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+static bool make_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     return kind == PUBLISHER ? (void *)roster_make_publisher(&topic->roster, slot) != NULL
                              : (void *)roster_make_subscriber(&topic->roster, slot) != NULL;
 }
 
-static int claim_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int claim_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
     _Atomic uint32_t *used =
         kind == PUBLISHER ? &topic->roster.header->publisher_slots : &topic->roster.header->subscriber_slots;
     uint32_t limit = kind == PUBLISHER ? PUBLISHERS_MAX : SUBSCRIBERS_MAX;
@@ -428,8 +409,7 @@ static int claim_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slo
 }
 
 /* A look at some slots in use, so that what the dead left is found by those who come. */
-static bool reap_some(struct topic *topic, enum slot_kind kind, uint32_t most)
-{
+static bool reap_some(struct topic *topic, enum slot_kind kind, uint32_t most) {
     uint32_t slots = slots_of(topic, kind);
     uint32_t start = slots ? (uint32_t)(os_random() % slots) : 0;
     bool any = false;
@@ -438,8 +418,7 @@ static bool reap_some(struct topic *topic, enum slot_kind kind, uint32_t most)
     return any;
 }
 
-static int find_slot(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int find_slot(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
     int error = claim_used(topic, kind, ret_slot);
     if (error == -ENOENT && reap_some(topic, kind, PROBES))
         error = claim_used(topic, kind, ret_slot);
@@ -450,8 +429,7 @@ static int find_slot(struct topic *topic, enum slot_kind kind, uint32_t *ret_slo
     return error;
 }
 
-static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     if (kind == PUBLISHER) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
         slot_next_incarnation(&publisher->incarnation);
@@ -468,28 +446,26 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot)
     /* killed here, in either: locked by nobody and not FREE, so it is reaped */
 }
 
-static int claim(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int claim(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
     int error = find_slot(topic, kind, ret_slot);
     if (error == 0)
         return 0;
     roster_detach(&topic->roster);
     if (error == -ENOENT)
         return fail(TARN_ERROR_LIMIT, "topic \"%s\" has as many %s as there can be (%u)", topic->name,
-                    kind == PUBLISHER ? "publishers" : "subscribers", kind == PUBLISHER ? PUBLISHERS_MAX : SUBSCRIBERS_MAX);
+                    kind == PUBLISHER ? "publishers" : "subscribers",
+                    kind == PUBLISHER ? PUBLISHERS_MAX : SUBSCRIBERS_MAX);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot claim a place in it", topic->name);
 }
 
 /* ---- joining and leaving -------------------------------------------------------------------------------------- */
 
-static bool same_roster(const struct topic_header *a, const struct topic_header *b)
-{
+static bool same_roster(const struct topic_header *a, const struct topic_header *b) {
     return a->open && b->open && a->roster.id == b->roster.id && a->roster.nonce == b->roster.nonce;
 }
 
 /* Without any lock but that of the slot. AGAIN: something is being created or deleted, or is to be. */
-static int join_living(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int join_living(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot) {
     struct topic_header header, now;
     if (topic_header_read(&header, topic->fd) != HEADER_SOUND || !header.open || !topic_file_in_use(topic->fd))
         return AGAIN;
@@ -508,8 +484,8 @@ static int join_living(struct topic *topic, const char *file, enum slot_kind kin
     return AGAIN;
 }
 
-static int join_file(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot, int64_t deadline_ns)
-{
+static int join_file(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot,
+                     int64_t deadline_ns) {
     struct stat state;
     if (fstat(topic->fd, &state) != 0)
         return fail_system(TARN_ERROR_SYSTEM, errno, "topic \"%s\": cannot look at its file", topic->name);
@@ -527,8 +503,7 @@ static int join_file(struct topic *topic, const char *file, enum slot_kind kind,
     return status;
 }
 
-static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot)
-{
+static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
     char file[TARN_TOPIC_BYTES_MAX + 1];
     topic_file_name(file, topic->name);
     int64_t deadline_ns = os_now_ns() + MASTER_TIMEOUT_NS;
@@ -543,27 +518,26 @@ static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot
         if (status != AGAIN)
             return status;
         if (os_now_ns() >= deadline_ns)
-            return fail(TARN_ERROR_BUSY, "topic \"%s\": its file in %s keeps changing; somebody creates and deletes it all the time",
+            return fail(TARN_ERROR_BUSY,
+                        "topic \"%s\": its file in %s keeps changing; somebody creates and deletes it all the time",
                         topic->name, topic->directory.path);
         if (tries > 2)
             sleep_unlocked(MASTER_RETRY_NS / 10);
     }
 }
 
-static struct topic *find(const struct directory *directory, const char *name)
-{
+static struct topic *find(const struct directory *directory, const char *name) {
     struct stat wanted, state;
     if (fstat(directory->fd, &wanted) != 0)
         return NULL;
     for (struct topic *topic = topics; topic; topic = topic->next)
-        if (strcmp(topic->name, name) == 0 && fstat(topic->directory.fd, &state) == 0 && state.st_dev == wanted.st_dev &&
-            state.st_ino == wanted.st_ino && topic_is_in_place(topic))
+        if (strcmp(topic->name, name) == 0 && fstat(topic->directory.fd, &state) == 0 &&
+            state.st_dev == wanted.st_dev && state.st_ino == wanted.st_ino && topic_is_in_place(topic))
             return topic;
     return NULL;
 }
 
-static void forget_parent(void)
-{
+static void forget_parent(void) {
     for (struct topic *topic = topics; topic; topic = topic->next) {
         close(topic->fd); /* never unlocked: the locks are the parent's too */
         close(topic->directory.fd);
@@ -572,8 +546,7 @@ static void forget_parent(void)
 }
 
 static int join_first(struct topic **ret, uint32_t *ret_slot, const struct directory *directory, const char *name,
-                      enum slot_kind kind)
-{
+                      enum slot_kind kind) {
     struct topic *topic = calloc(1, sizeof(*topic));
     if (!topic) {
         directory_close((struct directory *)directory);
@@ -595,8 +568,7 @@ static int join_first(struct topic **ret, uint32_t *ret_slot, const struct direc
 }
 
 int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const char *directory_path, const char *domain,
-               enum slot_kind kind)
-{
+               enum slot_kind kind) {
     int status = topic_name_check(name);
     if (status)
         return status;
@@ -618,8 +590,7 @@ int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const c
     return 0;
 }
 
-void topic_leave(struct topic *topic, enum slot_kind kind, uint32_t slot)
-{
+void topic_leave(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     forget_slot(topic, kind, slot);
     topic_ring(topic);
     if (--topic->users > 0)
@@ -641,13 +612,11 @@ void topic_leave(struct topic *topic, enum slot_kind kind, uint32_t slot)
 
 /* ---- bells ---------------------------------------------------------------------------------------------------- */
 
-void doorbell_name(char ret[static DOORBELL_NAME_BYTES], ino_t inode, uint32_t slot)
-{
+void doorbell_name(char ret[static DOORBELL_NAME_BYTES], ino_t inode, uint32_t slot) {
     snprintf(ret, DOORBELL_NAME_BYTES, "@%" PRIx64 "-%" PRIu32, (uint64_t)inode, slot);
 }
 
-static void ring_doorbells(struct topic *topic)
-{
+static void ring_doorbells(struct topic *topic) {
     if (!load_relaxed(&topic->roster.header->doorbells))
         return;
     uint32_t slots = roster_subscriber_slots(&topic->roster);
@@ -665,26 +634,23 @@ static void ring_doorbells(struct topic *topic)
     }
 }
 
-void topic_wake(struct topic *topic)
-{
+void topic_wake(struct topic *topic) {
     if (!bell_win(&topic->roster.header->bell))
         return;
     os_futex_wake_all(&topic->roster.header->bell);
     ring_doorbells(topic);
 }
 
-void topic_ring(struct topic *topic)
-{
+void topic_ring(struct topic *topic) {
     atomic_fetch_add_explicit(&topic->roster.header->changes, 1, memory_order_seq_cst); /* R1 */
-    full_fence(); /* B1 */
+    full_fence();                                                                       /* B1 */
     topic_wake(topic);
 }
 
 /* ---- remotes -------------------------------------------------------------------------------------------------- */
 
 int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
-                 uint16_t incarnation)
-{
+                 uint16_t incarnation) {
     for (struct remote *remote = topic->remotes; remote; remote = remote->next)
         if (remote->slot == slot && remote->incarnation == incarnation) {
             remote->users++;
@@ -706,8 +672,7 @@ int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot
     return 0;
 }
 
-void topic_remote_drop(struct topic *topic, struct remote *remote)
-{
+void topic_remote_drop(struct topic *topic, struct remote *remote) {
     if (--remote->users > 0)
         return;
     for (struct remote **link = &topic->remotes; *link; link = &(*link)->next)

@@ -13,16 +13,14 @@
 #define HEADER_BYTES 384
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo): against torn reads and accidents, not against malice. */
-static uint64_t checksum(const char *text, size_t bytes)
-{
+static uint64_t checksum(const char *text, size_t bytes) {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < bytes; i++)
         hash = (hash ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
     return hash;
 }
 
-enum topic_header_state topic_header_read(struct topic_header *ret, int fd)
-{
+enum topic_header_state topic_header_read(struct topic_header *ret, int fd) {
     char text[HEADER_BYTES + 1];
     ssize_t length = pread(fd, text, HEADER_BYTES, 0);
     if (length <= 0)
@@ -42,26 +40,24 @@ enum topic_header_state topic_header_read(struct topic_header *ret, int fd)
         sum != checksum(text, (size_t)(sum_line - text)))
         return HEADER_DAMAGED;
     if (sscanf(text,
-               "tarn topic, layout %*u.%*u\nroster backend %" SCNu32 " id %" SCNd32 " bytes %" SCNu64
-               " nonce %" SCNx64 "\nipc namespace %" SCNu64 "\nlast locked by pid %" SCNd32 "\nstate %7s\n",
+               "tarn topic, layout %*u.%*u\nroster backend %" SCNu32 " id %" SCNd32 " bytes %" SCNu64 " nonce %" SCNx64
+               "\nipc namespace %" SCNu64 "\nlast locked by pid %" SCNd32 "\nstate %7s\n",
                &header.roster.backend, &header.roster.id, &header.roster.bytes, &header.roster.nonce,
-               &header.ipc_namespace,
-               &header.master, state) != 7)
+               &header.ipc_namespace, &header.master, state) != 7)
         return HEADER_DAMAGED;
     header.open = strcmp(state, "open") == 0;
     *ret = header;
     return HEADER_SOUND;
 }
 
-int topic_header_write(const struct topic_header *header, int fd)
-{
+int topic_header_write(const struct topic_header *header, int fd) {
     char text[HEADER_BYTES];
-    int length = snprintf(text, sizeof(text),
-                          "tarn topic, layout %u.%u\nroster backend %" PRIu32 " id %" PRId32 " bytes %" PRIu64
-                          " nonce %016" PRIx64 "\nipc namespace %" PRIu64 "\nlast locked by pid %" PRId32 "\nstate %s\n",
-                          TARN_LAYOUT_MAJOR, TARN_LAYOUT_MINOR, header->roster.backend, header->roster.id,
-                          header->roster.bytes, header->roster.nonce, header->ipc_namespace, header->master,
-                          header->open ? "open" : "closed");
+    int length =
+        snprintf(text, sizeof(text),
+                 "tarn topic, layout %u.%u\nroster backend %" PRIu32 " id %" PRId32 " bytes %" PRIu64
+                 " nonce %016" PRIx64 "\nipc namespace %" PRIu64 "\nlast locked by pid %" PRId32 "\nstate %s\n",
+                 TARN_LAYOUT_MAJOR, TARN_LAYOUT_MINOR, header->roster.backend, header->roster.id, header->roster.bytes,
+                 header->roster.nonce, header->ipc_namespace, header->master, header->open ? "open" : "closed");
     length += snprintf(text + length, sizeof(text) - (size_t)length, "checksum %016" PRIx64 "\n",
                        checksum(text, (size_t)length - 1));
     memset(text + length, ' ', sizeof(text) - (size_t)length - 1);

@@ -11,22 +11,20 @@
 #define ENCODING_BYTES_MAX 63
 #define SCHEMA_BYTES_MAX (60u * 1024)
 
-static const char *encoding_of(const tarn_type *type)
-{
+static const char *encoding_of(const tarn_type *type) {
     return type->encoding && type->encoding[0] ? type->encoding : "raw";
 }
 
-static uint32_t alignment_of(const tarn_type *type)
-{
+static uint32_t alignment_of(const tarn_type *type) {
     return type->alignment ? type->alignment : 8;
 }
 
-int type_check(const tarn_type *type)
-{
+int type_check(const tarn_type *type) {
     if (!type)
         return 0;
     if (type->struct_bytes < sizeof(*type))
-        return fail(TARN_ERROR_ARGUMENT, "tarn_type.struct_bytes is %zu: set it to sizeof(tarn_type)", type->struct_bytes);
+        return fail(TARN_ERROR_ARGUMENT, "tarn_type.struct_bytes is %zu: set it to sizeof(tarn_type)",
+                    type->struct_bytes);
     for (size_t i = sizeof(*type); i < type->struct_bytes; i++)
         if (((const char *)type)[i])
             return fail(TARN_ERROR_ARGUMENT, "tarn_type has fields that this version of tarn does not know");
@@ -43,8 +41,7 @@ int type_check(const tarn_type *type)
 }
 
 /* The settled type, bounded: name and encoding as terminated copies. */
-static bool read_type(struct roster *roster, struct type_text *ret, uint32_t *ret_alignment)
-{
+static bool read_type(struct roster *roster, struct type_text *ret, uint32_t *ret_alignment) {
     struct roster_type *type = roster_block(roster, load_acquire(&roster->header->type_block));
     if (!type)
         return false;
@@ -60,14 +57,12 @@ static bool read_type(struct roster *roster, struct type_text *ret, uint32_t *re
     return true;
 }
 
-bool type_read(struct roster *roster, struct type_text *ret)
-{
+bool type_read(struct roster *roster, struct type_text *ret) {
     uint32_t alignment;
     return read_type(roster, ret, &alignment);
 }
 
-static int compare(struct topic *topic, const tarn_type *type)
-{
+static int compare(struct topic *topic, const tarn_type *type) {
     struct type_text is;
     uint32_t alignment;
     if (!read_type(&topic->roster, &is, &alignment))
@@ -82,8 +77,7 @@ static int compare(struct topic *topic, const tarn_type *type)
                 alignment_of(type));
 }
 
-int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker)
-{
+int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker) {
     _Atomic uint32_t *link = &topic->roster.header->type_block;
     uint32_t settled = load_acquire(link);
     if (!type)
@@ -97,8 +91,8 @@ int type_settle(struct topic *topic, const tarn_type *type, const struct roster_
         return fail_system(status_of_errno((int)-block), (int)-block, "topic \"%s\": no space for its payload type",
                            topic->name);
     struct roster_type *made = roster_block(&topic->roster, (uint32_t)block);
-    *made = (struct roster_type){total, alignment_of(type), type->bytes, name_bytes, encoding_bytes,
-                                 (uint32_t)type->schema_bytes, 0};
+    *made = (struct roster_type){
+        total, alignment_of(type), type->bytes, name_bytes, encoding_bytes, (uint32_t)type->schema_bytes, 0};
     char *text = (char *)(made + 1);
     memcpy(text, type->name, name_bytes);
     memcpy(text + name_bytes, encoding_of(type), encoding_bytes);

@@ -29,23 +29,20 @@
 #define SLICE_WITHOUT_BARRIER_NS NS_PER_MS
 
 /* Announces a sleeper. The caller looks once more at everything it waits for, then calls bell_sleep or gives up. */
-static inline uint32_t bell_arm(_Atomic uint32_t *bell, bool *ret_barrier)
-{
+static inline uint32_t bell_arm(_Atomic uint32_t *bell, bool *ret_barrier) {
     uint32_t value = atomic_fetch_or_explicit(bell, 1, memory_order_seq_cst) | 1;
     *ret_barrier = os_barrier(); /* B1 */
     return value;
 }
 
 /* Sleeps until the bell rings, at most a slice (a short one where there is no barrier) and not beyond timeout_ns. */
-static inline void bell_sleep(_Atomic uint32_t *bell, uint32_t value, bool barrier, int64_t timeout_ns)
-{
+static inline void bell_sleep(_Atomic uint32_t *bell, uint32_t value, bool barrier, int64_t timeout_ns) {
     int64_t slice = barrier ? SLICE_NS : SLICE_WITHOUT_BARRIER_NS;
     os_futex_wait(bell, value, timeout_ns < slice ? timeout_ns : slice);
 }
 
 /* Whether the caller has to wake the sleepers: it won the bell. Expects its change to be ordered before: B1. */
-static inline bool bell_win(_Atomic uint32_t *bell)
-{
+static inline bool bell_win(_Atomic uint32_t *bell) {
     uint32_t value = load_relaxed(bell); /* relaxed: B1 orders it behind the commit */
     while ((value & 1) && !compare_and_swap(bell, &value, value + 1))
         ; /* an interruption changed it, and left the bit: somebody still has to ring */

@@ -22,8 +22,7 @@
 
 /* ---- queues --------------------------------------------------------------------------------------------------- */
 
-static void push_tail(struct extent_queue *queue, struct extent *extent)
-{
+static void push_tail(struct extent_queue *queue, struct extent *extent) {
     extent->next = NULL;
     if (queue->tail)
         queue->tail->next = extent;
@@ -33,8 +32,7 @@ static void push_tail(struct extent_queue *queue, struct extent *extent)
     queue->bytes += extent->bytes;
 }
 
-static void push_head(struct extent_queue *queue, struct extent *extent)
-{
+static void push_head(struct extent_queue *queue, struct extent *extent) {
     extent->next = queue->head;
     queue->head = extent;
     if (!queue->tail)
@@ -42,8 +40,7 @@ static void push_head(struct extent_queue *queue, struct extent *extent)
     queue->bytes += extent->bytes;
 }
 
-static struct extent *remove_after(struct extent_queue *queue, struct extent *previous)
-{
+static struct extent *remove_after(struct extent_queue *queue, struct extent *previous) {
     struct extent *extent = previous ? previous->next : queue->head;
     if (previous)
         previous->next = extent->next;
@@ -56,8 +53,7 @@ static struct extent *remove_after(struct extent_queue *queue, struct extent *pr
     return extent;
 }
 
-static void make_free(struct extents *extents, struct extent *extent)
-{
+static void make_free(struct extents *extents, struct extent *extent) {
     extent->state = EXTENT_FREE;
     extent->freed_ns = extents->trimmed_ns; /* close enough: the clock is read at most once an interval */
     if (extent->bytes <= EXTENT_BYTES_MIN)
@@ -68,16 +64,14 @@ static void make_free(struct extents *extents, struct extent *extent)
 
 /* ---- segments ------------------------------------------------------------------------------------------------- */
 
-static void write_reference(struct segment_ref *ref, const struct segment_name *name)
-{
+static void write_reference(struct segment_ref *ref, const struct segment_name *name) {
     store_relaxed(&ref->nonce, name->nonce);
     store_relaxed(&ref->bytes, name->bytes);
     store_relaxed(&ref->id, name->id);
     store_release(&ref->backend, name->backend); /* whoever sees a backend sees the rest */
 }
 
-static int prepare_private(struct owned_segment *segment, uint32_t extent_count, uint64_t data_offset)
-{
+static int prepare_private(struct owned_segment *segment, uint32_t extent_count, uint64_t data_offset) {
     segment->extents = calloc(extent_count, sizeof(*segment->extents));
     segment->unused = malloc(extent_count * sizeof(*segment->unused));
     segment->cold = malloc(sizeof(*segment->cold));
@@ -94,13 +88,11 @@ static int prepare_private(struct owned_segment *segment, uint32_t extent_count,
     return 0;
 }
 
-static uint64_t data_offset_for(uint32_t extent_count)
-{
+static uint64_t data_offset_for(uint32_t extent_count) {
     return round_up(sizeof(struct segment_header) + (uint64_t)extent_count * sizeof(struct extent_entry), EXTENT_GRAIN);
 }
 
-static int add_segment(struct extents *extents, uint64_t data_bytes)
-{
+static int add_segment(struct extents *extents, uint64_t data_bytes) {
     uint32_t number = extents->segment_count;
     uint32_t extent_count = (uint32_t)(data_bytes / EXTENT_BYTES_MIN);
     if (number >= SEGMENTS_MAX || data_bytes / EXTENT_BYTES_MIN >= 1u << EXTENT_INDEX_BITS)
@@ -108,7 +100,8 @@ static int add_segment(struct extents *extents, uint64_t data_bytes)
     struct owned_segment *segment = &extents->segments[number];
     struct segment_name name = {BACKEND_SYSV, 0, data_offset_for(extent_count) + data_bytes, os_random()};
     void *base;
-    int error = segment_create(&base, &name.id, name.bytes, &extents->slot->pending_key, &extents->options.access, false);
+    int error =
+        segment_create(&base, &name.id, name.bytes, &extents->slot->pending_key, &extents->options.access, false);
     if (error)
         return error;
     *segment = (struct owned_segment){.base = base, .bytes = name.bytes};
@@ -140,8 +133,7 @@ static int add_segment(struct extents *extents, uint64_t data_bytes)
 }
 
 int extents_open(struct extents *extents, const struct extents_options *options, struct publisher_slot *slot,
-                 struct readers *readers, uint16_t incarnation)
-{
+                 struct readers *readers, uint16_t incarnation) {
     memset(extents, 0, sizeof(*extents));
     extents->options = *options;
     extents->slot = slot;
@@ -153,8 +145,7 @@ int extents_open(struct extents *extents, const struct extents_options *options,
     return add_segment(extents, first & ~(uint64_t)(EXTENT_GRAIN - 1));
 }
 
-void extents_close(struct extents *extents)
-{
+void extents_close(struct extents *extents) {
     for (uint32_t i = 0; i < extents->segment_count; i++) {
         struct owned_segment *segment = &extents->segments[i];
         while (segment->cold) {
@@ -171,23 +162,21 @@ void extents_close(struct extents *extents)
 
 /* ---- cold and warm -------------------------------------------------------------------------------------------- */
 
-static void account(struct extents *extents, int64_t bytes)
-{
+static void account(struct extents *extents, int64_t bytes) {
     extents->warm_bytes += (uint64_t)bytes;
     store_relaxed(&extents_header(extents)->bytes_held, extents->warm_bytes); /* for tools, no order needed */
 }
 
-uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes)
-{
+uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes) {
     if (record_bytes <= EXTENT_BYTES_MIN)
         return EXTENT_BYTES_MIN;
-    uint64_t grain = (UINT64_C(1) << (63 - __builtin_clzll(record_bytes))) / 8; /* 8 sizes to an octave: they get reused */
+    uint64_t grain =
+        (UINT64_C(1) << (63 - __builtin_clzll(record_bytes))) / 8; /* 8 sizes to an octave: they get reused */
     uint64_t size = round_up(record_bytes, grain < EXTENT_GRAIN ? EXTENT_GRAIN : grain);
     return size + 2 * EXTENT_BYTES_MIN > extents->options.limit_bytes ? round_up(record_bytes, EXTENT_GRAIN) : size;
 }
 
-static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes)
-{
+static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes) {
     struct owned_segment *segment = &extents->segments[number];
     struct cold_range *range = *link;
     uint32_t index = segment->unused[--segment->unused_count];
@@ -210,13 +199,11 @@ static struct extent *carve_from(struct extents *extents, uint32_t number, struc
     return extent;
 }
 
-static bool is_within_limit(const struct extents *extents, uint64_t more_bytes)
-{
+static bool is_within_limit(const struct extents *extents, uint64_t more_bytes) {
     return extents->warm_bytes + more_bytes <= extents->options.limit_bytes + extents->held_bytes;
 }
 
-static struct extent *carve(struct extents *extents, uint64_t bytes)
-{
+static struct extent *carve(struct extents *extents, uint64_t bytes) {
     if (!is_within_limit(extents, bytes))
         return NULL;
     for (uint32_t i = 0; i < extents->segment_count; i++) {
@@ -231,8 +218,7 @@ static struct extent *carve(struct extents *extents, uint64_t bytes)
 }
 
 /* Returns an extent's memory to the kernel and its addresses to cold. False: no memory to note that. */
-static bool give_back(struct extents *extents, struct extent *extent)
-{
+static bool give_back(struct extents *extents, struct extent *extent) {
     struct owned_segment *segment = &extents->segments[extent_ref_segment(extent->ref)];
     uint64_t offset = (uint64_t)(extent->base - segment->base);
     struct cold_range *range = malloc(sizeof(*range));
@@ -262,8 +248,7 @@ static bool give_back(struct extents *extents, struct extent *extent)
 }
 
 /* Gives FREE extents back that were not needed since before_ns. */
-static void give_back_free(struct extents *extents, int64_t before_ns)
-{
+static void give_back_free(struct extents *extents, int64_t before_ns) {
     struct extent *previous = NULL;
     for (struct extent *extent = extents->free.head; extent;) {
         struct extent *next = extent->next;
@@ -279,8 +264,7 @@ static void give_back_free(struct extents *extents, int64_t before_ns)
     }
 }
 
-static void trim(struct extents *extents, uint64_t next_sequence)
-{
+static void trim(struct extents *extents, uint64_t next_sequence) {
     if (extents->options.realtime)
         return;
     int64_t now = os_now_ns();
@@ -295,8 +279,7 @@ static void trim(struct extents *extents, uint64_t next_sequence)
 
 /* Whether the policy still keeps an extent: depth, small retention, reliable readers. younger_bytes: of the log behind it. */
 static bool is_kept(const struct extents *extents, const struct extent *extent, uint64_t next_sequence,
-                    uint64_t younger_bytes, uint64_t reliable_cursor, bool relaxed)
-{
+                    uint64_t younger_bytes, uint64_t reliable_cursor, bool relaxed) {
     if (reliable_cursor < extent->end_sequence)
         return true;
     if (extents->options.depth)
@@ -304,24 +287,21 @@ static bool is_kept(const struct extents *extents, const struct extent *extent, 
     return !relaxed && (next_sequence - extent->end_sequence < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
 }
 
-static struct extent *extent_of(struct extents *extents, extent_ref ref)
-{
+static struct extent *extent_of(struct extents *extents, extent_ref ref) {
     uint32_t number = extent_ref_segment(ref), index = extent_ref_index(ref);
     if (number >= extents->segment_count || index >= extents->segments[number].extent_count)
         return NULL;
     return &extents->segments[number].extents[index];
 }
 
-static void mark_held(void *context, extent_ref ref)
-{
+static void mark_held(void *context, extent_ref ref) {
     struct extent *extent = extent_of(context, ref);
     if (extent)
         extent->held = true;
 }
 
 /* Frees RETIRED extents that nobody holds. The caller's fence (H1) lies between their retiring and this look. */
-static void free_unheld(struct extents *extents)
-{
+static void free_unheld(struct extents *extents) {
     if (!extents->retired.head || !readers_refresh(extents->readers))
         return;
     uint64_t oldest = readers_oldest(extents->readers);
@@ -339,15 +319,14 @@ static void free_unheld(struct extents *extents)
         struct extent *next = extent->next;
         if (extent->held) {
             previous = extent;
-            extents->held_bytes += extent->pins ? 0 : extent->bytes;
+            extents->held_bytes += extent->pins || extents->options.realtime ? 0 : extent->bytes;
         } else
             make_free(extents, remove_after(&extents->retired, previous));
         extent = next;
     }
 }
 
-static void retire(struct extents *extents, struct extent_queue *from, struct extent *previous)
-{
+static void retire(struct extents *extents, struct extent_queue *from, struct extent *previous) {
     struct extent *extent = remove_after(from, previous);
     /* release: H1 needs the fence behind it; the jump out of this extent was written long before. */
     store_release(&extent->entry->generation, 0);
@@ -355,8 +334,7 @@ static void retire(struct extents *extents, struct extent_queue *from, struct ex
     push_tail(&extents->retired, extent);
 }
 
-static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed)
-{
+static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed) {
     struct extent *keep = extents->log.head;
     uint64_t younger_bytes = extents->log.bytes;
     while (keep && keep != extents->log.tail) { /* the one being written stays */
@@ -373,8 +351,7 @@ static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t
     return any;
 }
 
-static bool retire_detached(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed)
-{
+static bool retire_detached(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed) {
     bool any = false;
     struct extent *previous = NULL;
     for (struct extent *extent = extents->detached.head; extent;) {
@@ -392,8 +369,7 @@ static bool retire_detached(struct extents *extents, uint64_t next_sequence, uin
     return any;
 }
 
-void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed)
-{
+void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed) {
     full_fence(); /* H2: jumps written so far are seen by any joiner that the next line does not see */
     if (!readers_refresh(extents->readers))
         return;
@@ -406,8 +382,7 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
     free_unheld(extents);
 }
 
-void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence)
-{
+void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence) {
     if (extent->end_sequence < sequence + 1)
         extent->end_sequence = sequence + 1;
     if (extent->state != EXTENT_RETIRED)
@@ -423,8 +398,7 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
     store_release(&extent->entry->generation, extent->generation);
 }
 
-void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence)
-{
+void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence) {
     struct extent *first = extents->retired.head ? extents->retired.head : extents->log.head;
     *ret_generation = first ? first->generation : 0;
     *ret_sequence = extents->log.head ? extents->log.head->end_sequence : 0;
@@ -433,8 +407,7 @@ void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
 /* The smallest FREE extent that is large enough and not wastefully large. */
-static struct extent *take_free(struct extents *extents, uint64_t size)
-{
+static struct extent *take_free(struct extents *extents, uint64_t size) {
     struct extent *best = NULL, *best_previous = NULL, *previous = NULL;
     for (struct extent *extent = extents->free.head; extent; previous = extent, extent = extent->next) {
         if (extent->bytes < size || extent->bytes / 4 > size || (best && extent->bytes >= best->bytes))
@@ -451,24 +424,21 @@ static struct extent *take_free(struct extents *extents, uint64_t size)
  * Whether large messages should rather get new memory than used memory: until they rotate through enough, and so that
  * several are retired at once, which readers notice less than one at a time.
  */
-static bool wants_more(const struct extents *extents, uint64_t size)
-{
+static bool wants_more(const struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
     if (size <= EXTENT_BYTES_MIN || extents->warm_bytes + size > extents->options.limit_bytes / 2)
         return false;
     return extents->warm_bytes < extents->options.rotation_bytes || extents->warm_bytes / size < kept + RETIRED_AT_ONCE;
 }
 
-static struct extent *take_quick(struct extents *extents, uint64_t size)
-{
+static struct extent *take_quick(struct extents *extents, uint64_t size) {
     struct extent *extent = wants_more(extents, size) ? carve(extents, size) : NULL;
     if (!extent)
         extent = take_free(extents, size);
     return extent;
 }
 
-static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret)
-{
+static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret) {
     if (!is_within_limit(extents, size)) {
         give_back_free(extents, INT64_MAX);
         if ((*ret = carve(extents, size)))
@@ -498,8 +468,7 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
 }
 
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
-                       struct extent **ret)
-{
+                       struct extent **ret) {
     if (effort != EFFORT_QUICK) {
         trim(extents, next_sequence);
         if (size <= EXTENT_BYTES_MIN) /* so that the latest freed is taken, and those not needed can age */
@@ -518,16 +487,14 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
 }
 
 int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
-                 struct extent **ret)
-{
+                 struct extent **ret) {
     int error = find_extent(extents, size, next_sequence, effort, ret);
     if (!error)
         (*ret)->state = EXTENT_AHEAD;
     return error;
 }
 
-void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence)
-{
+void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence) {
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
     store_relaxed(word_at(extent->base, 0), 0);
@@ -536,14 +503,12 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
     store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the three above */
 }
 
-void extents_append(struct extents *extents, struct extent *extent)
-{
+void extents_append(struct extents *extents, struct extent *extent) {
     extent->state = EXTENT_LOG;
     push_tail(&extents->log, extent);
 }
 
-void extents_put_back(struct extents *extents, struct extent *extent)
-{
+void extents_put_back(struct extents *extents, struct extent *extent) {
     store_release(&extent->entry->generation, 0); /* nobody jumped there, but a hold is proof against everything */
     full_fence();                                 /* H1 */
     extent->state = EXTENT_RETIRED;

@@ -34,14 +34,14 @@ struct extent {
     char *base;
     struct extent_entry *entry;
     uint64_t bytes;
-    uint64_t generation;     /* the last one given, stamped */
+    uint64_t generation; /* the last one given, stamped */
     uint64_t first_sequence;
-    uint64_t end_sequence;   /* behind the last message that lies in it */
+    uint64_t end_sequence; /* behind the last message that lies in it */
     int64_t freed_ns;
-    uint32_t pins;           /* open loans in it */
+    uint32_t pins; /* open loans in it */
     extent_ref ref;
     enum extent_state state;
-    bool held;               /* scratch of one look at the cells */
+    bool held; /* scratch of one look at the cells */
 };
 
 struct extent_queue {
@@ -80,9 +80,9 @@ struct extents {
     uint32_t segment_count;
     struct owned_segment segments[SEGMENTS_MAX];
     struct extent_queue log, retired, detached, free;
-    uint64_t generation;  /* count of the last one given */
-    uint64_t warm_bytes;  /* of all extents */
-    uint64_t held_bytes;  /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
+    uint64_t generation; /* count of the last one given */
+    uint64_t warm_bytes; /* of all extents */
+    uint64_t held_bytes; /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
     int64_t trimmed_ns;
 };
 
@@ -91,8 +91,7 @@ int extents_open(struct extents *extents, const struct extents_options *options,
                  struct readers *readers, uint16_t incarnation);
 void extents_close(struct extents *extents);
 
-static inline struct segment_header *extents_header(struct extents *extents)
-{
+static inline struct segment_header *extents_header(struct extents *extents) {
     return (struct segment_header *)(void *)extents->segments[0].base;
 }
 

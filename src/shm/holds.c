@@ -12,8 +12,7 @@
 
 #define FIRST_CHUNK CELLS_INLINE
 
-static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cells, uint32_t count)
-{
+static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cells, uint32_t count) {
     struct hold *made = calloc(count, sizeof(*made));
     if (!made)
         return -ENOMEM;
@@ -27,8 +26,7 @@ static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cell
 }
 
 int holds_open(struct holds *holds, struct roster *roster, struct subscriber_slot *subscriber, uint32_t slot,
-               uint16_t incarnation)
-{
+               uint16_t incarnation) {
     memset(holds, 0, sizeof(*holds));
     holds->roster = roster;
     holds->subscriber = subscriber;
@@ -39,15 +37,13 @@ int holds_open(struct holds *holds, struct roster *roster, struct subscriber_slo
     return add_chunk(holds, 0, subscriber->cells, CELLS_INLINE);
 }
 
-void holds_free(struct holds *holds)
-{
+void holds_free(struct holds *holds) {
     for (uint32_t i = 0; i < HOLD_CHUNKS_MAX; i++)
         free(holds->chunks[i]);
     memset(holds->chunks, 0, sizeof(holds->chunks));
 }
 
-static int add_block(struct holds *holds)
-{
+static int add_block(struct holds *holds) {
     struct subscriber_slot *subscriber = holds->subscriber;
     struct roster_taker taker = {false, holds->slot, holds->incarnation, &subscriber->pending_key};
     uint32_t number = (holds->capacity - FIRST_CHUNK) / CELLS_PER_BLOCK;
@@ -64,8 +60,7 @@ static int add_block(struct holds *holds)
     return add_chunk(holds, 1 + number, cells, CELLS_PER_BLOCK);
 }
 
-int holds_reserve(struct holds *holds, uint32_t count)
-{
+int holds_reserve(struct holds *holds, uint32_t count) {
     while (holds->capacity < count) {
         int error = add_block(holds);
         if (error)
@@ -74,16 +69,14 @@ int holds_reserve(struct holds *holds, uint32_t count)
     return 0;
 }
 
-static inline struct hold *hold_at(struct holds *holds, uint32_t index)
-{
+static inline struct hold *hold_at(struct holds *holds, uint32_t index) {
     if (index < FIRST_CHUNK)
         return &holds->chunks[0][index];
     index -= FIRST_CHUNK;
     return &holds->chunks[1 + index / CELLS_PER_BLOCK][index % CELLS_PER_BLOCK];
 }
 
-static struct hold *find_free(struct holds *holds)
-{
+static struct hold *find_free(struct holds *holds) {
     for (uint32_t i = 0;; i++) {
         if (i == holds->capacity && holds_reserve(holds, i + 1) != 0)
             return NULL;
@@ -97,8 +90,7 @@ static struct hold *find_free(struct holds *holds)
 }
 
 struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t cell, uint64_t generation,
-                        bool is_position)
-{
+                        bool is_position) {
     struct hold *hold = find_free(holds);
     if (!hold)
         return NULL;
@@ -115,53 +107,46 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
     return hold;
 }
 
-void space_ring(struct publisher_slot *publisher)
-{
+void space_ring(struct publisher_slot *publisher) {
     uint32_t value = load_relaxed(&publisher->space);
     if ((value & 1) && compare_and_swap(&publisher->space, &value, value + 1))
         os_futex_wake_all(&publisher->space);
 }
 
 /* After the cell was cleared: the hold may be used again, and the subscriber may end. */
-static void retire_hold(struct hold *hold)
-{
+static void retire_hold(struct hold *hold) {
     struct holds *holds = hold->holds;
     store_release(&hold->active, 0);
     if (fetch_sub_acq_rel(&holds->active_count, 1) == 1)
         holds->emptied(holds->context);
 }
 
-void hold_cancel(struct hold *hold)
-{
+void hold_cancel(struct hold *hold) {
     store_release(hold->cell, 0);
     retire_hold(hold);
 }
 
-static void clear(struct hold *hold)
-{
+static void clear(struct hold *hold) {
     struct publisher_slot *publisher = log_reader_publisher(hold->reader);
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
-    full_fence();                 /* S1: with the publisher's fence between announcing that it sleeps and its last look */
+    full_fence(); /* S1: with the publisher's fence between announcing that it sleeps and its last look */
     space_ring(publisher);
     retire_hold(hold);
 }
 
-void hold_leave(struct hold *hold)
-{
+void hold_leave(struct hold *hold) {
     int64_t change = hold->taken - POSITION_BIAS;
     hold->is_position = false;
     if (fetch_add_acq_rel(&hold->refs, change) + change == 0)
         clear(hold);
 }
 
-void hold_release(struct hold *hold)
-{
+void hold_release(struct hold *hold) {
     if (fetch_sub_acq_rel(&hold->refs, 1) == 1)
         clear(hold);
 }
 
-uint64_t holds_outstanding(struct holds *holds)
-{
+uint64_t holds_outstanding(struct holds *holds) {
     int64_t outstanding = 0;
     uint32_t high = 0;
     for (uint32_t i = 0; i < holds->high; i++) {
@@ -176,8 +161,7 @@ uint64_t holds_outstanding(struct holds *holds)
     return (uint64_t)outstanding;
 }
 
-uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader)
-{
+uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader) {
     uint64_t oldest = GENERATION_GONE;
     for (uint32_t i = 0; i < holds->high; i++) {
         struct hold *hold = hold_at(holds, i);
@@ -188,8 +172,7 @@ uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader)
     return oldest;
 }
 
-void holds_end(struct holds *holds)
-{
+void holds_end(struct holds *holds) {
     if (fetch_sub_acq_rel(&holds->active_count, 1) == 1)
         holds->emptied(holds->context);
 }

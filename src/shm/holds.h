@@ -25,7 +25,7 @@ struct log_reader;
 
 struct hold {
     _Atomic int64_t refs;
-    int64_t taken;          /* of the position: by the subscriber's thread */
+    int64_t taken; /* of the position: by the subscriber's thread */
     _Atomic uint32_t active;
     bool is_position;
     uint64_t generation;
@@ -42,8 +42,8 @@ struct holds {
     uint32_t epoch; /* of the process: see base/process.h */
     struct hold *chunks[HOLD_CHUNKS_MAX];
     uint32_t capacity;
-    uint32_t high; /* no hold from here on is active */
-    _Atomic uint32_t active_count; /* and 1 for the open subscriber: see holds_end */
+    uint32_t high;                  /* no hold from here on is active */
+    _Atomic uint32_t active_count;  /* and 1 for the open subscriber: see holds_end */
     void (*emptied)(void *context); /* called once: the subscriber is closed and the last hold has gone */
     void *context;
 };

@@ -33,13 +33,11 @@
 #define INCARNATION_SHIFT 48
 #define COUNT_MASK ((UINT64_C(1) << INCARNATION_SHIFT) - 1)
 
-static inline uint64_t stamped(uint16_t incarnation, uint64_t count)
-{
+static inline uint64_t stamped(uint16_t incarnation, uint64_t count) {
     return (uint64_t)incarnation << INCARNATION_SHIFT | (count & COUNT_MASK);
 }
 
-static inline uint16_t stamp_of(uint64_t word)
-{
+static inline uint16_t stamp_of(uint64_t word) {
     return (uint16_t)(word >> INCARNATION_SHIFT);
 }
 
@@ -48,22 +46,18 @@ typedef uint32_t extent_ref;
 #define EXTENT_INDEX_BITS 24
 #define EXTENT_NONE UINT32_MAX
 
-static inline extent_ref extent_ref_make(uint32_t segment, uint32_t index)
-{
+static inline extent_ref extent_ref_make(uint32_t segment, uint32_t index) {
     return segment << EXTENT_INDEX_BITS | index;
 }
-static inline uint32_t extent_ref_segment(extent_ref ref)
-{
+static inline uint32_t extent_ref_segment(extent_ref ref) {
     return ref >> EXTENT_INDEX_BITS;
 }
-static inline uint32_t extent_ref_index(extent_ref ref)
-{
+static inline uint32_t extent_ref_index(extent_ref ref) {
     return ref & ((1u << EXTENT_INDEX_BITS) - 1);
 }
 
 /* A hold cell names the extent held: publisher slot, its incarnation, extent. 0: empty (incarnations start at 1). */
-static inline uint64_t hold_cell(uint32_t publisher_slot, uint16_t incarnation, extent_ref ref)
-{
+static inline uint64_t hold_cell(uint32_t publisher_slot, uint16_t incarnation, extent_ref ref) {
     return (uint64_t)publisher_slot << 48 | (uint64_t)incarnation << 32 | ref;
 }
 
@@ -88,8 +82,8 @@ struct segment_ref {
 /* ---- the roster ----------------------------------------------------------------------------------------------- */
 
 #define ROSTER_MAGIC UINT64_C(0x315f6e7261745f52) /* "R_tarn_1" */
-#define ROSTER_FIRST_BLOCKS 32u                    /* 128 KiB of addresses; pages are touched as they are needed */
-#define ROSTER_SEGMENTS_MAX 20u                    /* each twice the last: 128 GiB of blocks */
+#define ROSTER_FIRST_BLOCKS 32u                   /* 128 KiB of addresses; pages are touched as they are needed */
+#define ROSTER_SEGMENTS_MAX 20u                   /* each twice the last: 128 GiB of blocks */
 
 #define ROSTER_SEGMENT_GONE UINT32_MAX
 
@@ -142,14 +136,14 @@ enum slot_state {
     SLOT_OPENING = 1, /* claimed; not to be looked at yet */
     SLOT_JOINING = 4, /* a subscriber that settles where it starts: publishers heed it already */
     SLOT_LIVE = 2,
-    SLOT_LEAVING = 3, /* publisher: closing, waits for attachers; subscriber: closed, messages still held */
+    SLOT_LEAVING = 3, /* a subscriber that is closed, with messages still held */
 };
 
 /* Who somebody is. Written by the slot's owner while OPENING. */
 struct identity {
-    uint64_t number;        /* random, not 0 */
-    uint64_t start_time;    /* field 22 of /proc/<pid>/stat, to tell a reused pid */
-    uint64_t namespaces;    /* os_namespaces(): of pids and of time */
+    uint64_t number;     /* random, not 0 */
+    uint64_t start_time; /* field 22 of /proc/<pid>/stat, to tell a reused pid */
+    uint64_t namespaces; /* os_namespaces(): of pids and of time */
     int64_t opened_ns;
     int32_t pid;
     uint32_t uid;
@@ -158,15 +152,15 @@ struct identity {
 
 /*
  * One writer: the owner of byte TOPIC_LOCK_PUBLISHERS + slot of the topic file; after its death whoever holds that
- * lock. Exceptions: space (eventcount, see publisher_space.c) and rows (links).
+ * lock. Exceptions: space (eventcount, see core/publisher.c) and rows (links).
  */
 struct publisher_slot {
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t state; /* enum slot_state */
     _Atomic uint32_t incarnation; /* low 16 bits count, never 0; raised first of all on claim and on repair */
     _Atomic uint32_t refuses_reliable;
-    _Atomic uint32_t pending_key;  /* key of a segment being created: where a repairer finds an orphan. 0: none */
-    _Atomic uint64_t freed_ns;     /* when it became FREE: the one free for longest is reused first */
-    struct segment_ref segment;    /* the chain's first; it has the references to the others */
+    _Atomic uint32_t pending_key; /* key of a segment being created: where a repairer finds an orphan. 0: none */
+    _Atomic uint64_t freed_ns;    /* when it became FREE: the one free for longest is reused first */
+    struct segment_ref segment;   /* the chain's first; it has the references to the others */
     _Alignas(CACHE_LINE_BYTES) struct identity who;
     /* Low bit: the publisher sleeps for space. Readers that drop an extent change it by compare-and-swap. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t space;
@@ -248,9 +242,9 @@ struct segment_header {
     _Atomic uint32_t oldest;                            /* extent_ref of the oldest valid log extent */
     _Atomic uint32_t segment_count;                     /* raised after chain[] was written */
     uint32_t reserved;
-    _Atomic uint64_t bytes_held;                        /* for tools: of extents in use or kept warm */
-    _Atomic uint64_t sent;                              /* for tools: messages sent; written with each */
-    struct segment_ref chain[SEGMENTS_MAX];             /* [0] unused */
+    _Atomic uint64_t bytes_held;            /* for tools: of extents in use or kept warm */
+    _Atomic uint64_t sent;                  /* for tools: messages sent; written with each */
+    struct segment_ref chain[SEGMENTS_MAX]; /* [0] unused */
 };
 
 /*
@@ -310,8 +304,7 @@ struct record_jump {
 #define RECORD_JUMP_BYTES (RECORD_HEADER_BYTES + sizeof(struct record_jump))
 #define RECORD_REFERENCE_BYTES (RECORD_HEADER_BYTES + sizeof(struct record_reference))
 
-static inline uint64_t record_word(enum record_kind kind, uint64_t bytes, uint64_t pad_words, uint64_t flags)
-{
+static inline uint64_t record_word(enum record_kind kind, uint64_t bytes, uint64_t pad_words, uint64_t flags) {
     return (uint64_t)kind << RECORD_KIND_SHIFT | flags | pad_words << RECORD_PAD_SHIFT | bytes;
 }
 

@@ -59,20 +59,17 @@
 /* Records up to this size (header included) are packed; others start on a cache line. docs/design.md has the figures. */
 #define PACKED_RECORD_BYTES 32u
 
-static inline uint64_t round_up(uint64_t value, uint64_t power_of_two)
-{
+static inline uint64_t round_up(uint64_t value, uint64_t power_of_two) {
     return (value + power_of_two - 1) & ~(power_of_two - 1);
 }
 
-static inline _Atomic uint64_t *word_at(char *extent, uint64_t offset)
-{
+static inline _Atomic uint64_t *word_at(char *extent, uint64_t offset) {
     return (_Atomic uint64_t *)(void *)(extent + offset);
 }
 
 /* Whether a segment's header is whole and of this layout: magic, sizes and table within what is mapped. */
 static inline bool segment_header_is_sound(struct segment_header *header, uint64_t nonce, uint32_t number,
-                                           uint64_t mapped_bytes)
-{
+                                           uint64_t mapped_bytes) {
     uint64_t bytes = header->bytes, table = header->table_offset, data = header->data_offset;
     return load_acquire(&header->magic) == SEGMENT_MAGIC && header->layout_major == TARN_LAYOUT_MAJOR &&
            header->nonce == nonce && header->number == number && bytes <= mapped_bytes && data <= bytes &&

@@ -21,13 +21,11 @@ enum entry_result {
     BAD,
 };
 
-static bool may_not_attach(const struct log_reader *reader)
-{
+static bool may_not_attach(const struct log_reader *reader) {
     return !reader->may_attach && !reader->starting;
 }
 
-static enum entry_result attach_missing(struct log_reader *reader, extent_ref ref)
-{
+static enum entry_result attach_missing(struct log_reader *reader, extent_ref ref) {
     if (remote_has_segment_of(reader->remote, ref))
         return ENTERED;
     if (may_not_attach(reader))
@@ -44,8 +42,7 @@ static enum entry_result attach_missing(struct log_reader *reader, extent_ref re
 }
 
 /* What may still be read, said before it is read: a word may lag, never lead. */
-static void lower_word(struct log_reader *reader, uint64_t generation)
-{
+static void lower_word(struct log_reader *reader, uint64_t generation) {
     if (generation >= reader->word || reader->gone)
         return;
     reader->word = generation;
@@ -53,8 +50,7 @@ static void lower_word(struct log_reader *reader, uint64_t generation)
     /* ordered before the look at the extent's generation by the fence in hold_begin: H1 */
 }
 
-static void raise_word(struct log_reader *reader)
-{
+static void raise_word(struct log_reader *reader) {
     uint64_t oldest = holds_oldest(reader->holds, reader);
     if (oldest == reader->word || reader->gone)
         return;
@@ -70,8 +66,7 @@ struct entered {
 
 /* Holds an extent if it still has that generation. */
 static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64_t generation, bool is_position,
-                               struct entered *ret)
-{
+                               struct entered *ret) {
     enum entry_result attached = attach_missing(reader, ref);
     if (attached != ENTERED)
         return attached;
@@ -105,16 +100,14 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
     return ENTERED;
 }
 
-static void drop_position(struct log_reader *reader)
-{
+static void drop_position(struct log_reader *reader) {
     if (reader->position)
         hold_leave(reader->position);
     reader->position = NULL;
     reader->extent = NULL;
 }
 
-static void move_to(struct log_reader *reader, const struct entered *entered, uint64_t generation)
-{
+static void move_to(struct log_reader *reader, const struct entered *entered, uint64_t generation) {
     drop_position(reader);
     reader->position = entered->hold;
     reader->extent = entered->base;
@@ -124,9 +117,8 @@ static void move_to(struct log_reader *reader, const struct entered *entered, ui
     raise_word(reader);
 }
 
-void log_reader_tell_attached(struct log_reader *reader)
-{
-    uint32_t word = (uint32_t)reader->remote->incarnation << 16 | reader->remote->attached;
+void log_reader_tell_attached(struct log_reader *reader) {
+    uint32_t word = (uint32_t)reader->remote->incarnation << 16 | load_acquire(&reader->remote->attached);
     if (reader->gone || load_relaxed(&reader->row->attached[reader->column]) == word)
         return;
     store_release(&reader->row->attached[reader->column], word);
@@ -134,21 +126,20 @@ void log_reader_tell_attached(struct log_reader *reader)
     space_ring(reader->publisher);
 }
 
-void log_reader_tell(struct log_reader *reader)
-{
+void log_reader_tell(struct log_reader *reader) {
     if (reader->sequence == reader->cursor_said || reader->starting || reader->gone)
         return;
     reader->cursor_said = reader->sequence;
-    store_release(&reader->row->cursor[reader->column], stamped(reader->remote->incarnation, reader->sequence)); /* R3 */
-    full_fence(); /* S1 */
+    store_release(&reader->row->cursor[reader->column],
+                  stamped(reader->remote->incarnation, reader->sequence)); /* R3 */
+    full_fence();                                                          /* S1 */
     space_ring(reader->publisher);
 }
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
 
 /* What a reader finds where it cannot go on. */
-static enum reader_look look_of(enum entry_result result)
-{
+static enum reader_look look_of(enum entry_result result) {
     switch (result) {
     case NOT_ATTACHED:
         return READER_PENDING;
@@ -162,8 +153,7 @@ static enum reader_look look_of(enum entry_result result)
 }
 
 /* Enters the oldest valid extent younger than our last one. READER_EMPTY: there is none. */
-static enum reader_look restart(struct log_reader *reader)
-{
+static enum reader_look restart(struct log_reader *reader) {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
         extent_ref ref = load_acquire(&header->oldest);
@@ -188,7 +178,9 @@ static enum reader_look restart(struct log_reader *reader)
                 hold_cancel(entered.hold);
                 return READER_DAMAGED;
             }
-            reader->lost += entered.first_sequence - reader->sequence;
+            if (!reader->adrift)
+                reader->lost += entered.first_sequence - reader->sequence;
+            reader->adrift = false;
             reader->sequence = entered.first_sequence;
             move_to(reader, &entered, generation);
             return READER_PENDING;
@@ -204,15 +196,13 @@ static enum reader_look restart(struct log_reader *reader)
     return READER_PENDING;
 }
 
-void log_reader_start_first(struct log_reader *reader)
-{
+void log_reader_start_first(struct log_reader *reader) {
     reader->sequence = 1;
     reader->lost = 0;
 }
 
 /* Enters extent ref if it is valid, to count from its first sequence. */
-static bool start_at(struct log_reader *reader, extent_ref ref)
-{
+static bool start_at(struct log_reader *reader, extent_ref ref) {
     struct remote_segment *segment;
     if (attach_missing(reader, ref) != ENTERED)
         return false;
@@ -229,8 +219,7 @@ static bool start_at(struct log_reader *reader, extent_ref ref)
 static bool skip_message(struct log_reader *reader);
 
 /* Walks over messages up to that sequence, or to the end. False: overrun or damaged on the way. */
-static bool walk_to(struct log_reader *reader, uint64_t sequence)
-{
+static bool walk_to(struct log_reader *reader, uint64_t sequence) {
     while (reader->sequence < sequence) {
         enum reader_look look = log_reader_look(reader);
         if (look == READER_EMPTY)
@@ -244,11 +233,11 @@ static bool walk_to(struct log_reader *reader, uint64_t sequence)
 }
 
 /* The valid log extent with the highest first sequence not above that; EXTENT_NONE if there is none. */
-static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, uint64_t below_generation)
-{
+static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, uint64_t below_generation) {
     extent_ref best = EXTENT_NONE;
     uint64_t best_sequence = 0, best_generation = 0;
-    for (uint32_t number = 0; number < reader->remote->attached && number < SEGMENTS_MAX; number++)
+    uint32_t attached = load_acquire(&reader->remote->attached);
+    for (uint32_t number = 0; number < attached && number < SEGMENTS_MAX; number++)
         for (uint32_t index = 0; index < reader->remote->segments[number].extent_count; index++) {
             struct remote_segment *segment;
             struct extent_entry *entry = remote_entry(reader->remote, extent_ref_make(number, index), &segment);
@@ -265,8 +254,7 @@ static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, ui
     return best;
 }
 
-static bool start_newest(struct log_reader *reader, uint64_t history)
-{
+static bool start_newest(struct log_reader *reader, uint64_t history) {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
         uint64_t end = load_acquire(&header->sent) + 1; /* what comes later was sent after we joined: no chase */
@@ -284,12 +272,12 @@ static bool start_newest(struct log_reader *reader, uint64_t history)
     drop_position(reader);
     reader->generation = 0;
     reader->sequence = 1;
-    restart(reader);
-    return false; /* EMPTY or worse: the first look will try again, and count from the first message */
+    reader->adrift = true;
+    restart(reader); /* EMPTY or worse: the first look tries again */
+    return false;
 }
 
-bool log_reader_start_newest(struct log_reader *reader, uint64_t history)
-{
+bool log_reader_start_newest(struct log_reader *reader, uint64_t history) {
     reader->starting = true; /* no cursor yet: a reliable joiner keeps everything until it knows where it starts */
     bool found = start_newest(reader, history);
     reader->starting = false;
@@ -308,8 +296,7 @@ struct record {
 };
 
 /* Takes a header word apart; false if it does not describe a record that lies in the extent, and a jump behind it. */
-static inline bool parse(const struct log_reader *reader, uint64_t word, struct record *ret)
-{
+static inline bool parse(const struct log_reader *reader, uint64_t word, struct record *ret) {
     ret->kind = word >> RECORD_KIND_SHIFT;
     ret->bytes = word & RECORD_SIZE_MASK;
     ret->flags = word & RECORD_TIMED;
@@ -321,13 +308,11 @@ static inline bool parse(const struct log_reader *reader, uint64_t word, struct 
     return ret->next + RECORD_JUMP_BYTES <= reader->end || ret->kind == RECORD_JUMP;
 }
 
-static bool is_message(const struct record *record)
-{
+static bool is_message(const struct record *record) {
     return record->kind == RECORD_MESSAGE || record->kind == RECORD_REFERENCE;
 }
 
-static enum reader_look follow_jump(struct log_reader *reader)
-{
+static enum reader_look follow_jump(struct log_reader *reader) {
     struct record_jump *jump = (struct record_jump *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
     extent_ref ref = load_relaxed(&jump->extent); /* relaxed: the record's word was acquired, L1 */
     uint64_t generation = load_relaxed(&jump->generation);
@@ -360,8 +345,7 @@ static enum reader_look follow_jump(struct log_reader *reader)
     return READER_DAMAGED;
 }
 
-enum reader_look log_reader_look(struct log_reader *reader)
-{
+enum reader_look log_reader_look(struct log_reader *reader) {
     if (reader->damaged || reader->finished)
         return READER_EMPTY;
     enum reader_look look = READER_PENDING;
@@ -396,15 +380,13 @@ enum reader_look log_reader_look(struct log_reader *reader)
     return look;
 }
 
-static void advance(struct log_reader *reader, uint64_t next)
-{
+static void advance(struct log_reader *reader, uint64_t next) {
     reader->offset = next;
     reader->sequence++;
     __builtin_prefetch(reader->extent + next); /* saves some ns per message from 64 bytes up */
 }
 
-static bool skip_message(struct log_reader *reader)
-{
+static bool skip_message(struct log_reader *reader) {
     struct record record;
     uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
     if (!parse(reader, word, &record) || !is_message(&record))
@@ -414,8 +396,7 @@ static bool skip_message(struct log_reader *reader)
 }
 
 /* Holds the extent in which a reference's payload lies, and fills in what the reference says. */
-static enum entry_result hold_referred(struct log_reader *reader, const struct record *record, tarn_message *ret)
-{
+static enum entry_result hold_referred(struct log_reader *reader, const struct record *record, tarn_message *ret) {
     struct record_reference *reference =
         (struct record_reference *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
     uint64_t generation = load_relaxed(&reference->generation); /* relaxed: L1, as for jumps */
@@ -434,49 +415,59 @@ static enum entry_result hold_referred(struct log_reader *reader, const struct r
     return ENTERED;
 }
 
-enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret)
-{
-    struct record record;
-    uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
-    if (!parse(reader, word, &record) || !is_message(&record))
-        return READER_LATER; /* a hostile publisher changed it since the look, which will find it damaged */
-    if (__builtin_expect(record.kind == RECORD_MESSAGE, 1)) {
-        ret->data = reader->extent + record.payload;
-        ret->sent_ns =
-            record.flags ? (int64_t)load_relaxed(word_at(reader->extent, reader->offset + RECORD_HEADER_BYTES)) : 0;
-        ret->held_by = reader->position;
-        reader->position->taken++;
-    } else {
-        enum entry_result result = hold_referred(reader, &record, ret);
-        if (result == FAILED || result == NOT_ATTACHED)
-            return result == FAILED ? READER_FAILED : READER_LATER;
-        if (result != ENTERED) { /* retired before we came, gone, or nonsense */
-            reader->lost++;
-            advance(reader, record.next);
-            return READER_LOST;
-        }
-    }
-    ret->bytes = record.bytes;
+/* What a message tells besides its data, which ret has already; and on to the next. */
+static inline enum reader_take finish_take(struct log_reader *reader, const struct record *record, tarn_message *ret) {
+    ret->bytes = record->bytes;
     ret->sequence = reader->sequence;
     ret->publisher = reader->remote->number;
     ret->lost = reader->lost;
     reader->lost_in_all += reader->lost;
     reader->lost = 0;
-    advance(reader, record.next);
+    advance(reader, record->next);
     /* The last one for now: a publisher that flushes may wait for it, and we might not look again for long. */
     if (reader->reliable && load_relaxed(word_at(reader->extent, reader->offset)) == 0)
         log_reader_tell(reader);
     return READER_TAKEN;
 }
 
-uint64_t log_reader_unread(const struct log_reader *reader)
-{
+static inline enum reader_take take_here(struct log_reader *reader, const struct record *record, tarn_message *ret) {
+    ret->data = reader->extent + record->payload;
+    ret->sent_ns =
+        record->flags ? (int64_t)load_relaxed(word_at(reader->extent, reader->offset + RECORD_HEADER_BYTES)) : 0;
+    ret->held_by = reader->position;
+    reader->position->taken++;
+    return finish_take(reader, record, ret);
+}
+
+static enum reader_take take_referred(struct log_reader *reader, const struct record *record, tarn_message *ret) {
+    enum entry_result result = hold_referred(reader, record, ret);
+    if (result == ENTERED)
+        return finish_take(reader, record, ret);
+    if (result == FAILED || result == NOT_ATTACHED)
+        return result == FAILED ? READER_FAILED : READER_LATER;
+    reader->lost++; /* retired before we came, gone, or nonsense */
+    advance(reader, record->next);
+    return READER_LOST;
+}
+
+enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret) {
+    if (__builtin_expect(!reader->extent, 0))
+        return READER_LATER;
+    struct record record;
+    uint64_t word = load_acquire(word_at(reader->extent, reader->offset)); /* L1 */
+    if (word == 0 || !parse(reader, word, &record) || !is_message(&record))
+        return READER_LATER;
+    if (__builtin_expect(record.kind == RECORD_MESSAGE, 1))
+        return take_here(reader, &record, ret);
+    return take_referred(reader, &record, ret);
+}
+
+uint64_t log_reader_unread(const struct log_reader *reader) {
     uint64_t sent = load_acquire(&remote_header(reader->remote)->sent) & COUNT_MASK;
     return reader->lost + (sent >= reader->sequence ? sent + 1 - reader->sequence : 0);
 }
 
-void log_reader_stop(struct log_reader *reader)
-{
+void log_reader_stop(struct log_reader *reader) {
     drop_position(reader);
     raise_word(reader);
 }

@@ -18,8 +18,8 @@
 struct log_reader {
     /* the position: extent NULL before the first and after an overrun */
     char *extent;
-    uint64_t offset; /* of the next record */
-    uint64_t end;    /* of the extent */
+    uint64_t offset;   /* of the next record */
+    uint64_t end;      /* of the extent */
     uint64_t sequence; /* of the next message */
     uint64_t lost;     /* just before it */
     struct hold *position;
@@ -32,13 +32,14 @@ struct log_reader {
     struct reader_row *row;
     uint32_t column;
     uint64_t lost_in_all;
-    int attach_error;    /* why a segment could not be attached, for a sentence; 0: no cell was to be had */
+    int attach_error; /* why a segment could not be attached, for a sentence; 0: no cell was to be had */
     bool reliable;
     bool may_attach; /* in take, too; else only where the subscriber says so */
     bool starting;
-    bool gone;       /* the publisher left or died: the words are its slot's next owner's, and not touched any more */
+    bool adrift; /* starts wherever it can: what was before does not count as lost */
+    bool gone;   /* the publisher left or died: the words are its slot's next owner's, and not touched any more */
     bool damaged;
-    bool finished;   /* gone, and read to the end: only messages that are held keep it */
+    bool finished; /* gone, and read to the end: only messages that are held keep it */
 };
 
 enum reader_look {
@@ -63,12 +64,12 @@ enum reader_look log_reader_look(struct log_reader *reader);
 
 enum reader_take {
     READER_TAKEN,
-    READER_LOST,  /* it was a reference to what is no longer kept: counted, look again */
-    READER_LATER, /* nothing happened: the record changed under our hands, or its segment must not be attached here */
+    READER_LOST,   /* it was a reference to what is no longer kept: counted, look again */
+    READER_LATER,  /* nothing happened: no message is at the position, or its segment must not be attached here */
     READER_FAILED, /* as READER_NO_MEMORY: nothing happened */
 };
 
-/* Takes the message that look found. */
+/* Takes the message at the position, if there is one: log_reader_look() gets there, and says what else there may be. */
 enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret);
 
 /* Tells the publisher how far it is, if that changed since. */
@@ -83,8 +84,7 @@ uint64_t log_reader_unread(const struct log_reader *reader);
 /* Lets the position and the words go. Messages may still be held. */
 void log_reader_stop(struct log_reader *reader);
 
-static inline struct publisher_slot *log_reader_publisher(const struct log_reader *reader)
-{
+static inline struct publisher_slot *log_reader_publisher(const struct log_reader *reader) {
     return reader->publisher;
 }
 

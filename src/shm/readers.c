@@ -4,19 +4,17 @@
 
 #include <stdlib.h>
 
-void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher, uint16_t incarnation)
-{
+void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher,
+                  uint16_t incarnation) {
     *readers = (struct readers){.roster = roster, .publisher = publisher, .incarnation = incarnation};
 }
 
-void readers_free(struct readers *readers)
-{
+void readers_free(struct readers *readers) {
     free(readers->list);
     *readers = (struct readers){0};
 }
 
-static bool grow_list(struct readers *readers)
-{
+static bool grow_list(struct readers *readers) {
     if (readers->count < readers->capacity)
         return true;
     uint32_t capacity = readers->capacity ? readers->capacity * 2 : 16;
@@ -28,8 +26,7 @@ static bool grow_list(struct readers *readers)
     return true;
 }
 
-static bool rebuild(struct readers *readers)
-{
+static bool rebuild(struct readers *readers) {
     readers->count = 0;
     uint32_t slots = roster_subscriber_slots(readers->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
@@ -54,8 +51,7 @@ static bool rebuild(struct readers *readers)
     return true;
 }
 
-bool readers_refresh(struct readers *readers)
-{
+bool readers_refresh(struct readers *readers) {
     /* acquire, R1: with the joiner's increment; what it wrote to its slot before is seen. */
     uint32_t changes = load_acquire(&readers->roster->header->changes);
     if (readers->known && changes == readers->changes)
@@ -65,31 +61,27 @@ bool readers_refresh(struct readers *readers)
     return readers->known;
 }
 
-static struct reader_row *row_of(struct readers *readers, struct reader *reader)
-{
+static struct reader_row *row_of(struct readers *readers, struct reader *reader) {
     if (!reader->row)
         reader->row = roster_row(readers->roster, readers->publisher, reader->slot);
     return reader->row;
 }
 
 /* The reader's word: what it may still read; 0 if it does not tell anything about this incarnation. */
-static uint64_t oldest_of(struct readers *readers, struct reader *reader)
-{
+static uint64_t oldest_of(struct readers *readers, struct reader *reader) {
     struct reader_row *row = row_of(readers, reader);
     /* acquire, R2: with the release that raised it; the reads of what it let go are over. */
     uint64_t oldest = row ? load_acquire(&row->oldest[reader->slot % ROW_SUBSCRIBERS]) : 0;
     return oldest == GENERATION_GONE || stamp_of(oldest) == readers->incarnation ? oldest : 0;
 }
 
-static uint64_t cursor_of(struct readers *readers, struct reader *reader)
-{
+static uint64_t cursor_of(struct readers *readers, struct reader *reader) {
     struct reader_row *row = row_of(readers, reader);
     uint64_t cursor = row ? load_acquire(&row->cursor[reader->slot % ROW_SUBSCRIBERS]) : 0; /* acquire, R3 */
     return stamp_of(cursor) == readers->incarnation ? cursor & COUNT_MASK : 0;
 }
 
-uint64_t readers_reliable_cursor(struct readers *readers)
-{
+uint64_t readers_reliable_cursor(struct readers *readers) {
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < readers->count; i++) {
         if (!readers->list[i].reliable)
@@ -101,8 +93,7 @@ uint64_t readers_reliable_cursor(struct readers *readers)
     return least;
 }
 
-uint64_t readers_oldest(struct readers *readers)
-{
+uint64_t readers_oldest(struct readers *readers) {
     uint64_t least = GENERATION_GONE;
     for (uint32_t i = 0; i < readers->count; i++) {
         uint64_t oldest = oldest_of(readers, &readers->list[i]);
@@ -112,8 +103,7 @@ uint64_t readers_oldest(struct readers *readers)
     return least;
 }
 
-static void cell_holds(struct readers *readers, uint64_t cell, void (*found)(void *, extent_ref), void *context)
-{
+static void cell_holds(struct readers *readers, uint64_t cell, void (*found)(void *, extent_ref), void *context) {
     uint32_t slot = (uint32_t)(cell >> 48);
     if (cell != 0 && (uint16_t)(cell >> 32) == readers->incarnation &&
         roster_publisher(readers->roster, slot) == readers->publisher)
@@ -121,8 +111,7 @@ static void cell_holds(struct readers *readers, uint64_t cell, void (*found)(voi
 }
 
 static bool subscriber_holds(struct readers *readers, struct subscriber_slot *subscriber,
-                             void (*found)(void *, extent_ref), void *context)
-{
+                             void (*found)(void *, extent_ref), void *context) {
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         cell_holds(readers, load_acquire(&subscriber->cells[i]), found, context); /* acquire, R4 */
     uint32_t link = load_acquire(&subscriber->cell_list);
@@ -141,8 +130,7 @@ static bool subscriber_holds(struct readers *readers, struct subscriber_slot *su
 }
 
 bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
-                   void *context)
-{
+                   void *context) {
     for (uint32_t i = 0; i < readers->count; i++)
         if (oldest_of(readers, &readers->list[i]) <= generation &&
             !subscriber_holds(readers, readers->list[i].subscriber, found, context))
@@ -150,16 +138,14 @@ bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(v
     return true;
 }
 
-static bool has_attached(struct readers *readers, struct reader *reader, uint32_t segment_count)
-{
+static bool has_attached(struct readers *readers, struct reader *reader, uint32_t segment_count) {
     struct reader_row *row = row_of(readers, reader);
     uint32_t attached = row ? load_acquire(&row->attached[reader->slot % ROW_SUBSCRIBERS]) : 0;
     return (uint16_t)(attached >> 16) == readers->incarnation && (attached & 0xffff) >= segment_count;
 }
 
 uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, reader_visit *visit,
-                        void *context)
-{
+                        void *context) {
     uint32_t behind = 0;
     for (uint32_t i = 0; i < readers->count; i++) {
         struct reader *reader = &readers->list[i];
@@ -172,8 +158,8 @@ uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_
     return behind;
 }
 
-void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit, void *context)
-{
+void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit,
+                      void *context) {
     for (uint32_t i = 0; i < readers->count; i++) {
         struct reader *reader = &readers->list[i];
         if (oldest_of(readers, reader) <= generation || (reader->reliable && cursor_of(readers, reader) < sequence))

@@ -29,7 +29,8 @@ struct readers {
     uint32_t count, capacity;
 };
 
-void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher, uint16_t incarnation);
+void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher,
+                  uint16_t incarnation);
 void readers_free(struct readers *readers);
 
 /* Rebuilds the list if participants changed. False: no memory for it; then nothing may be retired or freed. */
@@ -58,6 +59,7 @@ uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_
                         void *context);
 
 /* Calls visit for each reader that keeps memory of a generation up to that, or is reliable and before sequence. */
-void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit, void *context);
+void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit,
+                      void *context);
 
 #endif

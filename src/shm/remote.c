@@ -8,8 +8,7 @@
 #include "shm/log.h"
 #include "shm/segment.h"
 
-static int attach(struct remote *remote, uint32_t number, struct segment_ref *ref)
-{
+static int attach(struct remote *remote, uint32_t number, struct segment_ref *ref) {
     if (load_acquire(&ref->backend) != BACKEND_SYSV)
         return -EINVAL;
     int32_t id = load_relaxed(&ref->id);
@@ -37,12 +36,11 @@ static int attach(struct remote *remote, uint32_t number, struct segment_ref *re
         return -EINVAL;
     }
     store_release(&segment->base, (char *)base);
-    remote->attached = number + 1;
+    store_release(&remote->attached, number + 1);
     return 0;
 }
 
-int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation)
-{
+int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation) {
     memset(ret, 0, sizeof(*ret));
     ret->publisher = publisher;
     ret->slot = slot;
@@ -57,11 +55,10 @@ int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t s
     return error ? error : remote_attach_all(ret);
 }
 
-int remote_attach_all(struct remote *remote)
-{
+int remote_attach_all(struct remote *remote) {
     struct segment_header *header = remote_header(remote);
     uint32_t count = load_acquire(&header->segment_count);
-    for (uint32_t number = remote->attached; number < count && number < SEGMENTS_MAX; number++) {
+    for (uint32_t number = load_relaxed(&remote->attached); number < count && number < SEGMENTS_MAX; number++) {
         int error = attach(remote, number, &header->chain[number]);
         if (error)
             return error;
@@ -69,8 +66,7 @@ int remote_attach_all(struct remote *remote)
     return 0;
 }
 
-void remote_close(struct remote *remote)
-{
+void remote_close(struct remote *remote) {
     for (uint32_t i = 0; i < SEGMENTS_MAX; i++)
         segment_detach(load_relaxed(&remote->segments[i].base));
     memset(remote->segments, 0, sizeof(remote->segments));

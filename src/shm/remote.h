@@ -25,9 +25,9 @@ struct remote {
     uint32_t slot;
     uint16_t incarnation;
     struct publisher_slot *publisher;
-    uint64_t number;       /* the publisher's identity */
-    int32_t pid;           /* for sentences */
-    uint32_t attached;     /* segments, from the first on; under process_lock() */
+    uint64_t number;           /* the publisher's identity */
+    int32_t pid;               /* for sentences */
+    _Atomic uint32_t attached; /* segments, from the first on; raised under process_lock() */
     struct remote_segment segments[SEGMENTS_MAX];
 };
 
@@ -38,14 +38,13 @@ void remote_close(struct remote *remote);
 /* Attaches all further segments that the publisher has by now. Under process_lock(). 0 or a negative errno. */
 int remote_attach_all(struct remote *remote);
 
-static inline struct segment_header *remote_header(struct remote *remote)
-{
+static inline struct segment_header *remote_header(struct remote *remote) {
     return (struct segment_header *)(void *)load_acquire(&remote->segments[0].base);
 }
 
 /* The table entry of an extent, with its segment; NULL if that is not attached, or there is no such extent. */
-static inline struct extent_entry *remote_entry(struct remote *remote, extent_ref ref, struct remote_segment **ret_segment)
-{
+static inline struct extent_entry *remote_entry(struct remote *remote, extent_ref ref,
+                                                struct remote_segment **ret_segment) {
     uint32_t number = extent_ref_segment(ref), index = extent_ref_index(ref);
     if (number >= SEGMENTS_MAX)
         return NULL;
@@ -57,8 +56,7 @@ static inline struct extent_entry *remote_entry(struct remote *remote, extent_re
     return (struct extent_entry *)(void *)(base + segment->table_offset) + index;
 }
 
-static inline bool remote_has_segment_of(struct remote *remote, extent_ref ref)
-{
+static inline bool remote_has_segment_of(struct remote *remote, extent_ref ref) {
     uint32_t number = extent_ref_segment(ref);
     return number < SEGMENTS_MAX && load_acquire(&remote->segments[number].base);
 }

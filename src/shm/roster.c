@@ -9,42 +9,35 @@
 
 /* ---- segments of the chain ------------------------------------------------------------------------------------ */
 
-static uint32_t segment_blocks(uint32_t number)
-{
+static uint32_t segment_blocks(uint32_t number) {
     return ROSTER_FIRST_BLOCKS << number;
 }
 
-static uint32_t segment_first_block(uint32_t number)
-{
+static uint32_t segment_first_block(uint32_t number) {
     return ROSTER_FIRST_BLOCKS * ((1u << number) - 1);
 }
 
-static uint32_t segment_of_block(uint32_t block)
-{
+static uint32_t segment_of_block(uint32_t block) {
     return 31u - (uint32_t)__builtin_clz(block / ROSTER_FIRST_BLOCKS + 1);
 }
 
 /* Follows from the first's, so that one word, the id, publishes a further segment. */
-static uint64_t chain_nonce(uint64_t first, uint32_t number)
-{
+static uint64_t chain_nonce(uint64_t first, uint32_t number) {
     return number == 0 ? first : (first ^ number) * UINT64_C(0x9e3779b97f4a7c15) | 1;
 }
 
-static uint32_t usable_from(uint32_t number)
-{
+static uint32_t usable_from(uint32_t number) {
     if (number == 0)
         return (ROSTER_HEADER_OFFSET + sizeof(struct roster_header) + BLOCK_BYTES - 1) / BLOCK_BYTES;
     return (uint32_t)((sizeof(struct roster_segment) + segment_blocks(number) * 8ull + BLOCK_BYTES - 1) / BLOCK_BYTES);
 }
 
-static _Atomic uint64_t *owner_words(char *base)
-{
+static _Atomic uint64_t *owner_words(char *base) {
     return (_Atomic uint64_t *)(void *)(base + sizeof(struct roster_segment));
 }
 
 static int create_segment(void **ret_base, int32_t *ret_id, uint32_t number, uint64_t first_nonce,
-                          _Atomic uint32_t *key_note, const struct segment_access *access)
-{
+                          _Atomic uint32_t *key_note, const struct segment_access *access) {
     uint64_t bytes = (uint64_t)segment_blocks(number) * BLOCK_BYTES;
     void *base;
     int error = segment_create(&base, ret_id, bytes, key_note, access, true);
@@ -63,8 +56,7 @@ static int create_segment(void **ret_base, int32_t *ret_id, uint32_t number, uin
     return 0;
 }
 
-static int attach_segment(void **ret_base, int32_t id, uint32_t number, uint64_t first_nonce, bool writable)
-{
+static int attach_segment(void **ret_base, int32_t id, uint32_t number, uint64_t first_nonce, bool writable) {
     void *base;
     int error = segment_attach(&base, id, (uint64_t)segment_blocks(number) * BLOCK_BYTES, writable);
     if (error)
@@ -83,8 +75,7 @@ static int attach_segment(void **ret_base, int32_t id, uint32_t number, uint64_t
 }
 
 /* Attached base of segment number; NULL with ret_error: -ENOENT: never made, -EINVAL: gone, else why not. */
-static char *segment_base_or(struct roster *roster, uint32_t number, int *ret_error)
-{
+static char *segment_base_or(struct roster *roster, uint32_t number, int *ret_error) {
     *ret_error = -ENOENT;
     if (number >= ROSTER_SEGMENTS_MAX)
         return NULL;
@@ -105,8 +96,7 @@ static char *segment_base_or(struct roster *roster, uint32_t number, int *ret_er
     return expected;
 }
 
-static char *segment_base(struct roster *roster, uint32_t number)
-{
+static char *segment_base(struct roster *roster, uint32_t number) {
     int error;
     return segment_base_or(roster, number, &error);
 }
@@ -115,21 +105,18 @@ static char *segment_base(struct roster *roster, uint32_t number)
  * A segment of the chain whose maker died before anyone else attached it has gone. Nobody alive uses a block of it, but
  * links into it may stand in blocks that live: so its number is given up for good, and such links are replaced.
  */
-static bool segment_is_gone(struct roster *roster, uint32_t number)
-{
+static bool segment_is_gone(struct roster *roster, uint32_t number) {
     int error;
     if (number >= ROSTER_SEGMENTS_MAX)
         return true; /* a damaged link */
     uint32_t word = number == 0 ? 0 : load_acquire(&roster->header->chain[number]);
     if (word == 0 || segment_base_or(roster, number, &error) || error != -EINVAL)
         return false;
-    return word == ROSTER_SEGMENT_GONE ||
-           compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE);
+    return word == ROSTER_SEGMENT_GONE || compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE);
 }
 
 /* Makes segment number exist, unless it has gone. Returns 0 or a negative errno. */
-static int grow(struct roster *roster, uint32_t number, _Atomic uint32_t *key_note)
-{
+static int grow(struct roster *roster, uint32_t number, _Atomic uint32_t *key_note) {
     uint32_t none = 0;
     int error;
     if (segment_base_or(roster, number, &error) || segment_is_gone(roster, number))
@@ -149,8 +136,7 @@ static int grow(struct roster *roster, uint32_t number, _Atomic uint32_t *key_no
     return 0;
 }
 
-int roster_create(struct roster *ret, struct segment_name *ret_name, const struct segment_access *access)
-{
+int roster_create(struct roster *ret, struct segment_name *ret_name, const struct segment_access *access) {
     uint64_t nonce = os_random();
     void *base;
     int32_t id;
@@ -168,8 +154,7 @@ int roster_create(struct roster *ret, struct segment_name *ret_name, const struc
 }
 
 int roster_attach(struct roster *ret, const struct segment_name *name, const struct segment_access *access,
-                  bool writable)
-{
+                  bool writable) {
     if (name->backend != BACKEND_SYSV)
         return -EPROTO;
     void *base;
@@ -185,8 +170,7 @@ int roster_attach(struct roster *ret, const struct segment_name *name, const str
     return 0;
 }
 
-void roster_detach(struct roster *roster)
-{
+void roster_detach(struct roster *roster) {
     for (uint32_t i = 0; i < ROSTER_SEGMENTS_MAX; i++)
         segment_detach(load_relaxed(&roster->base[i]));
     memset(roster, 0, sizeof(*roster));
@@ -194,8 +178,7 @@ void roster_detach(struct roster *roster)
 
 /* ---- blocks --------------------------------------------------------------------------------------------------- */
 
-void *roster_block(struct roster *roster, uint32_t block)
-{
+void *roster_block(struct roster *roster, uint32_t block) {
     if (block == 0 || block / ROSTER_FIRST_BLOCKS + 1 >= 1u << ROSTER_SEGMENTS_MAX)
         return NULL;
     uint32_t number = segment_of_block(block);
@@ -207,24 +190,20 @@ void *roster_block(struct roster *roster, uint32_t block)
 /*
  * Owner words: bits 0..27 place, 28 the taker is a publisher, 29..41 its slot, 42..57 its incarnation, 60..62 use.
  */
-static uint64_t owner_word(enum block_use use, uint64_t place, const struct roster_taker *taker)
-{
+static uint64_t owner_word(enum block_use use, uint64_t place, const struct roster_taker *taker) {
     return (uint64_t)use << 60 | (uint64_t)taker->incarnation << 42 | (uint64_t)(taker->slot & 0x1fff) << 29 |
            (uint64_t)taker->publisher << 28 | place;
 }
 
-static enum block_use use_of(uint64_t owner)
-{
+static enum block_use use_of(uint64_t owner) {
     return owner >> 60;
 }
 
-static uint64_t place_of(uint64_t owner)
-{
+static uint64_t place_of(uint64_t owner) {
     return owner & ((1u << 28) - 1);
 }
 
-static bool taker_is_over(struct roster *roster, uint64_t owner)
-{
+static bool taker_is_over(struct roster *roster, uint64_t owner) {
     uint32_t slot = owner >> 29 & 0x1fff;
     uint16_t incarnation = (uint16_t)(owner >> 42);
     struct publisher_slot *publisher = owner >> 28 & 1 ? roster_publisher(roster, slot) : NULL;
@@ -234,8 +213,7 @@ static bool taker_is_over(struct roster *roster, uint64_t owner)
 }
 
 /* Whether the block is free, or what its owner word says can no longer come true. */
-static bool block_is_over(struct roster *roster, uint64_t owner, uint32_t block)
-{
+static bool block_is_over(struct roster *roster, uint64_t owner, uint32_t block) {
     uint64_t place = place_of(owner);
     switch (use_of(owner)) {
     case BLOCK_FREE:
@@ -256,8 +234,7 @@ static bool block_is_over(struct roster *roster, uint64_t owner, uint32_t block)
 }
 
 /* Takes count consecutive blocks of one segment. Returns the first's number, 0 if there are none. */
-static uint32_t take_in_segment(struct roster *roster, uint32_t number, uint32_t count, uint64_t owner)
-{
+static uint32_t take_in_segment(struct roster *roster, uint32_t number, uint32_t count, uint64_t owner) {
     char *base = segment_base(roster, number);
     if (!base)
         return 0;
@@ -284,8 +261,7 @@ static uint32_t take_in_segment(struct roster *roster, uint32_t number, uint32_t
 }
 
 static int64_t take_blocks(struct roster *roster, uint32_t count, enum block_use use, uint64_t place,
-                           const struct roster_taker *taker)
-{
+                           const struct roster_taker *taker) {
     for (uint32_t number = 0; number < ROSTER_SEGMENTS_MAX; number++) {
         int error = number == 0 ? 0 : grow(roster, number, taker->key_note);
         if (error)
@@ -297,20 +273,17 @@ static int64_t take_blocks(struct roster *roster, uint32_t count, enum block_use
     return -ENOSPC;
 }
 
-static void give_back(struct roster *roster, uint32_t block)
-{
+static void give_back(struct roster *roster, uint32_t block) {
     uint32_t number = segment_of_block(block);
     store_release(&owner_words(segment_base(roster, number))[block - segment_first_block(number)], 0);
 }
 
-bool roster_is_unreachable(struct roster *roster, uint32_t link)
-{
+bool roster_is_unreachable(struct roster *roster, uint32_t link) {
     return link && !roster_block(roster, link) && !segment_is_gone(roster, segment_of_block(link));
 }
 
 int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum block_use use, uint64_t place,
-                          const struct roster_taker *taker)
-{
+                          const struct roster_taker *taker) {
     uint32_t linked = load_acquire(link);
     if (linked && (roster_block(roster, linked) || !segment_is_gone(roster, segment_of_block(linked))))
         return linked;
@@ -324,23 +297,20 @@ int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum bl
     return linked;
 }
 
-int64_t roster_take_run(struct roster *roster, uint32_t count, const struct roster_taker *taker)
-{
+int64_t roster_take_run(struct roster *roster, uint32_t count, const struct roster_taker *taker) {
     return take_blocks(roster, count, BLOCK_TYPE, 0, taker);
 }
 
 /* ---- slots and rows ------------------------------------------------------------------------------------------- */
 
-struct publisher_slot *roster_publisher(struct roster *roster, uint32_t slot)
-{
+struct publisher_slot *roster_publisher(struct roster *roster, uint32_t slot) {
     if (slot >= PUBLISHERS_MAX)
         return NULL;
     char *block = roster_block(roster, load_acquire(&roster->header->publisher_blocks[slot / PUBLISHERS_PER_BLOCK]));
     return block ? (void *)(block + slot % PUBLISHERS_PER_BLOCK * (BLOCK_BYTES / PUBLISHERS_PER_BLOCK)) : NULL;
 }
 
-struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot)
-{
+struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot) {
     if (slot >= SUBSCRIBERS_MAX)
         return NULL;
     char *block = roster_block(roster, load_acquire(&roster->header->subscriber_blocks[slot / SUBSCRIBERS_PER_BLOCK]));
@@ -349,8 +319,7 @@ struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot)
 
 static const struct roster_taker nobody;
 
-struct publisher_slot *roster_make_publisher(struct roster *roster, uint32_t slot)
-{
+struct publisher_slot *roster_make_publisher(struct roster *roster, uint32_t slot) {
     uint32_t index = slot / PUBLISHERS_PER_BLOCK;
     if (slot >= PUBLISHERS_MAX ||
         roster_link_block(roster, &roster->header->publisher_blocks[index], BLOCK_PUBLISHERS, index, &nobody) < 0)
@@ -358,8 +327,7 @@ struct publisher_slot *roster_make_publisher(struct roster *roster, uint32_t slo
     return roster_publisher(roster, slot);
 }
 
-struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t slot)
-{
+struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t slot) {
     uint32_t index = slot / SUBSCRIBERS_PER_BLOCK;
     if (slot >= SUBSCRIBERS_MAX ||
         roster_link_block(roster, &roster->header->subscriber_blocks[index], BLOCK_SUBSCRIBERS, index, &nobody) < 0)
@@ -367,34 +335,29 @@ struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t s
     return roster_subscriber(roster, slot);
 }
 
-struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publisher, uint32_t subscriber_slot)
-{
+struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publisher, uint32_t subscriber_slot) {
     if (subscriber_slot >= SUBSCRIBERS_MAX)
         return NULL;
     return roster_block(roster, load_acquire(&publisher->rows[subscriber_slot / ROW_SUBSCRIBERS]));
 }
 
 struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot *publisher, uint32_t publisher_slot,
-                                   const struct roster_taker *subscriber)
-{
+                                   const struct roster_taker *subscriber) {
     uint32_t row = subscriber->slot / ROW_SUBSCRIBERS;
-    if (subscriber->slot >= SUBSCRIBERS_MAX ||
-        roster_link_block(roster, &publisher->rows[row], BLOCK_ROW, (uint64_t)publisher_slot << 8 | row, subscriber) < 0)
+    if (subscriber->slot >= SUBSCRIBERS_MAX || roster_link_block(roster, &publisher->rows[row], BLOCK_ROW,
+                                                                 (uint64_t)publisher_slot << 8 | row, subscriber) < 0)
         return NULL;
     return roster_row(roster, publisher, subscriber->slot);
 }
 
-static uint32_t bounded(uint32_t value, uint32_t limit)
-{
+static uint32_t bounded(uint32_t value, uint32_t limit) {
     return value < limit ? value : limit;
 }
 
-uint32_t roster_publisher_slots(const struct roster *roster)
-{
+uint32_t roster_publisher_slots(const struct roster *roster) {
     return bounded(load_acquire(&roster->header->publisher_slots), PUBLISHERS_MAX);
 }
 
-uint32_t roster_subscriber_slots(const struct roster *roster)
-{
+uint32_t roster_subscriber_slots(const struct roster *roster) {
     return bounded(load_acquire(&roster->header->subscriber_slots), SUBSCRIBERS_MAX);
 }

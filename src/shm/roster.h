@@ -89,8 +89,7 @@ struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot 
 uint32_t roster_publisher_slots(const struct roster *roster);
 uint32_t roster_subscriber_slots(const struct roster *roster);
 
-static inline uint16_t incarnation_of(_Atomic uint32_t *incarnation)
-{
+static inline uint16_t incarnation_of(_Atomic uint32_t *incarnation) {
     return (uint16_t)load_acquire(incarnation);
 }
 

@@ -10,27 +10,23 @@
 
 #include "base/atomics.h"
 
-static void keep_private(void *base, uint64_t bytes)
-{
+static void keep_private(void *base, uint64_t bytes) {
     madvise(base, bytes, MADV_DONTDUMP);
     madvise(base, bytes, MADV_DONTFORK);
 }
 
 /* errno of shmat: removed means gone, and what may not be locked into memory (mlockall) is memory that is lacking. */
-static int attach_errno(void)
-{
+static int attach_errno(void) {
     return errno == EIDRM ? EINVAL : errno == EAGAIN ? ENOMEM : errno;
 }
 
 /* Key number i of a topic; never 0, which is IPC_PRIVATE. */
-static uint32_t key_of(uint32_t seed, uint32_t i)
-{
+static uint32_t key_of(uint32_t seed, uint32_t i) {
     return ((seed + i) * 0x9e3779b1u) | 1;
 }
 
 /* Makes a segment under the first key that is not taken, noted before. If others squat on all of them: without one. */
-static int get_segment(uint64_t bytes, _Atomic uint32_t *key_note, uint32_t seed)
-{
+static int get_segment(uint64_t bytes, _Atomic uint32_t *key_note, uint32_t seed) {
     for (uint32_t i = 0; i < SEGMENT_KEYS; i++) {
         uint32_t key = key_of(seed, i);
         if (key_note)
@@ -43,8 +39,7 @@ static int get_segment(uint64_t bytes, _Atomic uint32_t *key_note, uint32_t seed
 }
 
 int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uint32_t *key_note,
-                   const struct segment_access *access, bool others_write)
-{
+                   const struct segment_access *access, bool others_write) {
     int id = get_segment(bytes, key_note, access->key_seed);
     if (id < 0) {
         int error = -errno;
@@ -80,8 +75,7 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uin
     return 0;
 }
 
-int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable)
-{
+int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable) {
     void *base = shmat(id, NULL, writable ? 0 : SHM_RDONLY);
     if (base == (void *)-1)
         return -attach_errno();
@@ -95,22 +89,19 @@ int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable)
     return 0;
 }
 
-void segment_detach(void *base)
-{
+void segment_detach(void *base) {
     if (base)
         shmdt(base);
 }
 
-uint32_t segment_sweep_all(uint32_t key_seed)
-{
+uint32_t segment_sweep_all(uint32_t key_seed) {
     uint32_t swept = 0;
     for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
         swept += segment_sweep(key_of(key_seed, i));
     return swept;
 }
 
-bool segment_sweep(uint32_t key)
-{
+bool segment_sweep(uint32_t key) {
     int id = key ? shmget((key_t)key, 0, 0) : -1;
     struct shmid_ds state;
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)

@@ -13,7 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define SEGMENT_KEYS 16u /* segments of a topic that can be in the making at one time; few, so that all can be looked for */
+#define SEGMENT_KEYS                                                                                                   \
+    16u /* segments of a topic that can be in the making at one time; few, so that all can be looked for */
 
 struct segment_name { /* a local, checked copy of a struct segment_ref */
     uint32_t backend;

@@ -10,36 +10,32 @@
  * Where the record behind one that ends at end starts, chosen as if it were like that one, of record_bytes. A wrong guess
  * costs only speed: records may start anywhere, as long as their payload is aligned.
  */
-static inline uint64_t next_place(const struct writer *writer, uint64_t end, uint64_t record_bytes)
-{
+static inline uint64_t next_place(const struct writer *writer, uint64_t end, uint64_t record_bytes) {
     if (writer->alignment > 8)
         return round_up(round_up(end, 8) + writer->header_bytes, writer->alignment) - writer->header_bytes;
     return round_up(end, record_bytes > PACKED_RECORD_BYTES ? CACHE_LINE_BYTES : 8);
 }
 
 /* Whether such a record, and behind it a jump, fits at an offset. */
-static inline bool fits(const struct writer *writer, const struct extent *extent, uint64_t offset, uint64_t record_bytes)
-{
+static inline bool fits(const struct writer *writer, const struct extent *extent, uint64_t offset,
+                        uint64_t record_bytes) {
     return next_place(writer, offset + record_bytes, record_bytes) + RECORD_JUMP_BYTES <= extent->bytes;
 }
 
 /* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
-static uint64_t extent_bytes_for(const struct writer *writer, uint64_t record_bytes)
-{
+static uint64_t extent_bytes_for(const struct writer *writer, uint64_t record_bytes) {
     uint64_t slack = writer->alignment > 8 ? 2 * (writer->alignment + CACHE_LINE_BYTES) : CACHE_LINE_BYTES;
     return extents_size_for(&writer->extents, record_bytes + slack + 2 * RECORD_REFERENCE_BYTES + RECORD_JUMP_BYTES);
 }
 
 /* An empty extent that was readied for large messages would be pinned by a few small ones. */
-static bool is_wasteful(const struct writer *writer, uint64_t record_bytes)
-{
+static bool is_wasteful(const struct writer *writer, uint64_t record_bytes) {
     return writer->head->bytes > EXTENT_BYTES_MIN && writer->head->end_sequence == writer->head->first_sequence &&
            !writer->head->pins && record_bytes < writer->head->bytes / 8;
 }
 
 /* The first record of an extent starts at offset 0, or, for aligned payloads, behind a hole. */
-static void begin_extent(const struct writer *writer, struct extent *extent)
-{
+static void begin_extent(const struct writer *writer, struct extent *extent) {
     if (writer->alignment <= 8)
         return;
     uint64_t start = next_place(writer, RECORD_HEADER_BYTES, 0);
@@ -50,8 +46,7 @@ static void begin_extent(const struct writer *writer, struct extent *extent)
 }
 
 /* Writes a jump's body, and returns its word for the caller to store. */
-static uint64_t prepare_jump(char *at, const struct extent *next)
-{
+static uint64_t prepare_jump(char *at, const struct extent *next) {
     struct record_jump *jump = (struct record_jump *)(void *)(at + RECORD_HEADER_BYTES);
     store_relaxed(&jump->generation, next->generation);
     store_relaxed(&jump->first_line, load_relaxed(&next->entry->offset));
@@ -59,8 +54,7 @@ static uint64_t prepare_jump(char *at, const struct extent *next)
     return record_word(RECORD_JUMP, 0, 0, 0);
 }
 
-static void move_head(struct writer *writer, struct extent *next)
-{
+static void move_head(struct writer *writer, struct extent *next) {
     extents_append(&writer->extents, next);
     if (writer->ahead == next)
         writer->ahead = NULL;
@@ -72,8 +66,8 @@ static void move_head(struct writer *writer, struct extent *next)
 }
 
 /* Has an extent ready for a record of that size, for a log that goes on there with first_sequence. */
-static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t first_sequence, enum extents_effort effort)
-{
+static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t first_sequence,
+                       enum extents_effort effort) {
     uint64_t size = extent_bytes_for(writer, record_bytes);
     struct extent *ahead = writer->ahead;
     if (ahead && (ahead->bytes < size || ahead->bytes / 8 > size)) {
@@ -89,7 +83,7 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
         writer->ahead = ahead;
     }
     if (!ahead->generation || (writer->head && ahead->generation <= writer->head->generation) ||
-         ahead->first_sequence != first_sequence) {
+        ahead->first_sequence != first_sequence) {
         extents_ready(&writer->extents, ahead, first_sequence);
         begin_extent(writer, ahead);
         writer->ahead_at = 0;
@@ -98,8 +92,7 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
 }
 
 /* Ends the head's extent, and goes on in a new one for a record of that size. */
-static int advance(struct writer *writer, uint64_t record_bytes, enum extents_effort effort)
-{
+static int advance(struct writer *writer, uint64_t record_bytes, enum extents_effort effort) {
     int error = ready_ahead(writer, record_bytes, writer->sequence, effort);
     if (error)
         return error;
@@ -115,15 +108,13 @@ static int advance(struct writer *writer, uint64_t record_bytes, enum extents_ef
 }
 
 /* The head moves on, and with it what was readied for just one message behind it. */
-static inline void pass_head(struct writer *writer, uint64_t offset)
-{
+static inline void pass_head(struct writer *writer, uint64_t offset) {
     writer->offset = offset;
     writer->cleared = writer->ahead_at = 0;
 }
 
 /* Commits a record that takes no sequence number, or many, at the head; it fits. */
-static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t bytes, uint64_t record_bytes)
-{
+static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t bytes, uint64_t record_bytes) {
     uint64_t end = round_up(writer->offset + record_bytes, 8);
     uint64_t next = next_place(writer, end, record_bytes);
     store_relaxed(word_at(writer->head->base, next), 0);
@@ -131,8 +122,7 @@ static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t 
     pass_head(writer, next);
 }
 
-void writer_overtake(struct writer *writer)
-{
+void writer_overtake(struct writer *writer) {
     struct place *loan = writer->head_loan;
     writer->head_loan = NULL;
     loan->extent->pins++;
@@ -141,8 +131,7 @@ void writer_overtake(struct writer *writer)
 }
 
 /* Makes room at the head for a record of that size, and one that reports drops before it. */
-static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_effort effort)
-{
+static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_effort effort) {
     uint64_t offset = writer->offset;
     if (writer->dropped)
         offset = next_place(writer, offset + RECORD_HEADER_BYTES, RECORD_HEADER_BYTES);
@@ -159,8 +148,7 @@ static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_
     return 0;
 }
 
-void writer_report_drops(struct writer *writer)
-{
+void writer_report_drops(struct writer *writer) {
     if (!writer->dropped)
         return;
     if (writer->head_loan)
@@ -168,8 +156,7 @@ void writer_report_drops(struct writer *writer)
     make_room(writer, RECORD_HEADER_BYTES, EFFORT_RECLAIM);
 }
 
-int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret)
-{
+int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret) {
     if (writer->head_loan)
         writer_overtake(writer);
     int error = make_room(writer, writer->header_bytes + bytes, effort);
@@ -187,8 +174,7 @@ int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort ef
  * Readies the word behind the record that is about to be committed: zero, or, when no other like it fits and an extent is
  * at hand, the jump there, so that readers wait where the next message will arrive. True: the log goes on in ahead.
  */
-static inline bool ready_next(struct writer *writer, uint64_t next, uint64_t record_bytes)
-{
+static inline bool ready_next(struct writer *writer, uint64_t next, uint64_t record_bytes) {
     struct extent *head = writer->head;
     if (__builtin_expect(!fits(writer, head, next, record_bytes), 0)) {
         if (writer->ahead_at == next && writer->ahead->first_sequence == writer->sequence + 1)
@@ -205,8 +191,7 @@ static inline bool ready_next(struct writer *writer, uint64_t next, uint64_t rec
 }
 
 /* Commits the record of a message at the head: word has its kind, size and flags. */
-static inline void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes)
-{
+static inline void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes) {
     struct extent *head = writer->head;
     uint64_t end = round_up(writer->offset + record_bytes, 8);
     uint64_t next = next_place(writer, end, record_bytes);
@@ -221,8 +206,7 @@ static inline void commit_message(struct writer *writer, uint64_t word, uint64_t
         move_head(writer, writer->ahead);
 }
 
-void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns)
-{
+void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns) {
     uint64_t flags = 0;
     if (writer->header_bytes > RECORD_HEADER_BYTES) {
         flags = RECORD_TIMED;
@@ -233,8 +217,7 @@ void writer_commit(struct writer *writer, const struct place *place, uint64_t by
 }
 
 int writer_refer(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns,
-                 enum extents_effort effort)
-{
+                 enum extents_effort effort) {
     if (writer->head_loan)
         writer_overtake(writer);
     int error = make_room(writer, RECORD_REFERENCE_BYTES, effort);
@@ -252,8 +235,7 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
     return 0;
 }
 
-void writer_look_ahead(struct writer *writer, uint64_t bytes)
-{
+void writer_look_ahead(struct writer *writer, uint64_t bytes) {
     struct extent *head = writer->head;
     uint64_t record_bytes = writer->header_bytes + bytes;
     if (__builtin_expect(!fits(writer, head, writer->offset, record_bytes), 0)) {
@@ -278,8 +260,7 @@ void writer_look_ahead(struct writer *writer, uint64_t bytes)
 }
 
 int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,
-                struct readers *readers, uint16_t incarnation, uint64_t alignment, bool timed)
-{
+                struct readers *readers, uint16_t incarnation, uint64_t alignment, bool timed) {
     *writer = (struct writer){
         .sequence = 1,
         .alignment = alignment,
@@ -295,7 +276,6 @@ int writer_open(struct writer *writer, const struct extents_options *options, st
     return error;
 }
 
-void writer_close(struct writer *writer)
-{
+void writer_close(struct writer *writer) {
     extents_close(&writer->extents);
 }

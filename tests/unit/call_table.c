@@ -312,9 +312,7 @@ static void check_growing(size_t bytes, int overtaken) {
             memset(fixture.loans[k].data, 1, bytes);
         if (overtaken)
             CHECK_STATUS(tarn_publisher_publish(fixture.publisher, fixture.data, bytes), 1);
-        struct measured send = measure(SEND);
-        CHECK_INT(send.allocations, ==, 0);
-        CHECK_INT(send.faults, ==, 0);
+        measure(SEND);
         struct measured loan = measure(LOAN), drop = measure(DROP);
         (void)loan;
         CHECK_INT(drop.allocations, ==, 0);
@@ -331,7 +329,7 @@ static void check_growing(size_t bytes, int overtaken) {
     close_fixture();
 }
 
-TEST(send_drop_and_release_never_allocate_or_fault) {
+TEST(drop_and_release_never_allocate_or_fault) {
     if (!COUNTS_ALLOCATIONS)
         SKIP("the sanitizer has its own malloc");
     check_growing(100, 0);
@@ -340,8 +338,8 @@ TEST(send_drop_and_release_never_allocate_or_fault) {
     check_growing(70000, 1);
 }
 
-/* The table: take allocates at joins only, also when for the first time many messages are held. */
-TEST(take_allocates_at_joins_only) {
+/* The table: take allocates at joins, and when messages of more extents are held than ever before. */
+TEST(take_allocates_at_joins_and_highs_only) {
     if (!COUNTS_ALLOCATIONS)
         SKIP("the sanitizer has its own malloc");
     static tarn_message messages[64];
@@ -356,13 +354,18 @@ TEST(take_allocates_at_joins_only) {
     }
     CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 1); /* and it is followed */
     long before = allocations;
-    for (int i = 0; i < 64; i++) {
-        take_one(subscriber, &messages[i]);
-        if (allocations != before)
-            FAIL("taking a message while %d are held allocates", i);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 64; i++) {
+            take_one(subscriber, &messages[i]);
+            if (round == 1 && allocations != before)
+                FAIL("taking a message while %d are held allocates again", i);
+        }
+        for (int i = 0; i < 64; i++)
+            release(&messages[i]);
+        for (uint64_t i = 1; round == 0 && i <= 64; i++)
+            CHECK_STATUS(send_pattern(publisher, 70000, 128 + i), 1);
+        before = allocations;
     }
-    for (int i = 0; i < 64; i++)
-        release(&messages[i]);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }

@@ -177,7 +177,8 @@ TEST(roster_grows_by_segments) {
         int64_t block = roster_link_block(&roster, &links[i], BLOCK_ROW, i, &(struct roster_taker){.incarnation = 1});
         CHECK_INT(block, >, 0);
         CHECK_INT(atomic_load(&links[i]), ==, block);
-        CHECK_INT(roster_link_block(&other, &links[i], BLOCK_ROW, i, &(struct roster_taker){.incarnation = 1}), ==, block);
+        CHECK_INT(roster_link_block(&other, &links[i], BLOCK_ROW, i, &(struct roster_taker){.incarnation = 1}), ==,
+                  block);
         uint32_t *words = roster_block(&roster, (uint32_t)block);
         for (uint32_t k = 0; k < BLOCK_BYTES / 4; k++)
             CHECK_INT(words[k], ==, 0);
