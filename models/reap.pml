@@ -7,8 +7,7 @@
  * There are no store buffers here: between two system calls, which order everything, each side only stores, or only loads,
  * so a store that waits in a buffer cannot be told from a slow processor.
  *
- * Checked: nobody repairs a slot whose owner lives; when all has come to rest, the slot is free, but for one
- * whose owner was killed while OPENING, and whose stray child lives on. Verified with pan -E: the killed do not end.
+ * Checked: nobody repairs a slot whose owner lives; when all has come to rest, the slot is free. Verified with pan -E: the killed do not end.
  *
  * Broken variants: NO_RECHECK (slot_is_dead does not look at state and incarnation again), NO_SECOND_LOOK (not under the
  * repair byte), NO_REPAIR_BYTE; FREE_FIRST: a repair that makes the slot FREE before its last step.
@@ -20,9 +19,9 @@
 #define WORDS 4
 
 #define FIRST_OWNER 0
-#define CLAIMER 1
-#define REPAIRER(r) (2 + (r))
-#define STRAY 4 /* the first owner's child: has its locks, too */
+#define CLAIMER(c) (1 + (c))
+#define REPAIRER(r) (3 + (r))
+#define STRAY 5 /* the first owner's child: has its locks, too */
 #define NONE 255
 
 byte memory[WORDS];
@@ -33,8 +32,8 @@ byte memory[WORDS];
 
 byte lock = NONE;        /* who has the slot's byte */
 byte repair_lock = NONE; /* and its repair byte */
-bool stopped[3];         /* process 0, 1, 2 (the mortal repairer) was killed */
-bool gone[3];            /* and has left no trace */
+bool stopped[4];         /* was killed: an owner, or the first repairer */
+bool gone[4];            /* has ended, and left no lock */
 byte owner = NONE;       /* ghost: who lives in the slot */
 bool stray_lives;
 
@@ -65,47 +64,51 @@ inline live_and_leave(p)
     atomic { owner = NONE; lock = NONE } /* topic_leave: the byte is unlocked */
 }
 
-proctype first_owner() provided (!stopped[0])
+proctype first_owner() provided (!stopped[FIRST_OWNER])
 {
-    byte incarnation;
-    live_and_leave(FIRST_OWNER)
+    byte incarnation = 1;
+    clear(FIRST_OWNER, true);
+    atomic { owner = NONE; lock = NONE }
+    gone[FIRST_OWNER] = true
 }
 
-proctype claimer() provided (!stopped[1])
+proctype claimer(byte me) provided (!stopped[me])
 {
     byte incarnation;
+    bool claimed;
     do
-    :: atomic { lock == NONE -> lock = CLAIMER } /* lock_slot */
+    :: atomic { lock == NONE -> lock = me } /* lock_slot */
         atomic {
             if
-            :: memory[STATE] == FREE -> owner = CLAIMER; break
+            :: memory[STATE] == FREE -> owner = me; claimed = true; break
             :: else -> lock = NONE
             fi
         }
-    :: lock != NONE -> break /* takes another slot */
+    :: break /* takes another slot */
     od;
     if
-    :: owner == CLAIMER -> live_and_leave(CLAIMER)
+    :: claimed -> live_and_leave(me)
     :: else
-    fi
+    fi;
+    gone[me] = true
 }
 
 /* slot_is_dead: a look at the words, the lock, the process, and at the words again */
 inline slot_is_dead(dead)
 {
 #ifdef STATE_READ_FIRST
-    atomic { dead = (memory[STATE] != FREE) }
-    atomic { incarnation = memory[INCARNATION] }
+    dead = (memory[STATE] != FREE);
+    incarnation = memory[INCARNATION];
 #else
-    atomic { incarnation = memory[INCARNATION] }
-    atomic { dead = (memory[STATE] != FREE) }
+    incarnation = memory[INCARNATION];
+    dead = (memory[STATE] != FREE);
 #endif
     if
     :: !dead
     :: atomic { dead && lock == NONE -> skip }
     :: atomic { dead && lock != NONE -> skip } /* thorough: owner_is_gone */
         atomic { dead = (memory[STATE] != OPENING) }
-        atomic { dead = dead && memory[WHO] < 2 && gone[memory[WHO]] }
+        atomic { dead = dead && gone[memory[WHO]] }
     fi;
 #ifndef NO_RECHECK
     atomic { dead = dead && memory[STATE] != FREE }
@@ -159,7 +162,7 @@ inline slot_reap(p)
     }
 }
 
-proctype mortal_repairer() provided (!stopped[2])
+proctype mortal_repairer() provided (!stopped[REPAIRER(0)])
 {
     byte incarnation;
     bool dead;
@@ -177,7 +180,7 @@ proctype repairer()
     timeout; /* all else is at rest: the next look */
     slot_reap(REPAIRER(1));
     assert(lock == NONE || (lock == STRAY && stray_lives));
-    assert(memory[STATE] == FREE || (memory[STATE] == OPENING && lock == STRAY))
+    assert(memory[STATE] == FREE)
 }
 
 /*
@@ -228,20 +231,25 @@ init {
     atomic {
         lock = FIRST_OWNER;
         owner = FIRST_OWNER;
-        memory[WHO] = NONE;
+        memory[WHO] = FIRST_OWNER;
         memory[INCARNATION] = 1;
+        memory[STATE] = LIVE;
+        memory[TRACE] = 1;
         if
         :: stray_lives = true; run stray()
         :: skip
         fi;
         run first_owner();
-        run claimer();
+        run claimer(CLAIMER(0));
+#ifdef TWO_CLAIMERS
+        run claimer(CLAIMER(1));
+#endif
         run mortal_repairer();
         run repairer();
         run killer(FIRST_OWNER);
-        if /* besides, one more */
-        :: run killer(CLAIMER)
-        :: run killer(REPAIRER(0))
-        fi
+#ifndef TWO_CLAIMERS
+        run killer(CLAIMER(0));
+        run killer(REPAIRER(0))
+#endif
     }
 }

@@ -211,6 +211,11 @@ int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t b
     if (!data && bytes)
         return fail(TARN_ERROR_ARGUMENT, "data is NULL, but bytes is %zu", bytes);
     struct place place;
+    if (bytes <= PACKED_RECORD_BYTES - RECORD_HEADER_BYTES && bytes <= publisher->payload_bytes_max &&
+        writer_send_packed(&publisher->writer, data, bytes)) {
+        wake(publisher);
+        return 1;
+    }
     status = reserve(publisher, bytes, &place);
     if (status != 1)
         return status;

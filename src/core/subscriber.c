@@ -352,7 +352,11 @@ int tarn_message_release(tarn_message *message) {
         return fail(TARN_ERROR_RELEASED, "the message was released before");
     if (!process_is_epoch(hold->holds->epoch))
         return fail(TARN_ERROR_FORKED, "the message was taken before fork() and belongs to the parent");
-    memset(message, 0, sizeof(*message));
+    message->data = NULL; /* one by one: memset of so little costs more than all the rest */
+    message->bytes = 0;
+    message->sequence = message->publisher = message->lost = 0;
+    message->sent_ns = 0;
+    message->held_by = NULL;
     hold_release(hold);
     return 0;
 }

@@ -56,6 +56,12 @@ void writer_overtake(struct writer *writer);
 void writer_report_drops(struct writer *writer);
 
 /*
+ * All of the above for the smallest messages, where nothing stands in the way: at once, and as little as can be. False: do
+ * it the long way.
+ */
+bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes);
+
+/*
  * Called after a commit, off its critical path: readies what the next message needs if it is like the last one. That is
  * the cleared header word behind it, or the jump to a new extent, whose lines would otherwise be fetched from the reader's
  * cache before the commit.
