@@ -32,65 +32,55 @@ byte memory[WORDS];
 
 byte lock = NONE;        /* who has the slot's byte */
 byte repair_lock = NONE; /* and its repair byte */
-bool stopped[4];         /* was killed: an owner, or the first repairer */
-bool gone[4];            /* has ended, and left no lock */
+bool gone[4];            /* has ended: an owner, or the first repairer */
 byte owner = NONE;       /* ghost: who lives in the slot */
 bool stray_lives;
 
-/* publisher_slot_clear, subscriber_slot_clear: every step may be done twice; mine: by the owner itself */
-inline clear(p, mine)
+/* publisher_slot_clear, subscriber_slot_clear, by a repairer: every step may be done twice */
+inline clear()
 {
-    memory[INCARNATION] = incarnation + 1;
+    atomic { assert(owner == NONE); memory[INCARNATION]++ }
 #ifdef FREE_FIRST
     memory[STATE] = FREE;
 #endif
-    assert(mine || owner == NONE);
-    memory[TRACE] = 0;
-    assert(mine || owner == NONE);
+    atomic { assert(owner == NONE); memory[TRACE] = 0 }
 #ifndef FREE_FIRST
-    memory[STATE] = FREE; /* the slot may be claimed at once, also by who has its byte for a moment only */
+    memory[STATE] = FREE /* the slot may be claimed at once, also by who has its byte for a moment only */
 #endif
-    skip
 }
 
-/* The life of who has just locked the slot: begin_slot and so on, and topic_leave or a death at any time. */
-inline live_and_leave(p)
+/* the same, by the owner; topic_leave: the byte is unlocked, and the process may have ended before anyone looks */
+inline leave(p)
 {
-    atomic { incarnation = memory[INCARNATION] + 1; memory[INCARNATION] = incarnation }
-    memory[STATE] = OPENING;
-    atomic { memory[WHO] = p; memory[TRACE] = 1 }
-    memory[STATE] = LIVE;
-    clear(p, true);
-    atomic { owner = NONE; lock = NONE } /* topic_leave: the byte is unlocked */
+    memory[INCARNATION]++;
+    atomic { memory[TRACE] = 0; memory[STATE] = FREE }
+    atomic { owner = NONE; lock = NONE; gone[p] = true }
 }
 
-proctype first_owner() provided (!stopped[FIRST_OWNER])
+proctype first_owner() provided (!gone[FIRST_OWNER])
 {
-    byte incarnation = 1;
-    clear(FIRST_OWNER, true);
-    atomic { owner = NONE; lock = NONE }
-    gone[FIRST_OWNER] = true
+    leave(FIRST_OWNER)
 }
 
-proctype claimer(byte me) provided (!stopped[me])
+proctype claimer(byte me) provided (!gone[me])
 {
-    byte incarnation;
-    bool claimed;
     do
     :: atomic { lock == NONE -> lock = me } /* lock_slot */
         atomic {
             if
-            :: memory[STATE] == FREE -> owner = me; claimed = true; break
+            :: memory[STATE] == FREE -> owner = me; break
             :: else -> lock = NONE
             fi
         }
-    :: break /* takes another slot */
+    :: goto other_slot
     od;
-    if
-    :: claimed -> live_and_leave(me)
-    :: else
-    fi;
-    gone[me] = true
+    memory[INCARNATION]++; /* begin_slot */
+    memory[STATE] = OPENING;
+    atomic { memory[WHO] = me; memory[TRACE] = 1 }
+    memory[STATE] = LIVE;
+    leave(me);
+other_slot:
+    skip
 }
 
 /* slot_is_dead: a look at the words, the lock, the process, and at the words again */
@@ -142,8 +132,7 @@ inline slot_reap(p)
             :: else
             fi
         }
-        incarnation = memory[INCARNATION];
-        clear(p, false)
+        clear()
     :: else
     fi;
     atomic {
@@ -162,7 +151,7 @@ inline slot_reap(p)
     }
 }
 
-proctype mortal_repairer() provided (!stopped[REPAIRER(0)])
+proctype mortal_repairer() provided (!gone[REPAIRER(0)])
 {
     byte incarnation;
     bool dead;
@@ -183,21 +172,16 @@ proctype repairer()
     assert(memory[STATE] == FREE)
 }
 
-/*
- * Kills who may be killed, each at any time, or not at all. What it has stored is not lost; its locks go, and only then
- * can it be seen that it is gone.
- */
+/* Kills who may be killed, each at any time, or not at all. One who is killed but still locks anything is only slow. */
 proctype killer(byte p)
 {
     if
     :: atomic { true ->
-            stopped[p] = true;
+            gone[p] = true;
             if
             :: owner == p -> owner = NONE
             :: else
-            fi
-        }
-        atomic {
+            fi;
             if
             :: lock == p && p == FIRST_OWNER && stray_lives -> lock = STRAY
             :: lock == p && !(p == FIRST_OWNER && stray_lives) -> lock = NONE
@@ -208,7 +192,6 @@ proctype killer(byte p)
             :: else
             fi
         }
-        gone[p] = true
     :: true
     fi
 }

@@ -10,11 +10,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 32)
+#include <sys/single_threaded.h>
+#define KNOWS_SINGLE_THREADED 1
+#endif
+#endif
 
 #include "base/atomics.h"
 #include "shm/layout.h"
@@ -64,6 +71,10 @@ bool os_barrier(void) {
 }
 
 unsigned os_thread_count(void) {
+#ifdef KNOWS_SINGLE_THREADED
+    if (__libc_single_threaded)
+        return 1;
+#endif
     struct stat tasks;
     if (stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink < 3)
         return 0;
@@ -139,13 +150,7 @@ void os_identify(struct identity *ret) {
     ret->namespaces = os_namespaces();
     ret->opened_ns = os_now_ns();
     memset(ret->command, 0, sizeof(ret->command));
-    int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    ssize_t length = read(fd, ret->command, sizeof(ret->command) - 1);
-    close(fd);
-    if (length > 0 && ret->command[length - 1] == '\n')
-        ret->command[length - 1] = 0;
+    prctl(PR_GET_NAME, ret->command); /* the calling thread's, which is the program's unless somebody changed it */
 }
 
 /* A descriptor of the process that polls readable once it is dead, a zombie included. */

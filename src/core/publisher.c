@@ -9,7 +9,7 @@
 #include "base/os.h"
 #include "base/status.h"
 #include "core/handle.h"
-#include "core/machine.h"
+#include "base/machine.h"
 #include "core/reaper.h"
 #include "core/topic.h"
 #include "core/type.h"
@@ -32,7 +32,8 @@ struct tarn_publisher {
     struct handle handle;
     struct writer writer;
     _Atomic uint32_t *bell;
-    uint64_t payload_bytes_max;
+    uint64_t payload_bytes_max; /* what type and limit allow; at first what the least limit does */
+    uint64_t type_bytes;
     uint32_t wake;
     uint32_t when_full;
     bool timestamps;
@@ -119,7 +120,7 @@ static int say_full(struct tarn_publisher *publisher) {
                 "topic \"%s\": no space: the memory limit of %" PRIu64
                 " KiB is in use, kept by %s%s; raise the limit, or let "
                 "the publisher drop or wait longer",
-                publisher->topic->name, (extents->options.limit_bytes - LIMIT_SLACK_BYTES) / 1024,
+                publisher->topic->name, extents_limit(extents) / 1024,
                 blame.count ? blame.text : "the publisher's depth and open loans", others);
 }
 
@@ -182,13 +183,24 @@ static int try_reserve(struct tarn_publisher *publisher, void *context, enum ext
     return writer_reserve(&publisher->writer, reservation->bytes, effort, &reservation->place);
 }
 
+static void bound_payload(struct tarn_publisher *publisher, uint64_t limit_bytes) {
+    publisher->payload_bytes_max = publisher->type_bytes < limit_bytes ? publisher->type_bytes : limit_bytes;
+}
+
+static int say_too_big(const struct tarn_publisher *publisher, uint64_t bytes) {
+    return fail(TARN_ERROR_TOO_BIG,
+                "topic \"%s\": a message of %" PRIu64 " bytes is larger than %" PRIu64
+                ", which its payload type or the memory limit allows",
+                publisher->topic->name, bytes, publisher->payload_bytes_max);
+}
+
 /* 1: reserved; 0: dropped; or a status. */
 static inline int reserve(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
-    if (__builtin_expect(bytes > publisher->payload_bytes_max, 0))
-        return fail(TARN_ERROR_TOO_BIG,
-                    "topic \"%s\": a message of %" PRIu64 " bytes is larger than %" PRIu64
-                    ", which its payload type or the memory limit allows",
-                    publisher->topic->name, bytes, publisher->payload_bytes_max);
+    if (__builtin_expect(bytes > publisher->payload_bytes_max, 0)) {
+        bound_payload(publisher, extents_limit(&publisher->writer.extents));
+        if (bytes > publisher->payload_bytes_max)
+            return say_too_big(publisher, bytes);
+    }
     if (__builtin_expect(writer_reserve(&publisher->writer, bytes, EFFORT_RECLAIM, ret) == 0, 1))
         return 1;
     struct reservation reservation = {.bytes = bytes};
@@ -399,19 +411,17 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
     uint64_t alignment = options->alignment ? options->alignment : options->type ? options->type->alignment : 0;
     uint64_t limit = options->memory_limit_bytes ? options->memory_limit_bytes
                      : options->realtime         ? REALTIME_MEMORY_BYTES
-                                                 : machine_memory_limit();
-    if (limit > MEMORY_LIMIT_MAX)
-        limit = MEMORY_LIMIT_MAX;
+                                                 : 0;
     struct extents_options memory = {
         .access = publisher->topic->directory.access,
         .depth = options->depth,
-        .limit_bytes = limit + LIMIT_SLACK_BYTES,
-        .rotation_bytes = options->rotation_bytes ? options->rotation_bytes : machine_rotation_bytes(),
+        .limit_bytes = limit < MEMORY_LIMIT_MAX ? limit : MEMORY_LIMIT_MAX,
+        .slack_bytes = LIMIT_SLACK_BYTES,
+        .rotation_bytes = options->rotation_bytes,
         .realtime = options->realtime,
     };
-    publisher->payload_bytes_max = limit;
-    if (options->type && options->type->bytes && options->type->bytes < publisher->payload_bytes_max)
-        publisher->payload_bytes_max = options->type->bytes;
+    publisher->type_bytes = options->type && options->type->bytes ? options->type->bytes : UINT64_MAX;
+    bound_payload(publisher, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);
     int error = writer_open(&publisher->writer, &memory, publisher->slot, &publisher->readers, incarnation,
                             alignment < 8 ? 8 : alignment, options->timestamps);
     return error ? say_reserve_failed(publisher, error) : 0;

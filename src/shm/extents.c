@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/machine.h"
 #include "base/os.h"
 #include "shm/log.h"
 
@@ -140,8 +141,7 @@ int extents_open(struct extents *extents, const struct extents_options *options,
     extents->readers = readers;
     extents->incarnation = incarnation;
     extents->trimmed_ns = os_now_ns();
-    uint64_t first = options->realtime || options->limit_bytes < FIRST_SEGMENT_DATA_BYTES ? options->limit_bytes
-                                                                                          : FIRST_SEGMENT_DATA_BYTES;
+    uint64_t first = options->realtime ? options->limit_bytes + options->slack_bytes : FIRST_SEGMENT_DATA_BYTES;
     return add_segment(extents, first & ~(uint64_t)(EXTENT_GRAIN - 1));
 }
 
@@ -167,13 +167,20 @@ static void account(struct extents *extents, int64_t bytes) {
     store_relaxed(&extents_header(extents)->bytes_held, extents->warm_bytes); /* for tools, no order needed */
 }
 
-uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes) {
+uint64_t extents_limit(struct extents *extents) {
+    if (!extents->options.limit_bytes)
+        extents->options.limit_bytes = machine_memory_limit();
+    return extents->options.limit_bytes;
+}
+
+uint64_t extents_size_for(struct extents *extents, uint64_t record_bytes) {
     if (record_bytes <= EXTENT_BYTES_MIN)
         return EXTENT_BYTES_MIN;
     uint64_t grain =
         (UINT64_C(1) << (63 - __builtin_clzll(record_bytes))) / 8; /* 8 sizes to an octave: they get reused */
     uint64_t size = round_up(record_bytes, grain < EXTENT_GRAIN ? EXTENT_GRAIN : grain);
-    return size + 2 * EXTENT_BYTES_MIN > extents->options.limit_bytes ? round_up(record_bytes, EXTENT_GRAIN) : size;
+    bool tight = size + 2 * EXTENT_BYTES_MIN > extents_limit(extents) + extents->options.slack_bytes;
+    return tight ? round_up(record_bytes, EXTENT_GRAIN) : size;
 }
 
 static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes) {
@@ -199,8 +206,11 @@ static struct extent *carve_from(struct extents *extents, uint32_t number, struc
     return extent;
 }
 
-static bool is_within_limit(const struct extents *extents, uint64_t more_bytes) {
-    return extents->warm_bytes + more_bytes <= extents->options.limit_bytes + extents->held_bytes;
+static bool is_within_limit(struct extents *extents, uint64_t more_bytes) {
+    if (!extents->options.limit_bytes && extents->warm_bytes + more_bytes <= FIRST_SEGMENT_DATA_BYTES)
+        return true; /* the least that a limit may be */
+    return extents->warm_bytes + more_bytes <=
+           extents_limit(extents) + extents->options.slack_bytes + extents->held_bytes;
 }
 
 static struct extent *carve(struct extents *extents, uint64_t bytes) {
@@ -424,10 +434,12 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
  * Whether large messages should rather get new memory than used memory: until they rotate through enough, and so that
  * several are retired at once, which readers notice less than one at a time.
  */
-static bool wants_more(const struct extents *extents, uint64_t size) {
+static bool wants_more(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
-    if (size <= EXTENT_BYTES_MIN || extents->warm_bytes + size > extents->options.limit_bytes / 2)
+    if (size <= EXTENT_BYTES_MIN || extents->warm_bytes + size > extents_limit(extents) / 2)
         return false;
+    if (!extents->options.rotation_bytes)
+        extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes || extents->warm_bytes / size < kept + RETIRED_AT_ONCE;
 }
 

@@ -66,9 +66,10 @@ struct owned_segment {
 
 struct extents_options {
     struct segment_access access;
-    uint64_t depth; /* 0: the default, which gives way to the memory limit */
-    uint64_t limit_bytes;
-    uint64_t rotation_bytes;
+    uint64_t depth;          /* 0: the default, which gives way to the memory limit */
+    uint64_t limit_bytes;    /* 0: the machine's, looked up when more than the first segment is wanted */
+    uint64_t slack_bytes;    /* beyond the limit: see core/publisher.c */
+    uint64_t rotation_bytes; /* 0: the machine's, looked up with the first large message */
     bool realtime;
 };
 
@@ -95,8 +96,11 @@ static inline struct segment_header *extents_header(struct extents *extents) {
     return (struct segment_header *)(void *)extents->segments[0].base;
 }
 
+/* The limit without slack, looked up if need be: reading what cgroups allow takes 100 us. */
+uint64_t extents_limit(struct extents *extents);
+
 /* Size of extent that a record of so many bytes (jump included) gets when it needs a new one. */
-uint64_t extents_size_for(const struct extents *extents, uint64_t record_bytes);
+uint64_t extents_size_for(struct extents *extents, uint64_t record_bytes);
 
 enum extents_effort {
     EFFORT_QUICK,   /* what is FREE or cold already */

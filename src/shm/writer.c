@@ -27,7 +27,7 @@ static inline bool fits(const struct writer *writer, const struct extent *extent
 }
 
 /* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
-static uint64_t extent_bytes_for(const struct writer *writer, uint64_t record_bytes) {
+static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
     uint64_t slack = writer->alignment > 8 ? 2 * (writer->alignment + CACHE_LINE_BYTES) : CACHE_LINE_BYTES;
     return extents_size_for(&writer->extents, record_bytes + slack + 2 * RECORD_REFERENCE_BYTES + RECORD_JUMP_BYTES);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* See machine.h. */
-#include "core/machine.h"
+#include "base/machine.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* What the machine has, for defaults: looked up once per process. */
-#ifndef TARN_CORE_MACHINE_H
-#define TARN_CORE_MACHINE_H
+#ifndef TARN_BASE_MACHINE_H
+#define TARN_BASE_MACHINE_H
 
 #include <stdint.h>
 
