@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Sends one message to whoever subscribes now. Closing waits, for a second at most, until all of them have it at hand. */
+/* Sends one message to whoever subscribes now. Closing waits, a second at most, until all of them have it at hand. */
 #include <stdio.h>
 #include <tarn.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A struct goes from hand to hand and is never copied: it is filled where it will be read. The topic's type says what it
- * is, so that nobody takes it for something else. Both ends are here in one process; they would be the same in two.
+ * A struct that is never copied: it is filled where it will be read. The topic's type says what it is, so that nobody
+ * takes it for something else. Both ends are here in one process; they would be the same in two.
  */
 #include <stdio.h>
 #include <tarn.h>

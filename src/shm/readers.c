@@ -27,7 +27,7 @@ static bool grow_list(struct readers *readers) {
 }
 
 static bool rebuild(struct readers *readers) {
-    readers->count = 0;
+    readers->count = readers->reliable_count = 0;
     uint32_t slots = roster_subscriber_slots(readers->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(readers->roster, slot);
@@ -47,6 +47,7 @@ static bool rebuild(struct readers *readers) {
             .live = live,
             .reliable = live && load_relaxed(&subscriber->reliable),
         };
+        readers->reliable_count += readers->list[readers->count - 1].reliable;
     }
     return true;
 }
@@ -83,7 +84,7 @@ static uint64_t cursor_of(struct readers *readers, struct reader *reader) {
 
 uint64_t readers_reliable_cursor(struct readers *readers) {
     uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < readers->count; i++) {
+    for (uint32_t i = 0; readers->reliable_count && i < readers->count; i++) {
         if (!readers->list[i].reliable)
             continue;
         uint64_t cursor = cursor_of(readers, &readers->list[i]);

@@ -27,6 +27,7 @@ struct readers {
     bool known;           /* the list is whole */
     struct reader *list;
     uint32_t count, capacity;
+    uint32_t reliable_count;
 };
 
 void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher,
