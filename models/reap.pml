@@ -10,7 +10,8 @@
  * Checked: nobody repairs a slot whose owner lives; when all has come to rest, the slot is free. Verified with pan -E: the killed do not end.
  *
  * Broken variants: NO_RECHECK (slot_is_dead does not look at state and incarnation again), NO_SECOND_LOOK (not under the
- * repair byte), NO_REPAIR_BYTE; FREE_FIRST: a repair that makes the slot FREE before its last step.
+ * repair byte), NO_REPAIR_BYTE; FREE_FIRST: a repair that makes the slot FREE before its last step; STATE_READ_FIRST: see
+ * README.md. TWO_CLAIMERS: two, and only the first owner is killed.
  */
 #define STATE 0
 #define INCARNATION 1

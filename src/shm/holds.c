@@ -121,17 +121,16 @@ static void retire_hold(struct hold *hold) {
         holds->emptied(holds->context);
 }
 
-void hold_cancel(struct hold *hold) {
-    store_release(hold->cell, 0);
-    retire_hold(hold);
-}
-
 static void clear(struct hold *hold) {
     struct publisher_slot *publisher = log_reader_publisher(hold->reader);
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
     full_fence(); /* S1: with the publisher's fence between announcing that it sleeps and its last look */
     space_ring(publisher);
     retire_hold(hold);
+}
+
+void hold_cancel(struct hold *hold) {
+    clear(hold); /* for a moment it may have been what the publisher waits for */
 }
 
 void hold_leave(struct hold *hold) {

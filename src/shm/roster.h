@@ -47,7 +47,7 @@ struct roster_taker {
     _Atomic uint32_t *key_note;
 };
 
-/* Creates a roster (first segment, one block of slots of each kind). Returns 0 or a negative errno. */
+/* Creates a roster (its first segment). Returns 0 or a negative errno. */
 int roster_create(struct roster *ret, struct segment_name *ret_name, const struct segment_access *access);
 
 /* Attaches the roster of that name. Returns 0, or a negative errno: -EINVAL: gone; -EPROTO: another layout. */

@@ -3,6 +3,7 @@
 #include "shm/segment.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -105,6 +106,9 @@ bool segment_sweep(uint32_t key) {
     int id = key ? shmget((key_t)key, 0, 0) : -1;
     struct shmid_ds state;
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)
+        return false;
+    /* Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. */
+    if (state.shm_cpid <= 0 || kill(state.shm_cpid, 0) == 0 || errno == EPERM)
         return false;
     return shmctl(id, IPC_RMID, NULL) == 0;
 }
