@@ -46,17 +46,20 @@ static bool slot_words(struct topic *topic, enum slot_kind kind, uint32_t slot, 
 
 /* The lock is held by another file description: by the owner, or by a stray child that outlives it. */
 static bool owner_is_gone(const struct slot_words *words) {
-    if (load_acquire(words->state) == SLOT_OPENING)
+    uint32_t state = load_acquire(words->state);
+    if (state == SLOT_OPENING || state == SLOT_FREE)
         return false; /* its identity may be its predecessor's yet */
     return os_is_gone(words->who->pid, words->who->start_time, words->who->namespaces);
 }
 
 bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
     struct slot_words words;
-    if (slot_is_own(topic, kind, slot) || !slot_words(topic, kind, slot, &words) ||
-        load_acquire(words.state) == SLOT_FREE)
+    if (slot_is_own(topic, kind, slot) || !slot_words(topic, kind, slot, &words))
         return false;
+    /* First the incarnation: a state read before it could be a predecessor's (models/reap.pml, STATE_READ_FIRST). */
     uint32_t incarnation = load_acquire(words.incarnation);
+    if (load_acquire(words.state) == SLOT_FREE)
+        return false;
     int64_t locked = os_locked(topic->fd, slot_byte(kind, slot), 1);
     if (locked < -1 || (locked >= 0 && !(thorough && owner_is_gone(&words))))
         return false;

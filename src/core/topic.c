@@ -166,18 +166,20 @@ static void remove_doorbells(const struct directory *directory, ino_t inode) {
     closedir(entries);
 }
 
-/* Under the master lock: F1. False: somebody is in the topic, and the header is as it was. */
-static bool close_header(int fd, struct topic_header *header) {
+enum closing { CLOSED, SOMEBODY_THERE, NOT_WRITTEN };
+
+/* Under the master lock: F1. Unless it is CLOSED, the header is as it was. */
+static enum closing close_header(int fd, struct topic_header *header) {
     header->open = false;
     header->master = (int32_t)getpid();
     if (topic_header_write(header, fd) != 0)
-        return false;
+        return NOT_WRITTEN;
     /* killed here: closed, with the roster still named: the next one under the master lock opens it or goes on */
     if (!topic_file_in_use(fd))
-        return true;
+        return CLOSED;
     header->open = header->roster.backend != BACKEND_NONE;
     topic_header_write(header, fd);
-    return false;
+    return SOMEBODY_THERE;
 }
 
 /* Under the master lock, the file being in place. 1: deleted; 0: somebody is in it. */
@@ -185,7 +187,7 @@ static int delete_if_unused(const struct directory *directory, const char *file,
     struct topic_header header;
     if (topic_header_read(&header, fd) != HEADER_SOUND)
         header = (struct topic_header){0};
-    if (topic_file_in_use(fd) || !close_header(fd, &header))
+    if (topic_file_in_use(fd) || close_header(fd, &header) != CLOSED)
         return 0;
     struct stat state;
     if (fstat(fd, &state) == 0) {
@@ -307,9 +309,10 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
         return status;
     if (state != HEADER_SOUND)
         header = (struct topic_header){.layout_major = TARN_LAYOUT_MAJOR, .layout_minor = TARN_LAYOUT_MINOR};
-    if (!in_use && !close_header(topic->fd, &header)) {
-        if (topic_file_in_use(topic->fd))
-            return AGAIN;
+    enum closing closing = in_use ? CLOSED : close_header(topic->fd, &header);
+    if (closing == SOMEBODY_THERE)
+        return AGAIN;
+    if (closing == NOT_WRITTEN) {
         if (state != HEADER_SOUND) /* nobody can have joined what it says */
             unlinkat(topic->directory.fd, file, 0);
         return say_create_failed(topic, -ENOSPC);
