@@ -41,7 +41,7 @@
  *   open, close, flush, fd,       no           yes         yes            yes
  *   subscribers, publishers
  *
- *   "growth": a publisher needs more memory than before, or gives some back after a quiet time (once a second at most);
+ *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
  *   held than ever before. With .realtime all of these happen elsewhere, see the options. A send readies memory for the
  *   next message, after its own is on its way; one that something else has overtaken may wait, like publish and loan,

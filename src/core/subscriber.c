@@ -158,8 +158,11 @@ static void update(struct tarn_subscriber *subscriber, bool joining) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {     /* first: a slot's words belong to its newest owner */
         struct log_reader *reader = subscriber->readers[i];
         if (incarnation_of(&reader->publisher->incarnation) != reader->remote->incarnation ||
-            reader->publisher->who.number != reader->remote->number) /* after 65536 incarnations the same again */
+            reader->publisher->who.number != reader->remote->number) { /* after 65536 incarnations the same again */
+            if (!reader->gone)
+                remote_attach_all(reader->remote); /* what can still be had */
             reader->gone = true;
+        }
     }
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(roster, slot);

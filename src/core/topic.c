@@ -27,7 +27,8 @@
 
 enum { AGAIN = 1 }; /* the file or the roster changed under our hands: from the start */
 
-static struct topic *topics; /* of this process */
+static struct topic *topics;  /* of this process */
+static struct topic *joining; /* being joined by some thread, which may wait without the lock */
 
 /* ---- the file ------------------------------------------------------------------------------------------------- */
 
@@ -60,9 +61,10 @@ static int make_file(const struct directory *directory, const char *file, const 
     /* killed here: an empty file, that the next one fills */
     if (error == ENOENT) { /* no /proc */
         close(fd);
-        fd = openat(directory->fd, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    directory->access.directory_mode & 0666);
+        fd = openat(directory->fd, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         error = fd < 0 ? errno : 0;
+        if (!error)
+            fchmod(fd, directory->access.directory_mode & 0666);
     } else if (error)
         close(fd);
     if (error)
@@ -517,6 +519,7 @@ static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot
             if (status == 0)
                 return 0;
             close(topic->fd);
+            topic->fd = -1;
         }
         if (status != AGAIN)
             return status;
@@ -540,12 +543,25 @@ static struct topic *find(const struct directory *directory, const char *name) {
     return NULL;
 }
 
-static void forget_parent(void) {
-    for (struct topic *topic = topics; topic; topic = topic->next) {
-        close(topic->fd); /* never unlocked: the locks are the parent's too */
+static void unlist(struct topic **list, struct topic *topic) {
+    while (*list && *list != topic)
+        list = &(*list)->next;
+    if (*list)
+        *list = topic->next;
+}
+
+static void close_all(struct topic *list) {
+    for (struct topic *topic = list; topic; topic = topic->next) {
+        if (topic->fd >= 0)
+            close(topic->fd); /* never unlocked: the locks are the parent's too */
         close(topic->directory.fd);
     }
-    topics = NULL; /* their memory stays with the inherited handles */
+}
+
+static void forget_parent(void) {
+    close_all(topics);
+    close_all(joining);
+    topics = joining = NULL; /* their memory stays with the inherited handles */
 }
 
 static int join_first(struct topic **ret, uint32_t *ret_slot, const struct directory *directory, const char *name,
@@ -555,15 +571,19 @@ static int join_first(struct topic **ret, uint32_t *ret_slot, const struct direc
         directory_close((struct directory *)directory);
         return fail(TARN_ERROR_NO_MEMORY, "no memory for topic \"%s\"", name);
     }
+    process_forget_parent = forget_parent;
     topic->directory = *directory;
+    topic->fd = -1;
     strcpy(topic->name, name);
+    topic->next = joining;
+    joining = topic;
     int status = join_new(topic, kind, ret_slot);
+    unlist(&joining, topic);
     if (status) {
         directory_close(&topic->directory);
         free(topic);
         return status;
     }
-    process_forget_parent = forget_parent;
     topic->next = topics;
     topics = topic;
     *ret = topic;
@@ -598,11 +618,7 @@ void topic_leave(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     topic_ring(topic);
     if (--topic->users > 0)
         return;
-    for (struct topic **link = &topics; *link; link = &(*link)->next)
-        if (*link == topic) {
-            *link = topic->next;
-            break;
-        }
+    unlist(&topics, topic);
     roster_detach(&topic->roster);
     char file[TARN_TOPIC_BYTES_MAX + 1];
     topic_file_name(file, topic->name);

@@ -451,7 +451,7 @@ static struct extent *take_quick(struct extents *extents, uint64_t size) {
 }
 
 static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret) {
-    if (!is_within_limit(extents, size)) {
+    if (!is_within_limit(extents, size) || extents->options.realtime) { /* which has no more than it has */
         give_back_free(extents, INT64_MAX);
         if ((*ret = carve(extents, size)))
             return 0;
@@ -493,7 +493,7 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
         if ((*ret = take_free(extents, size)))
             return 0;
     }
-    if ((*ret = carve(extents, size)))
+    if (effort != EFFORT_QUICK && (*ret = carve(extents, size))) /* not at once: first what was used before */
         return 0;
     return effort == EFFORT_ALL ? take_growing(extents, size, next_sequence, ret) : -EAGAIN;
 }

@@ -103,8 +103,8 @@ uint64_t extents_limit(struct extents *extents);
 uint64_t extents_size_for(struct extents *extents, uint64_t record_bytes);
 
 enum extents_effort {
-    EFFORT_QUICK,   /* what is FREE or cold already */
-    EFFORT_RECLAIM, /* and what can be retired and freed now */
+    EFFORT_QUICK,   /* what is FREE already, or, where large messages rotate, cold */
+    EFFORT_RECLAIM, /* and what can be retired and freed now, or is cold */
     EFFORT_ALL,     /* and new segments, up to the limit, and giving up default retention for it */
 };
 

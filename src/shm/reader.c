@@ -29,7 +29,7 @@ static enum entry_result attach_missing(struct log_reader *reader, extent_ref re
     if (remote_has_segment_of(reader->remote, ref))
         return ENTERED;
     if (may_not_attach(reader))
-        return NOT_ATTACHED;
+        return reader->gone ? NOT_THERE : NOT_ATTACHED;
     if (!reader->starting) /* opening holds it already */
         process_lock();
     reader->attach_error = remote_attach_all(reader->remote);
@@ -174,6 +174,10 @@ static enum reader_look restart(struct log_reader *reader) {
         struct entered entered;
         switch (enter(reader, ref, generation, true, &entered)) {
         case ENTERED:
+            if (load_acquire(&header->oldest) != ref) { /* retired and taken for something else between our two looks */
+                hold_cancel(entered.hold);
+                break;
+            }
             if (entered.first_sequence < reader->sequence) {
                 hold_cancel(entered.hold);
                 return READER_DAMAGED;
@@ -201,16 +205,24 @@ void log_reader_start_first(struct log_reader *reader) {
     reader->lost = 0;
 }
 
-/* Enters extent ref if it is valid, to count from its first sequence. */
-static bool start_at(struct log_reader *reader, extent_ref ref) {
+/*
+ * Enters an extent, to count from its first sequence. named_by: the publisher's word that named it, which must still do so
+ * afterwards, or the extent may have been retired and taken for something else meanwhile; NULL: that generation is meant.
+ */
+static bool start_at(struct log_reader *reader, extent_ref ref, uint64_t generation, _Atomic uint32_t *named_by) {
     struct remote_segment *segment;
     if (attach_missing(reader, ref) != ENTERED)
         return false;
     struct extent_entry *entry = remote_entry(reader->remote, ref, &segment);
-    uint64_t generation = entry ? load_acquire(&entry->generation) : 0;
+    if (named_by)
+        generation = entry ? load_acquire(&entry->generation) : 0;
     struct entered entered;
     if (generation == 0 || enter(reader, ref, generation, true, &entered) != ENTERED)
         return false;
+    if (named_by && load_acquire(named_by) != ref) {
+        hold_cancel(entered.hold);
+        return false;
+    }
     move_to(reader, &entered, generation);
     reader->sequence = entered.first_sequence;
     return true;
@@ -233,7 +245,8 @@ static bool walk_to(struct log_reader *reader, uint64_t sequence) {
 }
 
 /* The valid log extent with the highest first sequence not above that; EXTENT_NONE if there is none. */
-static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, uint64_t below_generation) {
+static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, uint64_t below_generation,
+                                uint64_t *ret_generation) {
     extent_ref best = EXTENT_NONE;
     uint64_t best_sequence = 0, best_generation = 0;
     uint32_t attached = load_acquire(&reader->remote->attached);
@@ -251,6 +264,7 @@ static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, ui
             best_sequence = first;
             best_generation = generation;
         }
+    *ret_generation = best_generation;
     return best;
 }
 
@@ -258,15 +272,17 @@ static bool start_newest(struct log_reader *reader, uint64_t history) {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
         uint64_t end = load_acquire(&header->sent) + 1; /* what comes later was sent after we joined: no chase */
-        if (!start_at(reader, load_acquire(&header->newest)) || !walk_to(reader, end))
+        if (!start_at(reader, load_acquire(&header->newest), 0, &header->newest) || !walk_to(reader, end))
             continue;
         if (history == 0)
             return true;
         uint64_t wanted = reader->sequence > history ? reader->sequence - history : 1;
-        extent_ref ref = extent_before(reader, wanted, reader->generation);
-        if (ref == EXTENT_NONE) /* not kept that long: all there is */
+        uint64_t generation;
+        extent_ref ref = extent_before(reader, wanted, reader->generation, &generation);
+        bool kept = ref != EXTENT_NONE; /* else not kept that long: all there is */
+        if (!kept)
             ref = load_acquire(&header->oldest);
-        if (start_at(reader, ref) && walk_to(reader, wanted))
+        if (start_at(reader, ref, generation, kept ? NULL : &header->oldest) && walk_to(reader, wanted))
             return true;
     }
     drop_position(reader);
@@ -463,6 +479,8 @@ enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret) {
 }
 
 uint64_t log_reader_unread(const struct log_reader *reader) {
+    if (reader->damaged || reader->adrift)
+        return reader->lost; /* what it says is not to be believed, or was before us */
     uint64_t sent = load_acquire(&remote_header(reader->remote)->sent) & COUNT_MASK;
     return reader->lost + (sent >= reader->sequence ? sent + 1 - reader->sequence : 0);
 }

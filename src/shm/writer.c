@@ -28,7 +28,8 @@ static inline bool fits(const struct writer *writer, const struct extent *extent
 
 /* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
 static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
-    uint64_t slack = writer->alignment > 8 ? 2 * (writer->alignment + CACHE_LINE_BYTES) : CACHE_LINE_BYTES;
+    /* aligning costs up to one step each for the first hole, a report of drops, and the place behind the record */
+    uint64_t slack = writer->alignment > 8 ? 3 * (writer->alignment + CACHE_LINE_BYTES) : 2 * CACHE_LINE_BYTES;
     return extents_size_for(&writer->extents, record_bytes + slack + 2 * RECORD_REFERENCE_BYTES + RECORD_JUMP_BYTES);
 }
 
@@ -301,7 +302,7 @@ int writer_open(struct writer *writer, const struct extents_options *options, st
     if (error)
         return error;
     writer->sent = &extents_header(&writer->extents)->sent;
-    error = advance(writer, writer->header_bytes, EFFORT_QUICK);
+    error = advance(writer, writer->header_bytes, EFFORT_RECLAIM);
     if (error)
         extents_close(&writer->extents);
     return error;
