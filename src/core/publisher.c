@@ -268,7 +268,10 @@ static void end_loan(struct tarn_publisher *publisher, struct open_loan *open, t
     open->ticket &= (1u << TICKET_INDEX_BITS) - 1; /* no ticket given out matches it any more */
     open->next_free = publisher->free_loans;
     publisher->free_loans = open;
-    memset(loan, 0, sizeof(*loan));
+    loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
+    loan->bytes = 0;
+    loan->loaned_by = NULL;
+    loan->ticket = 0;
 }
 
 int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret) {

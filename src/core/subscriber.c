@@ -20,7 +20,7 @@
 #define DEFAULT_MAX_HELD 64u
 #define MAX_HELD_MAX 65536u
 #define DEFAULT_SPIN_NS 10000
-#define LOOKS_PER_CLOCK 16u    /* looks at the logs while spinning, for each at the clock */
+#define LOOKS_PER_CLOCK 64u    /* looks at the logs while spinning, for each at the clock */
 #define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
 #define TAKES_PER_STATISTICS 64u
 
