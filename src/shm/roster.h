@@ -10,7 +10,7 @@
  * and nobody has to repair it. Only blocks of slots are taken by those who have no slot yet: a death in those few
  * instructions, the race being lost, costs a block for as long as the roster lives.
  *
- * Private state of a mapping is struct roster; its base pointers are set under process_lock() and read without.
+ * Private state of a mapping is struct roster; its base pointers are set once, by compare-and-swap, from any thread.
  */
 #ifndef TARN_SHM_ROSTER_H
 #define TARN_SHM_ROSTER_H
@@ -56,7 +56,7 @@ int roster_attach(struct roster *ret, const struct segment_name *name, const str
 
 void roster_detach(struct roster *roster);
 
-/* Address of a block, attaching its segment if need be (then under process_lock). NULL: there is no such block. */
+/* Address of a block, attaching its segment if need be. NULL: there is no such block. */
 void *roster_block(struct roster *roster, uint32_t block);
 
 /*
