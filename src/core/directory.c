@@ -277,3 +277,11 @@ int directory_open(struct directory *ret, const char *directory, const char *dom
 void directory_close(struct directory *directory) {
     close(directory->fd);
 }
+
+DIR *directory_entries(const struct directory *directory) {
+    int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    if (!entries && fd >= 0)
+        close(fd);
+    return entries;
+}

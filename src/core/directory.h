@@ -8,6 +8,7 @@
 #ifndef TARN_CORE_DIRECTORY_H
 #define TARN_CORE_DIRECTORY_H
 
+#include <dirent.h>
 #include <stdbool.h>
 
 #include "shm/segment.h"
@@ -22,6 +23,9 @@ struct directory {
 /* Opens (and, with create, makes) a domain's directory. Returns 0, 1 (absent, not to be created) or a status. */
 int directory_open(struct directory *ret, const char *directory, const char *domain, bool create);
 void directory_close(struct directory *directory);
+
+/* A new stream over the directory's entries, for closedir(). NULL, with errno: it cannot be listed. */
+DIR *directory_entries(const struct directory *directory);
 
 /* 0, or TARN_ERROR_TOPIC_NAME with a sentence that helps. */
 int topic_name_check(const char *topic);

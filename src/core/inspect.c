@@ -26,16 +26,14 @@ typedef int each_file(void *context, struct topic *topic, const char *file);
 
 /* Calls visit for each topic file, with a topic that has name, directory, file, device and inode, but no roster. */
 static int for_each_file(const struct directory *directory, each_file *visit, void *context) {
-    int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    DIR *entries = directory_entries(directory);
     struct topic *topic = calloc(1, sizeof(*topic));
     if (!entries || !topic) {
+        int error = errno;
         if (entries)
             closedir(entries);
-        else if (fd >= 0)
-            close(fd);
         free(topic);
-        return fail_system(TARN_ERROR_DIRECTORY, errno, "cannot list %s", directory->path);
+        return fail_system(TARN_ERROR_DIRECTORY, error, "cannot list %s", directory->path);
     }
     int status = 0;
     for (struct dirent *entry; status == 0 && (entry = readdir(entries));) {
@@ -253,14 +251,10 @@ static void repair_slots(struct inspect_sweep *sweep, struct topic *topic) {
 static uint32_t count_doorbells(const struct topic *topic) {
     char prefix[DOORBELL_NAME_BYTES];
     int length = snprintf(prefix, sizeof(prefix), "@%" PRIx64 "-", (uint64_t)topic->inode);
-    int fd = openat(topic->directory.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    DIR *entries = directory_entries(&topic->directory);
     uint32_t count = 0;
-    if (!entries) {
-        if (fd >= 0)
-            close(fd);
+    if (!entries)
         return 0;
-    }
     for (struct dirent *entry; (entry = readdir(entries));)
         count += strncmp(entry->d_name, prefix, (size_t)length) == 0;
     closedir(entries);
@@ -290,19 +284,15 @@ static int sweep_topic(void *context, struct topic *topic, const char *file) {
 
 /* Doorbells of topic files that are there no more: their inode is nobody's. */
 static void sweep_doorbells(struct inspect_sweep *sweep, const struct directory *directory) {
-    int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-    if (!entries) {
-        if (fd >= 0)
-            close(fd);
+    DIR *entries = directory_entries(directory);
+    if (!entries)
         return;
-    }
     for (struct dirent *entry; (entry = readdir(entries));) {
         uint64_t inode;
         bool owned = false;
         if (entry->d_name[0] != '@' || sscanf(entry->d_name, "@%" SCNx64 "-", &inode) != 1)
             continue;
-        DIR *others = fdopendir(openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        DIR *others = directory_entries(directory);
         for (struct dirent *other; others && (other = readdir(others));)
             owned |= other->d_ino == inode && other->d_name[0] != '@';
         if (!others || owned) {

@@ -159,6 +159,7 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, void *co
         publisher->when_full == TARN_FULL_WAIT ? os_deadline_ns(publisher->full_timeout_ns) : INT64_MIN;
     for (;;) {
         uint32_t value = atomic_fetch_or_explicit(&publisher->slot->space, 1, memory_order_seq_cst) | 1;
+        /* killed here, or asleep: the bit stays, and costs the readers one needless wake each */
         full_fence(); /* S1 */
         error = try(publisher, context, EFFORT_ALL);
         if (error == 0)

@@ -155,13 +155,9 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
 static void remove_doorbells(const struct directory *directory, ino_t inode) {
     char prefix[DOORBELL_NAME_BYTES];
     int length = snprintf(prefix, sizeof(prefix), "@%" PRIx64 "-", (uint64_t)inode);
-    int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-    if (!entries) {
-        if (fd >= 0)
-            close(fd);
+    DIR *entries = directory_entries(directory);
+    if (!entries)
         return;
-    }
     for (struct dirent *entry; (entry = readdir(entries));)
         if (strncmp(entry->d_name, prefix, (size_t)length) == 0)
             unlinkat(directory->fd, entry->d_name, 0);

@@ -405,7 +405,8 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     push_tail(&extents->detached, extent);
     store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
-    store_release(&extent->entry->generation, extent->generation);
+    /* killed here, or behind: nobody refers to it yet, so nobody enters */
+    store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the line above */
 }
 
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence) {

@@ -123,7 +123,9 @@ static void retire_hold(struct hold *hold) {
 
 static void clear(struct hold *hold) {
     struct publisher_slot *publisher = log_reader_publisher(hold->reader);
+    /* killed here: the cell keeps its extent until our slot is repaired */
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
+    /* killed here: a publisher that waits for this finds it in its slice */
     full_fence(); /* S1: with the publisher's fence between announcing that it sleeps and its last look */
     space_ring(publisher);
     retire_hold(hold);

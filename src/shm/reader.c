@@ -130,6 +130,7 @@ void log_reader_tell(struct log_reader *reader) {
     if (reader->sequence == reader->cursor_said || reader->starting || reader->gone)
         return;
     reader->cursor_said = reader->sequence;
+    /* killed here: repair takes the cursor away, and with it the claim on what is unread; behind: as for a cell */
     store_release(&reader->row->cursor[reader->column],
                   stamped(reader->remote->incarnation, reader->sequence)); /* R3 */
     full_fence();                                                          /* S1 */

@@ -174,6 +174,16 @@ static inline int count_descriptors(void) {
     return count;
 }
 
+/* Neither a publisher nor a subscriber can be opened, for that reason, and nothing stays open. */
+static inline void check_nobody_joins(const char *topic, int status, const char *words) {
+    tarn_publisher *publisher;
+    tarn_subscriber *subscriber;
+    int descriptors = count_descriptors();
+    CHECK_REFUSED(tarn_publisher_open(&publisher, topic, NULL), status, words);
+    CHECK_REFUSED(tarn_subscriber_open(&subscriber, topic, NULL), status, words);
+    CHECK_INT(count_descriptors(), ==, descriptors);
+}
+
 static bool started_as_root;
 
 __attribute__((constructor)) static void note_root(void) {

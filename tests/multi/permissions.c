@@ -116,12 +116,7 @@ TEST(default_directory_of_another_user) {
 #define BASE "/tmp/tarn-0"
 
 static void check_refused(void) {
-    tarn_publisher *publisher;
-    tarn_subscriber *subscriber;
-    int descriptors = count_descriptors();
-    CHECK_REFUSED(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_DIRECTORY, BASE);
-    CHECK_REFUSED(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_DIRECTORY, BASE);
-    CHECK_INT(count_descriptors(), ==, descriptors);
+    check_nobody_joins(TOPIC, TARN_ERROR_DIRECTORY, BASE);
 }
 
 TEST(something_else_at_the_default_path) {

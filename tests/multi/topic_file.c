@@ -144,12 +144,7 @@ TEST(stale_and_ids_reused) {
 /* ---- something else stands there ------------------------------------------------------------------------------ */
 
 static void check_no_plain_file(void) {
-    tarn_publisher *publisher;
-    tarn_subscriber *subscriber;
-    int descriptors = count_descriptors();
-    CHECK_REFUSED(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_TOPIC_FILE, path);
-    CHECK_REFUSED(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_TOPIC_FILE, path);
-    CHECK_INT(count_descriptors(), ==, descriptors);
+    check_nobody_joins(TOPIC, TARN_ERROR_TOPIC_FILE, path);
 }
 
 TEST(no_plain_file) {
