@@ -175,8 +175,8 @@ typedef struct tarn_loan {
     void *data;   /* the payload's place: write it; uninitialised. Aligned as the publisher says */
     size_t bytes; /* as asked for; may be lowered before sending */
     void *loaned_by;
-    uint64_t ticket;
-    uint64_t reserved[2];
+    void *place;
+    uint64_t ticket, identity;
 } tarn_loan;
 
 /*

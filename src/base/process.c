@@ -19,7 +19,7 @@ void (*process_forget_parent)(void);
 
 static uint32_t *mark_page;
 static uint32_t epoch;
-static _Atomic int registered; /* 0: not tried, 1: yes, -1: refused */
+_Atomic int process_registered;
 static struct identity self;
 
 void process_lock(void) {
@@ -66,11 +66,11 @@ static int enter_locked(void) {
         if (epoch && process_forget_parent)
             process_forget_parent(); /* a child of a raw clone(), where the fork handlers did not run */
         os_identify(&self);
-        store_relaxed(&registered, 0);
+        store_relaxed(&process_registered, 0);
         *mark_page = ++epoch;
     }
-    if (load_relaxed(&registered) == 0 && os_thread_count() == 1)
-        store_relaxed(&registered, os_barrier_register() ? 1 : -1);
+    if (load_relaxed(&process_registered) == 0 && os_thread_count() == 1)
+        store_relaxed(&process_registered, os_barrier_register() ? 1 : -1);
     return 0;
 }
 
@@ -81,13 +81,9 @@ int process_enter(void) {
     return status;
 }
 
-bool process_is_registered(void) {
-    return load_relaxed(&registered) == 1;
-}
-
 bool process_register(void) {
-    if (load_relaxed(&registered) == 0)
-        store_relaxed(&registered, os_barrier_register() ? 1 : -1);
+    if (load_relaxed(&process_registered) == 0)
+        store_relaxed(&process_registered, os_barrier_register() ? 1 : -1);
     return process_is_registered();
 }
 

@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/atomics.h"
+#include "base/compiler.h"
+
 struct identity;
 
 extern const volatile uint32_t *process_mark; /* never NULL */
@@ -37,8 +40,20 @@ void process_unlock(void);
 /* Registered by core/topic.c: closes, in a child, the descriptors that belong to the parent. */
 extern void (*process_forget_parent)(void);
 
-bool process_is_registered(void); /* for membarrier */
+/* For membarrier. 0: not tried, 1: yes, -1: refused. */
+extern _Atomic int process_registered;
+static inline bool process_is_registered(void) {
+    return load_relaxed(&process_registered) == 1;
+}
 bool process_register(void);
+
+/* The cheap side of a bargain with os_barrier(): a fence, which that barrier issues for us where we are registered. */
+static inline void light_fence(void) {
+    if (likely(process_is_registered()))
+        compiler_barrier();
+    else
+        full_fence();
+}
 
 void process_identify(struct identity *ret); /* with a new random number */
 

@@ -33,8 +33,12 @@ void handle_free(struct closed_handles *closed, struct handle *handle);
 /* 0, or the status (with its sentence) that says why this is no handle of this process. */
 int handle_explain(const struct handle *handle, uint32_t mark);
 
+SHORT_HALF bool handle_is(const struct handle *handle, uint32_t mark) {
+    return handle && load_relaxed(&handle->mark) == mark && process_is_epoch(handle->epoch);
+}
+
 static inline int handle_check(const struct handle *handle, uint32_t mark) {
-    if (__builtin_expect(handle && load_relaxed(&handle->mark) == mark && process_is_epoch(handle->epoch), 1))
+    if (likely(handle_is(handle, mark)))
         return 0;
     return handle_explain(handle, mark);
 }

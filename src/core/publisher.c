@@ -14,29 +14,35 @@
 #include "core/topic.h"
 #include "core/type.h"
 #include "shm/bell.h"
-#include "shm/holds.h"
 #include "shm/log.h"
+#include "shm/space.h"
 #include "shm/writer.h"
 
 #define DEFAULT_FULL_TIMEOUT_NS NS_PER_SECOND
 #define DEFAULT_LINGER_NS NS_PER_SECOND
 #define REALTIME_MEMORY_BYTES (UINT64_C(1) << 20)
 
+/* Kept until the publisher closes, so that a loan that was sent or dropped can be told from one that is open. */
 struct open_loan {
     struct place place;
     uint64_t ticket; /* 0: not open */
     struct open_loan *next_free;
+    struct open_loan *next; /* of all ever made */
 };
 
 struct tarn_publisher {
     struct handle handle;
-    struct writer writer;
-    _Atomic uint32_t *bell;
+    _Atomic uint32_t *bell;     /* the topic's, or one that nobody sets */
+    uint64_t packed_bytes_max;  /* the most that is sent the shortest way */
     uint64_t payload_bytes_max; /* what type and limit allow; at first what the least limit does */
-    uint64_t type_bytes;
     uint32_t wake;
-    uint32_t when_full;
     bool timestamps;
+    uint64_t identity;
+    uint64_t tickets;
+    struct open_loan *free_loans;
+    struct writer writer;
+    uint64_t type_bytes;
+    uint32_t when_full;
     bool realtime;
     int64_t full_timeout_ns;
     int64_t linger_ns;
@@ -45,31 +51,26 @@ struct tarn_publisher {
     struct publisher_slot *slot;
     uint32_t slot_number;
     struct readers readers;
-    uint64_t tickets;
-    struct open_loan **loans; /* all ever made; a ticket's low bits index it */
-    uint32_t loan_count;
-    struct open_loan *free_loans;
+    struct open_loan *loans;
 };
 
 #define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
-#define TICKET_INDEX_BITS 24
 
 /* Beyond the limit: the extent where the log ends and what surrounds a message, so that one as large as the limit fits. */
 #define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN)
 
 static struct closed_handles closed_publishers;
+static _Atomic uint32_t nobody_sleeps; /* the bell of those who never wake anyone */
 
 /* ---- waking --------------------------------------------------------------------------------------------------- */
 
 /* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. */
-static inline void wake(struct tarn_publisher *publisher) {
-    if (publisher->wake == TARN_WAKE_NEVER)
-        return;
-    if (publisher->wake == TARN_WAKE_AUTO && process_is_registered())
-        compiler_barrier();
-    else
+SHORT_HALF void wake(struct tarn_publisher *publisher) {
+    if (likely(publisher->wake == TARN_WAKE_AUTO))
+        light_fence();
+    else if (publisher->wake == TARN_WAKE_FENCE)
         full_fence();
-    if (__builtin_expect(load_relaxed(publisher->bell) & 1, 0))
+    if (unlikely(load_relaxed(publisher->bell) & 1))
         topic_wake(publisher->topic);
 }
 
@@ -142,7 +143,6 @@ typedef int try_again(struct tarn_publisher *publisher, void *context, enum exte
 
 /*
  * Waits until try succeeds, as the options say. 1: it did; 0: the message is dropped; or a status.
- * The sleeper's half of S1: announce (with a fence), look again, sleep. Readers change the word after they let go.
  */
 static int find_space(struct tarn_publisher *publisher, try_again *try, void *context, bool may_drop) {
     bury_dead(publisher);
@@ -152,22 +152,23 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, void *co
     if (error != -EAGAIN)
         return say_reserve_failed(publisher, error);
     if (publisher->when_full == TARN_FULL_DROP && may_drop) {
-        publisher->writer.dropped++;
+        writer_drop(&publisher->writer);
         return 0;
     }
     int64_t deadline_ns =
         publisher->when_full == TARN_FULL_WAIT ? os_deadline_ns(publisher->full_timeout_ns) : INT64_MIN;
     for (;;) {
-        uint32_t value = atomic_fetch_or_explicit(&publisher->slot->space, 1, memory_order_seq_cst) | 1;
-        /* killed here, or asleep: the bit stays, and costs the readers one needless wake each */
-        full_fence(); /* S1 */
+        bool barrier;
+        uint64_t generation, sequence;
+        extents_blockage(&publisher->writer.extents, &generation, &sequence);
+        uint32_t value = space_arm(publisher->slot, sequence, &barrier);
         error = try(publisher, context, EFFORT_ALL);
         if (error == 0)
             return 1;
         int64_t now = os_now_ns();
         if (error != -EAGAIN || now >= deadline_ns)
             return say_reserve_failed(publisher, error);
-        os_futex_wait(&publisher->slot->space, value, deadline_ns - now < SLICE_NS ? deadline_ns - now : SLICE_NS);
+        space_sleep(publisher->slot, value, barrier, deadline_ns - now);
         bury_dead(publisher);
     }
 }
@@ -186,6 +187,8 @@ static int try_reserve(struct tarn_publisher *publisher, void *context, enum ext
 
 static void bound_payload(struct tarn_publisher *publisher, uint64_t limit_bytes) {
     publisher->payload_bytes_max = publisher->type_bytes < limit_bytes ? publisher->type_bytes : limit_bytes;
+    publisher->packed_bytes_max =
+        publisher->type_bytes < PACKED_PAYLOAD_BYTES ? publisher->type_bytes : PACKED_PAYLOAD_BYTES;
 }
 
 static int say_too_big(const struct tarn_publisher *publisher, uint64_t bytes) {
@@ -196,13 +199,13 @@ static int say_too_big(const struct tarn_publisher *publisher, uint64_t bytes) {
 }
 
 /* 1: reserved; 0: dropped; or a status. */
-static inline int reserve(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
-    if (__builtin_expect(bytes > publisher->payload_bytes_max, 0)) {
+static int reserve(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
+    if (bytes > publisher->payload_bytes_max) {
         bound_payload(publisher, extents_limit(&publisher->writer.extents));
         if (bytes > publisher->payload_bytes_max)
             return say_too_big(publisher, bytes);
     }
-    if (__builtin_expect(writer_reserve(&publisher->writer, bytes, EFFORT_RECLAIM, ret) == 0, 1))
+    if (writer_reserve(&publisher->writer, bytes, EFFORT_RECLAIM, ret) == 0)
         return 1;
     struct reservation reservation = {.bytes = bytes};
     int result = find_space(publisher, try_reserve, &reservation, true);
@@ -211,106 +214,134 @@ static inline int reserve(struct tarn_publisher *publisher, uint64_t bytes, stru
     return result;
 }
 
-static inline void commit(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
+SHORT_HALF bool reserve_easily(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
+    return likely(bytes <= publisher->payload_bytes_max) && writer_reserve_easily(&publisher->writer, bytes, ret);
+}
+
+static void commit(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
     writer_commit(&publisher->writer, place, bytes, publisher->timestamps ? os_now_ns() : 0);
     wake(publisher);
     writer_look_ahead(&publisher->writer, bytes);
 }
 
-int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
+/* False: it takes more, and nothing happened. */
+SHORT_HALF bool commit_easily(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
+    if (unlikely(publisher->timestamps) || !writer_commit_easily(&publisher->writer, place, bytes, 0))
+        return false;
+    wake(publisher);
+    if (!writer_look_ahead_easily(&publisher->writer, bytes))
+        writer_look_ahead(&publisher->writer, bytes);
+    return true;
+}
+
+LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64_t bytes) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     if (status)
         return status;
     if (!data && bytes)
-        return fail(TARN_ERROR_ARGUMENT, "data is NULL, but bytes is %zu", bytes);
+        return fail(TARN_ERROR_ARGUMENT, "data is NULL, but bytes is %" PRIu64, bytes);
     struct place place;
-    if (bytes <= PACKED_RECORD_BYTES - RECORD_HEADER_BYTES && bytes <= publisher->payload_bytes_max &&
-        writer_send_packed(&publisher->writer, data, bytes)) {
-        wake(publisher);
-        return 1;
-    }
-    status = reserve(publisher, bytes, &place);
+    status = reserve_easily(publisher, bytes, &place) ? 1 : reserve(publisher, bytes, &place);
     if (status != 1)
         return status;
     if (bytes)
-        memcpy(place.extent->base + place.offset, data, bytes);
-    commit(publisher, &place, bytes);
+        memcpy(place.payload, data, bytes);
+    if (!commit_easily(publisher, &place, bytes))
+        commit(publisher, &place, bytes);
     return 1;
+}
+
+int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
+    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && data &&
+        bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, bytes)) {
+        wake(publisher);
+        return 1;
+    }
+    return publish(publisher, data, bytes);
 }
 
 /* ---- loans ---------------------------------------------------------------------------------------------------- */
 
-static struct open_loan *new_loan(struct tarn_publisher *publisher) {
-    struct open_loan *loan = publisher->free_loans;
-    if (loan) {
-        publisher->free_loans = loan->next_free;
-        uint64_t index = loan->ticket & ((1u << TICKET_INDEX_BITS) - 1);
-        loan->ticket = ++publisher->tickets << TICKET_INDEX_BITS | index;
-        return loan;
-    }
-    if (publisher->loan_count >= 1u << TICKET_INDEX_BITS)
-        return NULL;
-    if ((publisher->loan_count & (publisher->loan_count + 1)) == 0) { /* 0, 1, 3, 7: the next power of two less one */
-        size_t capacity = 2 * (size_t)publisher->loan_count + 1;
-        struct open_loan **loans = realloc(publisher->loans, capacity * sizeof(struct open_loan *));
-        if (!loans)
-            return NULL;
-        publisher->loans = loans;
-    }
-    loan = malloc(sizeof(*loan));
-    if (!loan)
-        return NULL;
-    loan->ticket = ++publisher->tickets << TICKET_INDEX_BITS | publisher->loan_count;
-    publisher->loans[publisher->loan_count++] = loan;
-    return loan;
-}
-
-static void end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan) {
-    open->ticket &= (1u << TICKET_INDEX_BITS) - 1; /* no ticket given out matches it any more */
+SHORT_HALF void free_loan(struct tarn_publisher *publisher, struct open_loan *open) {
+    open->ticket = 0; /* no ticket given out matches it any more */
     open->next_free = publisher->free_loans;
     publisher->free_loans = open;
-    loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
-    loan->bytes = 0;
-    loan->loaned_by = NULL;
-    loan->ticket = 0;
 }
 
-int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret) {
+/* Makes another loan, which is free. */
+static bool make_loan(struct tarn_publisher *publisher) {
+    struct open_loan *loan = malloc(sizeof(*loan));
+    if (!loan)
+        return false;
+    loan->next = publisher->loans;
+    publisher->loans = loan;
+    free_loan(publisher, loan);
+    return true;
+}
+
+/* The place of the first free loan has been reserved: it is open. */
+SHORT_HALF int begin_loan(struct tarn_publisher *publisher, uint64_t bytes, tarn_loan *ret) {
+    struct open_loan *open = publisher->free_loans;
+    publisher->free_loans = open->next_free;
+    publisher->writer.head_loan = &open->place;
+    open->ticket = ++publisher->tickets;
+    ret->data = open->place.payload;
+    ret->bytes = bytes;
+    ret->loaned_by = publisher;
+    ret->place = open;
+    ret->ticket = open->ticket;
+    ret->identity = publisher->identity;
+    return 1;
+}
+
+LONG_HALF int lend(struct tarn_publisher *publisher, uint64_t bytes, tarn_loan *ret) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     if (status)
         return status;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the loan is NULL");
-    struct open_loan *open = new_loan(publisher);
-    if (!open)
+    if (!publisher->free_loans && !make_loan(publisher))
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another loan", publisher->topic->name);
-    status = reserve(publisher, bytes, &open->place);
-    if (status != 1) {
-        tarn_loan unused;
-        end_loan(publisher, open, &unused);
-        return status;
-    }
-    publisher->writer.head_loan = &open->place;
-    *ret = (tarn_loan){open->place.extent->base + open->place.offset, bytes, publisher, open->ticket, {0}};
-    return 1;
+    status = reserve(publisher, bytes, &publisher->free_loans->place);
+    return status == 1 ? begin_loan(publisher, bytes, ret) : status;
 }
 
-/* The open loan that the user's struct stands for, or a status. */
-static int find_loan(const tarn_loan *loan, struct tarn_publisher **ret_publisher, struct open_loan **ret_open) {
+int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret) {
+    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && ret && publisher->free_loans &&
+        reserve_easily(publisher, bytes, &publisher->free_loans->place))
+        return begin_loan(publisher, bytes, ret);
+    return lend(publisher, bytes, ret);
+}
+
+/* Why there is no open loan that the user's struct stands for. */
+static int explain_loan(const tarn_loan *loan) {
     if (!loan)
         return fail(TARN_ERROR_ARGUMENT, "the loan is NULL");
     if (!loan->loaned_by)
         return fail(TARN_ERROR_RELEASED, "the loan was sent or dropped before");
-    struct tarn_publisher *publisher = loan->loaned_by;
+    const struct tarn_publisher *publisher = loan->loaned_by;
     int status = handle_check(&publisher->handle, HANDLE_PUBLISHER);
     if (status)
         return status;
-    uint64_t index = loan->ticket & ((1u << TICKET_INDEX_BITS) - 1);
-    if (index >= publisher->loan_count || publisher->loans[index]->ticket != loan->ticket)
-        return fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", publisher->topic->name);
-    *ret_publisher = publisher;
-    *ret_open = publisher->loans[index];
-    return 0;
+    return fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", publisher->topic->name);
+}
+
+/* The open loan that the user's struct stands for, or NULL. */
+SHORT_HALF struct open_loan *find_loan(const tarn_loan *loan) {
+    const struct tarn_publisher *publisher = loan ? loan->loaned_by : NULL;
+    if (!publisher || !handle_is(&publisher->handle, HANDLE_PUBLISHER) || loan->identity != publisher->identity)
+        return NULL; /* with another identity another publisher is where the loan's was, and its loans have gone */
+    struct open_loan *open = loan->place;
+    return open->ticket == loan->ticket ? open : NULL;
+}
+
+SHORT_HALF int end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan) {
+    free_loan(publisher, open);
+    loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
+    loan->bytes = 0;
+    loan->loaned_by = loan->place = NULL;
+    loan->ticket = loan->identity = 0;
+    return 1;
 }
 
 struct referral {
@@ -337,37 +368,44 @@ static int send_overtaken(struct tarn_publisher *publisher, const struct place *
     return 1;
 }
 
-int tarn_loan_send(tarn_loan *loan) {
-    struct tarn_publisher *publisher;
-    struct open_loan *open;
-    int status = find_loan(loan, &publisher, &open);
-    if (status)
-        return status;
+LONG_HALF int send_loan(tarn_loan *loan) {
+    struct open_loan *open = find_loan(loan);
+    if (!open)
+        return explain_loan(loan);
+    struct tarn_publisher *publisher = loan->loaned_by;
     if (loan->bytes > open->place.bytes)
         return fail(TARN_ERROR_ARGUMENT, "topic \"%s\": the loan was of %" PRIu64 " bytes, and cannot be sent with %zu",
                     publisher->topic->name, open->place.bytes, loan->bytes);
     if (publisher->writer.head_loan == &open->place)
         commit(publisher, &open->place, loan->bytes);
-    else if ((status = send_overtaken(publisher, &open->place, loan->bytes)) != 1)
-        return status;
-    end_loan(publisher, open, loan);
-    return 1;
+    else {
+        int status = send_overtaken(publisher, &open->place, loan->bytes);
+        if (status != 1)
+            return status;
+    }
+    return end_loan(publisher, open, loan);
 }
 
-static void drop_loan(struct tarn_publisher *publisher, struct open_loan *open) {
-    if (publisher->writer.head_loan == &open->place)
-        publisher->writer.head_loan = NULL;
-    else
-        open->place.extent->pins--;
+int tarn_loan_send(tarn_loan *loan) {
+    struct open_loan *open = find_loan(loan);
+    if (likely(open)) {
+        struct tarn_publisher *publisher = loan->loaned_by;
+        if (publisher->writer.head_loan == &open->place && loan->bytes <= open->place.bytes &&
+            commit_easily(publisher, &open->place, loan->bytes))
+            return end_loan(publisher, open, loan);
+    }
+    return send_loan(loan);
 }
 
 int tarn_loan_drop(tarn_loan *loan) {
-    struct tarn_publisher *publisher;
-    struct open_loan *open;
-    int status = find_loan(loan, &publisher, &open);
-    if (status)
-        return status;
-    drop_loan(publisher, open);
+    struct open_loan *open = find_loan(loan);
+    if (!open)
+        return explain_loan(loan);
+    struct tarn_publisher *publisher = loan->loaned_by;
+    if (publisher->writer.head_loan == &open->place)
+        writer_unreserve(&publisher->writer);
+    else
+        open->place.extent->pins--;
     end_loan(publisher, open, loan);
     return 0;
 }
@@ -456,9 +494,10 @@ static void leave(struct tarn_publisher *publisher) {
     publisher_slot_clear(publisher->topic, publisher->slot_number);
     topic_leave(publisher->topic, PUBLISHER, publisher->slot_number);
     readers_free(&publisher->readers);
-    for (uint32_t i = 0; i < publisher->loan_count; i++)
-        free(publisher->loans[i]);
-    free(publisher->loans);
+    for (struct open_loan *loan = publisher->loans, *next; loan; loan = next) {
+        next = loan->next;
+        free(loan);
+    }
     handle_free(&closed_publishers, &publisher->handle);
 }
 
@@ -473,7 +512,8 @@ static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publi
         return status;
     }
     publisher->slot = roster_publisher(&publisher->topic->roster, publisher->slot_number);
-    publisher->bell = &publisher->topic->roster.header->bell;
+    publisher->bell = options->wake == TARN_WAKE_NEVER ? &nobody_sleeps : &publisher->topic->roster.header->bell;
+    publisher->identity = publisher->slot->who.number;
     publisher->wake = options->wake;
     publisher->when_full = options->when_full;
     publisher->timestamps = options->timestamps;
@@ -529,13 +569,13 @@ static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     writer_report_drops(&publisher->writer);
     uint64_t sequence = publisher->writer.sequence;
     for (;;) {
-        uint32_t value = atomic_fetch_or_explicit(&publisher->slot->space, 1, memory_order_seq_cst) | 1;
-        full_fence(); /* S1 */
+        bool barrier;
+        uint32_t value = space_arm(publisher->slot, sequence, &barrier);
         uint32_t behind = count_behind(publisher, sequence);
         int64_t now = behind ? os_now_ns() : 0;
         if (behind == 0 || now >= deadline_ns)
             return behind;
-        os_futex_wait(&publisher->slot->space, value, deadline_ns - now < SLICE_NS ? deadline_ns - now : SLICE_NS);
+        space_sleep(publisher->slot, value, barrier, deadline_ns - now);
     }
 }
 
@@ -561,7 +601,7 @@ int tarn_publisher_subscribers(tarn_publisher *publisher) {
 }
 
 uint64_t tarn_publisher_identity(const tarn_publisher *publisher) {
-    return handle_check((const struct handle *)publisher, HANDLE_PUBLISHER) ? 0 : publisher->slot->who.number;
+    return handle_check((const struct handle *)publisher, HANDLE_PUBLISHER) ? 0 : publisher->identity;
 }
 
 int tarn_publisher_close(tarn_publisher *publisher) {

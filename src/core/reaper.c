@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
-#include "shm/holds.h"
+#include "shm/space.h"
 #include "shm/segment.h"
 
 int64_t slot_byte(enum slot_kind kind, uint32_t slot) {
@@ -113,11 +113,10 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     store_relaxed(&subscriber->reliable, 0);
     store_relaxed(&subscriber->freed_ns, (uint64_t)os_now_ns());
     store_release(&subscriber->state, SLOT_FREE);
-    full_fence(); /* S1 */
     for (uint32_t i = 0; i < publishers; i++) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, i);
         if (publisher)
-            space_ring(publisher);
+            space_ring(publisher); /* S1 */
     }
 }
 

@@ -26,14 +26,17 @@
 
 struct tarn_subscriber {
     struct handle handle;
+    _Atomic uint32_t *changes_now;
+    struct log_reader *only; /* the reader, where there is one; else one that never finds anything */
+    uint32_t changes;        /* of the roster, when we last looked at it */
+    uint32_t credit;         /* messages that may be taken before those held are counted again */
+    uint32_t credit_given;   /* when they last were */
+    uint32_t next;           /* whose turn it is */
     struct log_reader **readers;
     uint32_t reader_count, reader_capacity;
-    uint32_t next;    /* whose turn it is */
-    uint32_t changes; /* of the roster, when we last looked at it */
     uint32_t max_held;
-    uint32_t credit; /* messages that may be taken before those held are counted again */
     bool realtime, reliable;
-    uint64_t taken, lost; /* lost: by publishers that are gone */
+    uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
     struct holds holds;
     struct topic *topic;
     struct subscriber_slot *slot;
@@ -101,22 +104,28 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     struct roster_taker taker = {false, subscriber->slot_number, subscriber->holds.incarnation,
                                  &subscriber->slot->pending_key};
     struct reader_row *row = roster_make_row(&subscriber->topic->roster, publisher, slot, &taker);
-    struct log_reader *reader = row ? calloc(1, sizeof(*reader)) : NULL;
+    struct log_reader *reader = row ? malloc(sizeof(*reader)) : NULL;
+    struct remote *remote;
     if (!reader)
         return -ENOMEM;
-    int error = topic_remote(subscriber->topic, &reader->remote, publisher, slot, incarnation);
+    int error = topic_remote(subscriber->topic, &remote, publisher, slot, incarnation);
     if (error) {
         free(reader);
         return error;
     }
-    reader->holds = &subscriber->holds;
-    reader->publisher = publisher;
-    reader->row = row;
-    reader->column = subscriber->slot_number % ROW_SUBSCRIBERS;
-    reader->word = GENERATION_GONE;
-    reader->reliable = subscriber->reliable;
+    log_reader_init(reader, &subscriber->holds, remote, row, subscriber->slot_number % ROW_SUBSCRIBERS,
+                    subscriber->reliable);
     *ret = reader;
     return 0;
+}
+
+SHORT_HALF bool roster_changed(const struct tarn_subscriber *subscriber) {
+    return load_acquire(subscriber->changes_now) != subscriber->changes;
+}
+
+static void count_readers(struct tarn_subscriber *subscriber, uint32_t count) {
+    subscriber->reader_count = count;
+    subscriber->only = count == 1 ? subscriber->readers[0] : &log_reader_nowhere;
 }
 
 /* A publisher that we do not know yet. joining: it was there before us. */
@@ -136,10 +145,12 @@ static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot
         log_reader_start_first(reader);
     if (reader->damaged)
         keep_trouble(subscriber, say_damaged(subscriber, reader));
-    log_reader_tell(reader);
+    if (reader->reliable)
+        log_reader_tell(reader);
     log_reader_tell_attached(reader);
     reader->may_attach = !subscriber->realtime; /* not before: we are under process_lock() */
-    subscriber->readers[subscriber->reader_count++] = reader;
+    subscriber->readers[subscriber->reader_count] = reader;
+    count_readers(subscriber, subscriber->reader_count + 1);
 }
 
 static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader) {
@@ -181,10 +192,6 @@ static void update(struct tarn_subscriber *subscriber, bool joining) {
     }
 }
 
-static inline bool roster_changed(const struct tarn_subscriber *subscriber) {
-    return load_acquire(&subscriber->topic->roster.header->changes) != subscriber->changes;
-}
-
 static void follow_changes(struct tarn_subscriber *subscriber) {
     process_lock();
     update(subscriber, false);
@@ -212,7 +219,8 @@ static void drop_finished(struct tarn_subscriber *subscriber) {
         process_lock();
         free_reader(subscriber, reader);
         process_unlock();
-        subscriber->readers[i] = subscriber->readers[--subscriber->reader_count];
+        subscriber->readers[i] = subscriber->readers[subscriber->reader_count - 1];
+        count_readers(subscriber, subscriber->reader_count - 1);
     }
 }
 
@@ -226,14 +234,16 @@ static uint64_t lost_in_all(const struct tarn_subscriber *subscriber) {
 }
 
 static void tell_statistics(struct tarn_subscriber *subscriber) {
-    store_relaxed(&subscriber->slot->taken, subscriber->taken);
+    store_relaxed(&subscriber->slot->taken, subscriber->taken + subscriber->credit_given - subscriber->credit);
     store_relaxed(&subscriber->slot->lost, lost_in_all(subscriber));
 }
 
 /* Counts what the user holds. False: as much as is allowed. */
 static bool renew_credit(struct tarn_subscriber *subscriber) {
     uint64_t held = holds_outstanding(&subscriber->holds);
-    subscriber->credit = held < subscriber->max_held ? subscriber->max_held - (uint32_t)held : 0;
+    subscriber->taken += subscriber->credit_given - subscriber->credit;
+    subscriber->credit = subscriber->credit_given =
+        held < subscriber->max_held ? subscriber->max_held - (uint32_t)held : 0;
     tell_statistics(subscriber);
     return subscriber->credit > 0;
 }
@@ -258,18 +268,19 @@ static int say_no_memory(const struct tarn_subscriber *subscriber, const struct 
                        subscriber->topic->name, reader->remote->number, reader->remote->pid);
 }
 
-static inline int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
+/* Past what is no plain message. 1: taken; 0: nothing; or a status. */
+static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     for (;;) {
-        bool allowed = __builtin_expect(subscriber->credit > 0, 1) || renew_credit(subscriber);
+        bool allowed = subscriber->credit > 0 || renew_credit(subscriber);
         enum reader_take take = allowed ? log_reader_take(reader, ret) : READER_LATER;
-        if (__builtin_expect(take == READER_TAKEN, 1)) {
+        if (take == READER_TAKEN) {
             subscriber->credit--;
-            subscriber->taken++;
             return 1;
         }
         if (take == READER_FAILED)
             return say_no_memory(subscriber, reader);
-        uint64_t sequence = reader->sequence, offset = reader->offset, generation = reader->generation;
+        uint64_t sequence = reader->sequence;
+        char *at = reader->at;
         enum reader_look look = log_reader_look(reader);
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, reader);
@@ -279,13 +290,27 @@ static inline int take_from(struct tarn_subscriber *subscriber, struct log_reade
             return 0;
         if (!allowed)
             return say_holding(subscriber);
-        if (take == READER_LATER && reader->sequence == sequence && reader->offset == offset &&
-            reader->generation == generation)
+        if (take == READER_LATER && reader->sequence == sequence && reader->at == at)
             return 0; /* where we were: a reference that must not be attached here, or a message of this very moment */
     }
 }
 
-static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
+SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
+    if (unlikely(subscriber->credit == 0) || !log_reader_take_plain(reader, ret))
+        return false;
+    subscriber->credit--;
+    return true;
+}
+
+SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
+    if (take_plainly(subscriber, reader, ret))
+        return 1;
+    if (reader->position && !log_reader_sees(reader))
+        return 0;
+    return take_slowly(subscriber, reader, ret);
+}
+
+static int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
     uint32_t count = subscriber->reader_count;
     uint32_t turn = subscriber->next < count ? subscriber->next : 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -302,17 +327,9 @@ static inline int take_any(struct tarn_subscriber *subscriber, tarn_message *ret
 
 static bool look_at_peers(struct tarn_subscriber *subscriber);
 
-/* Nothing was found: says how far we are. */
-static void tell(struct tarn_subscriber *subscriber) {
-    for (uint32_t i = 0; i < subscriber->reader_count; i++)
-        if (subscriber->reliable)
-            log_reader_tell(subscriber->readers[i]);
-    tell_statistics(subscriber);
-}
-
-/* And lets go of what is finished, and makes the descriptor quiet. */
+/* Lets go of what is finished, and makes the descriptor quiet. */
 static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    tell(subscriber);
+    tell_statistics(subscriber);
     if (!subscriber->realtime)
         drop_finished(subscriber);
     if (subscriber->trouble)
@@ -331,30 +348,41 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     return result;
 }
 
-static int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    if (__builtin_expect(roster_changed(subscriber), 0) && !subscriber->realtime)
+/* Takes from the only publisher what is in its place. False: nothing happened. */
+SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
+}
+
+LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    if (!ret)
+        return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
+    if (roster_changed(subscriber) && !subscriber->realtime)
         follow_changes(subscriber);
     int result = take_any(subscriber, ret);
     return result ? result : found_nothing(subscriber, ret);
 }
 
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret) {
-    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
-    if (status)
-        return status;
-    if (!ret)
-        return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
+    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret && take_easily(subscriber, ret))
+        return 1;
     return take(subscriber, ret);
 }
 
-int tarn_message_release(tarn_message *message) {
+LONG_HALF int explain_message(const tarn_message *message) {
     if (!message)
         return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
-    struct hold *hold = message->held_by;
-    if (!hold)
+    if (!message->held_by)
         return fail(TARN_ERROR_RELEASED, "the message was released before");
-    if (!process_is_epoch(hold->holds->epoch))
-        return fail(TARN_ERROR_FORKED, "the message was taken before fork() and belongs to the parent");
+    return fail(TARN_ERROR_FORKED, "the message was taken before fork() and belongs to the parent");
+}
+
+int tarn_message_release(tarn_message *message) {
+    struct hold *hold = message ? message->held_by : NULL;
+    if (unlikely(!hold || !process_is_epoch(hold->epoch)))
+        return explain_message(message);
     message->data = NULL; /* one by one: memset of so little costs more than all the rest */
     message->bytes = 0;
     message->sequence = message->publisher = message->lost = 0;
@@ -433,9 +461,29 @@ static int say_interrupted(const struct tarn_subscriber *subscriber) {
 static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (!ret)
         return ready(subscriber);
-    if (__builtin_expect(roster_changed(subscriber), 0))
+    if (take_easily(subscriber, ret))
+        return 1;
+    if (roster_changed(subscriber))
         follow_changes(subscriber);
     return take_any(subscriber, ret);
+}
+
+/*
+ * Looks so many times. With one publisher the loop is as short as can be: a processor runs ahead of it, speculating that
+ * the message will have come, up to what the user does with it, so few instructions between here and there save a journey
+ * of a cache line. Who pauses between looks gets the line sooner: its writer is disturbed less.
+ */
+static inline int look_often(struct tarn_subscriber *subscriber, tarn_message *ret, uint32_t looks) {
+    const struct log_reader *only = subscriber->only;
+    for (uint32_t i = 1; i < looks && only->position && !log_reader_sees(only); i++)
+        spin_pause();
+    uint32_t looks_here = only->position ? 1 : looks;
+    for (uint32_t i = 1;; i++) {
+        int status = look_once(subscriber, ret);
+        if (status || i >= looks_here)
+            return status;
+        spin_pause();
+    }
 }
 
 /* What is looked after now and then while waiting. 0, or a status that ends the wait. */
@@ -453,19 +501,16 @@ static int look_around(struct tarn_subscriber *subscriber, int64_t now) {
 static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t deadline_ns) {
     int64_t spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SPIN ? INT64_MAX : 0;
     for (;;) {
-        for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
-            int status = look_once(subscriber, ret);
-            if (status)
-                return status;
-            if (deadline_ns == INT64_MIN)
-                return was_interrupted(subscriber) ? say_interrupted(subscriber) : 0;
-            spin_pause(); /* who looks less often gets the line sooner: its writer is disturbed less */
-        }
+        int status = look_often(subscriber, ret, deadline_ns == INT64_MIN ? 1 : LOOKS_PER_CLOCK);
+        if (status)
+            return status;
+        if (deadline_ns == INT64_MIN)
+            return was_interrupted(subscriber) ? say_interrupted(subscriber) : 0;
         int64_t now = os_now_ns();
-        int status = look_around(subscriber, now);
+        status = look_around(subscriber, now);
         if (status || now >= deadline_ns)
             return status;
-        tell(subscriber);
+        tell_statistics(subscriber);
         drop_finished(subscriber);
         if (spin_end_ns == 0)
             spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SLEEP ? now : now + subscriber->spin_ns;
@@ -480,9 +525,15 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
     return status ? status : wait_until(subscriber, NULL, os_deadline_ns(timeout_ns));
 }
 
-int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    int result = tarn_subscriber_take(subscriber, ret);
+LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
+    int result = take(subscriber, ret);
     return result || timeout_ns <= 0 ? result : wait_until(subscriber, ret, os_deadline_ns(timeout_ns));
+}
+
+int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
+    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret && take_easily(subscriber, ret))
+        return 1;
+    return receive(subscriber, ret, timeout_ns);
 }
 
 int tarn_subscriber_interrupt(tarn_subscriber *subscriber) {
@@ -571,9 +622,8 @@ static void stop(struct tarn_subscriber *subscriber) {
     store_relaxed(&subscriber->handle.mark, HANDLE_CLOSED);
     store_release(&subscriber->slot->state, SLOT_LEAVING);
     topic_ring(subscriber->topic);
-    full_fence(); /* S1: a publisher that waits for our cursor looks again */
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
-        space_ring(subscriber->readers[i]->publisher);
+        space_ring(subscriber->readers[i]->publisher); /* S1: one that waits for our cursor looks again */
     process_unlock();
     holds_end(&subscriber->holds);
 }
@@ -610,6 +660,8 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
         return status;
     }
     subscriber->slot = roster_subscriber(&subscriber->topic->roster, subscriber->slot_number);
+    subscriber->changes_now = &subscriber->topic->roster.header->changes;
+    count_readers(subscriber, 0);
     subscriber->reliable = options->reliable;
     subscriber->realtime = options->realtime;
     subscriber->history = options->history;

@@ -412,7 +412,7 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence) {
     struct extent *first = extents->retired.head ? extents->retired.head : extents->log.head;
     *ret_generation = first ? first->generation : 0;
-    *ret_sequence = extents->log.head ? extents->log.head->end_sequence : 0;
+    *ret_sequence = extents->log.head != extents->log.tail ? extents->log.head->end_sequence : 0;
 }
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
@@ -519,6 +519,11 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
 void extents_append(struct extents *extents, struct extent *extent) {
     extent->state = EXTENT_LOG;
     push_tail(&extents->log, extent);
+}
+
+void extents_end(struct extent *extent, uint64_t sequence) {
+    if (extent->end_sequence < sequence) /* a loan in it may have got a later one */
+        extent->end_sequence = sequence;
 }
 
 void extents_put_back(struct extents *extents, struct extent *extent) {

@@ -36,7 +36,7 @@ struct extent {
     uint64_t bytes;
     uint64_t generation; /* the last one given, stamped */
     uint64_t first_sequence;
-    uint64_t end_sequence; /* behind the last message that lies in it */
+    uint64_t end_sequence; /* behind the last message that lies in it; of the log's last extent told when it ends */
     int64_t freed_ns;
     uint32_t pins; /* open loans in it */
     extent_ref ref;
@@ -125,6 +125,9 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
 /* Makes it the log's last. */
 void extents_append(struct extents *extents, struct extent *extent);
 
+/* The log goes on behind it, with that sequence. */
+void extents_end(struct extent *extent, uint64_t sequence);
+
 /* Gives back an extent that is AHEAD and was not used. */
 void extents_put_back(struct extents *extents, struct extent *extent);
 
@@ -134,7 +137,7 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 /* An extent in which a loan is being sent: makes it enterable if it was retired. The message gets that sequence. */
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence);
 
-/* The generation up to which, and the sequence from which, readers keep the log's oldest extent from being free. */
+/* The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free. */
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence);
 
 #endif

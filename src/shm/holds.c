@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/os.h"
 #include "base/process.h"
 #include "shm/reader.h"
+#include "shm/space.h"
 
 #define FIRST_CHUNK CELLS_INLINE
 
@@ -19,6 +19,7 @@ static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cell
     for (uint32_t i = 0; i < count; i++) {
         made[i].cell = &cells[i];
         made[i].holds = holds;
+        made[i].epoch = *process_mark;
     }
     holds->chunks[chunk] = made;
     holds->capacity += count;
@@ -32,7 +33,6 @@ int holds_open(struct holds *holds, struct roster *roster, struct subscriber_slo
     holds->subscriber = subscriber;
     holds->slot = slot;
     holds->incarnation = incarnation;
-    holds->epoch = *process_mark;
     holds->active_count = 1;
     return add_chunk(holds, 0, subscriber->cells, CELLS_INLINE);
 }
@@ -107,12 +107,6 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
     return hold;
 }
 
-void space_ring(struct publisher_slot *publisher) {
-    uint32_t value = load_relaxed(&publisher->space);
-    if ((value & 1) && compare_and_swap(&publisher->space, &value, value + 1))
-        os_futex_wake_all(&publisher->space);
-}
-
 /* After the cell was cleared: the hold may be used again, and the subscriber may end. */
 static void retire_hold(struct hold *hold) {
     struct holds *holds = hold->holds;
@@ -121,30 +115,24 @@ static void retire_hold(struct hold *hold) {
         holds->emptied(holds->context);
 }
 
-static void clear(struct hold *hold) {
+void hold_clear(struct hold *hold) {
     struct publisher_slot *publisher = log_reader_publisher(hold->reader);
     /* killed here: the cell keeps its extent until our slot is repaired */
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
     /* killed here: a publisher that waits for this finds it in its slice */
-    full_fence(); /* S1: with the publisher's fence between announcing that it sleeps and its last look */
-    space_ring(publisher);
+    space_ring(publisher); /* S1 */
     retire_hold(hold);
 }
 
 void hold_cancel(struct hold *hold) {
-    clear(hold); /* for a moment it may have been what the publisher waits for */
+    hold_clear(hold); /* for a moment it may have been what the publisher waits for */
 }
 
 void hold_leave(struct hold *hold) {
     int64_t change = hold->taken - POSITION_BIAS;
     hold->is_position = false;
     if (fetch_add_acq_rel(&hold->refs, change) + change == 0)
-        clear(hold);
-}
-
-void hold_release(struct hold *hold) {
-    if (fetch_sub_acq_rel(&hold->refs, 1) == 1)
-        clear(hold);
+        hold_clear(hold);
 }
 
 uint64_t holds_outstanding(struct holds *holds) {

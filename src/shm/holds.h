@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/compiler.h"
 #include "shm/roster.h"
 
 #define POSITION_BIAS (INT64_C(1) << 40)
@@ -28,6 +29,7 @@ struct hold {
     int64_t taken; /* of the position: by the subscriber's thread */
     _Atomic uint32_t active;
     bool is_position;
+    uint32_t epoch; /* of the process: see base/process.h */
     uint64_t generation;
     _Atomic uint64_t *cell;
     struct log_reader *reader;
@@ -39,7 +41,6 @@ struct holds {
     struct subscriber_slot *subscriber;
     uint32_t slot;
     uint16_t incarnation;
-    uint32_t epoch; /* of the process: see base/process.h */
     struct hold *chunks[HOLD_CHUNKS_MAX];
     uint32_t capacity;
     uint32_t high;                  /* no hold from here on is active */
@@ -63,8 +64,14 @@ void hold_cancel(struct hold *hold);
 /* The reader moves on; messages of the extent may still be out. */
 void hold_leave(struct hold *hold);
 
+/* The cell of a hold that nothing refers to any more is cleared, and the hold may be used again. */
+void hold_clear(struct hold *hold);
+
 /* One message less; from any thread. */
-void hold_release(struct hold *hold);
+SHORT_HALF void hold_release(struct hold *hold) {
+    if (unlikely(fetch_sub_acq_rel(&hold->refs, 1) == 1))
+        hold_clear(hold);
+}
 
 /* Messages that the user has. Exact for those released before the call. */
 uint64_t holds_outstanding(struct holds *holds);
@@ -74,8 +81,5 @@ uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader);
 
 /* The subscriber is closed: calls emptied now, or when the last message is released. */
 void holds_end(struct holds *holds);
-
-/* Wakes the publisher if it waits for space. After a full fence that follows what it waits for (S1). */
-void space_ring(struct publisher_slot *publisher);
 
 #endif

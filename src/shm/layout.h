@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
-#define TARN_LAYOUT_MINOR 1
+#define TARN_LAYOUT_MINOR 2
 
 #define CACHE_LINE_BYTES 64
 #define BLOCK_BYTES 4096u
@@ -152,7 +152,7 @@ struct identity {
 
 /*
  * One writer: the owner of byte TOPIC_LOCK_PUBLISHERS + slot of the topic file; after its death whoever holds that
- * lock. Exceptions: space (eventcount, see core/publisher.c) and rows (links).
+ * lock. Exceptions: space (see space.h) and rows (links).
  */
 struct publisher_slot {
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t state; /* enum slot_state */
@@ -162,8 +162,9 @@ struct publisher_slot {
     _Atomic uint64_t freed_ns;    /* when it became FREE: the one free for longest is reused first */
     struct segment_ref segment;   /* the chain's first; it has the references to the others */
     _Alignas(CACHE_LINE_BYTES) struct identity who;
-    /* Low bit: the publisher sleeps for space. Readers that drop an extent change it by compare-and-swap. */
+    /* Low bit: the publisher sleeps for space. Readers change it by compare-and-swap, see space.h. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t space;
+    _Atomic uint64_t wanted; /* the sequence that reliable readers have to reach for it to go on */
     /* Blocks with struct reader_row, by subscriber slot / ROW_SUBSCRIBERS. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t rows[ROWS_MAX];
 };
@@ -175,7 +176,7 @@ struct publisher_slot {
 struct reader_row {
     /* Oldest generation that it may still read, held messages included. May lag, never lead. GONE: none at all. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t oldest[ROW_SUBSCRIBERS];
-    /* Next sequence number it will take. Kept exact by extent, and whenever the log was found empty. */
+    /* Next sequence number it will take. Kept exact by reliable readers. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t cursor[ROW_SUBSCRIBERS];
     /* incarnation << 16 | how many of the publisher's segments it has attached */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t attached[ROW_SUBSCRIBERS];
@@ -284,6 +285,10 @@ enum record_kind {
 #define RECORD_PAD_MASK UINT64_C(0x3ff)
 #define RECORD_TIMED (UINT64_C(1) << 58)
 #define RECORD_KIND_SHIFT 60
+
+static inline uint64_t record_pad_bytes(uint64_t word) {
+    return (word >> RECORD_PAD_SHIFT & RECORD_PAD_MASK) * 8;
+}
 
 struct record_reference {
     _Atomic uint64_t generation; /* of the extent the payload lies in, when the record was committed */

@@ -5,10 +5,32 @@
 #include <errno.h>
 
 #include "base/process.h"
-#include "shm/log.h"
 
 #define STEPS_MAX 65536u /* records that are no message, looked at in one step: one for each open loan is honest */
 #define RESTARTS_MAX 16u /* extents that were retired under our hands while we chose one */
+
+static _Atomic uint64_t no_record; /* always 0: where readers are that are nowhere */
+struct log_reader log_reader_nowhere = {.at = (char *)&no_record, .limit = (char *)&no_record};
+
+static void go_nowhere(struct log_reader *reader) {
+    reader->position = NULL;
+    reader->at = reader->limit = (char *)&no_record;
+}
+
+void log_reader_init(struct log_reader *reader, struct holds *holds, struct remote *remote, struct reader_row *row,
+                     uint32_t column, bool reliable) {
+    *reader = (struct log_reader){
+        .identity = remote->number,
+        .reliable = reliable,
+        .column = column,
+        .row = row,
+        .publisher = remote->publisher,
+        .word = GENERATION_GONE,
+        .holds = holds,
+        .remote = remote,
+    };
+    go_nowhere(reader);
+}
 
 /* ---- entering extents ----------------------------------------------------------------------------------------- */
 
@@ -103,16 +125,14 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
 static void drop_position(struct log_reader *reader) {
     if (reader->position)
         hold_leave(reader->position);
-    reader->position = NULL;
-    reader->extent = NULL;
+    go_nowhere(reader);
 }
 
 static void move_to(struct log_reader *reader, const struct entered *entered, uint64_t generation) {
     drop_position(reader);
     reader->position = entered->hold;
-    reader->extent = entered->base;
-    reader->offset = 0;
-    reader->end = entered->bytes;
+    reader->at = entered->base;
+    reader->limit = entered->base + entered->bytes - RECORD_JUMP_BYTES;
     reader->generation = generation;
     raise_word(reader);
 }
@@ -122,19 +142,7 @@ void log_reader_tell_attached(struct log_reader *reader) {
     if (reader->gone || load_relaxed(&reader->row->attached[reader->column]) == word)
         return;
     store_release(&reader->row->attached[reader->column], word);
-    full_fence(); /* S1 */
-    space_ring(reader->publisher);
-}
-
-void log_reader_tell(struct log_reader *reader) {
-    if (reader->sequence == reader->cursor_said || reader->starting || reader->gone)
-        return;
-    reader->cursor_said = reader->sequence;
-    /* killed here: repair takes the cursor away, and with it the claim on what is unread; behind: as for a cell */
-    store_release(&reader->row->cursor[reader->column],
-                  stamped(reader->remote->incarnation, reader->sequence)); /* R3 */
-    full_fence();                                                          /* S1 */
-    space_ring(reader->publisher);
+    space_ring(reader->publisher); /* S1 */
 }
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
@@ -188,6 +196,8 @@ static enum reader_look restart(struct log_reader *reader) {
             reader->adrift = false;
             reader->sequence = entered.first_sequence;
             move_to(reader, &entered, generation);
+            if (reader->reliable)
+                log_reader_tell(reader);
             return READER_PENDING;
         case TOO_LATE:
             break;
@@ -306,23 +316,22 @@ bool log_reader_start_newest(struct log_reader *reader, uint64_t history) {
 
 struct record {
     enum record_kind kind;
-    uint64_t bytes;   /* payload */
-    uint64_t payload; /* offset */
-    uint64_t next;    /* offset of the next record */
-    uint64_t flags;
+    uint64_t bytes; /* payload */
+    char *next;     /* where the next record is */
 };
 
 /* Takes a header word apart; false if it does not describe a record that lies in the extent, and a jump behind it. */
-static inline bool parse(const struct log_reader *reader, uint64_t word, struct record *ret) {
+static bool parse(const struct log_reader *reader, uint64_t word, struct record *ret) {
     ret->kind = word >> RECORD_KIND_SHIFT;
     ret->bytes = word & RECORD_SIZE_MASK;
-    ret->flags = word & RECORD_TIMED;
-    ret->payload = reader->offset + RECORD_HEADER_BYTES + (ret->flags ? 8 : 0);
-    uint64_t body = ret->bytes;
-    if (__builtin_expect(ret->kind != RECORD_MESSAGE && ret->kind != RECORD_HOLE, 0))
-        body = ret->kind == RECORD_REFERENCE ? sizeof(struct record_reference) : 0;
-    ret->next = round_up(ret->payload + body, 8) + (word >> RECORD_PAD_SHIFT & RECORD_PAD_MASK) * 8;
-    return ret->next + RECORD_JUMP_BYTES <= reader->end || ret->kind == RECORD_JUMP;
+    uint64_t body = 0;
+    if (ret->kind == RECORD_MESSAGE || ret->kind == RECORD_HOLE)
+        body = ret->bytes + (word & RECORD_TIMED ? 8 : 0);
+    else if (ret->kind == RECORD_REFERENCE)
+        body = sizeof(struct record_reference);
+    uint64_t size = RECORD_HEADER_BYTES + round_up(body, 8) + record_pad_bytes(word);
+    ret->next = reader->at + size;
+    return size <= (uint64_t)(reader->limit - reader->at) || ret->kind == RECORD_JUMP;
 }
 
 static bool is_message(const struct record *record) {
@@ -330,7 +339,7 @@ static bool is_message(const struct record *record) {
 }
 
 static enum reader_look follow_jump(struct log_reader *reader) {
-    struct record_jump *jump = (struct record_jump *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
+    struct record_jump *jump = (struct record_jump *)(void *)(reader->at + RECORD_HEADER_BYTES);
     extent_ref ref = load_relaxed(&jump->extent); /* relaxed: the record's word was acquired, L1 */
     uint64_t generation = load_relaxed(&jump->generation);
     uint64_t first_line = load_relaxed(&jump->first_line);
@@ -348,8 +357,6 @@ static enum reader_look follow_jump(struct log_reader *reader) {
             return READER_DAMAGED;
         }
         move_to(reader, &entered, generation);
-        if (reader->reliable)
-            log_reader_tell(reader);
         return READER_PENDING;
     case TOO_LATE: /* overrun: our extent has nothing more */
         return restart(reader);
@@ -367,13 +374,13 @@ enum reader_look log_reader_look(struct log_reader *reader) {
         return READER_EMPTY;
     enum reader_look look = READER_PENDING;
     for (uint32_t i = 0; i < STEPS_MAX && look == READER_PENDING; i++) {
-        if (__builtin_expect(!reader->extent, 0)) {
+        if (__builtin_expect(!reader->position, 0)) {
             look = restart(reader);
-            if (look == READER_PENDING && !reader->extent)
+            if (look == READER_PENDING && !reader->position)
                 break;
             continue;
         }
-        uint64_t word = load_acquire(word_at(reader->extent, reader->offset)); /* L1 */
+        uint64_t word = load_acquire(word_at(reader->at, 0)); /* L1 */
         if (word == 0)
             return READER_EMPTY;
         struct record record;
@@ -382,11 +389,13 @@ enum reader_look log_reader_look(struct log_reader *reader) {
         } else if (is_message(&record)) {
             return READER_MESSAGE;
         } else if (record.kind == RECORD_HOLE) {
-            reader->offset = record.next;
+            reader->at = record.next;
         } else if (record.kind == RECORD_DROPPED) {
             reader->lost += record.bytes;
             reader->sequence += record.bytes;
-            reader->offset = record.next;
+            reader->at = record.next;
+            if (reader->reliable)
+                log_reader_tell(reader);
         } else
             look = record.kind == RECORD_JUMP ? follow_jump(reader) : READER_DAMAGED;
     }
@@ -397,25 +406,19 @@ enum reader_look log_reader_look(struct log_reader *reader) {
     return look;
 }
 
-static void advance(struct log_reader *reader, uint64_t next) {
-    reader->offset = next;
-    reader->sequence++;
-    __builtin_prefetch(reader->extent + next); /* saves some ns per message from 64 bytes up */
-}
-
 static bool skip_message(struct log_reader *reader) {
     struct record record;
-    uint64_t word = load_acquire(word_at(reader->extent, reader->offset));
+    uint64_t word = load_acquire(word_at(reader->at, 0));
     if (!parse(reader, word, &record) || !is_message(&record))
         return false;
-    advance(reader, record.next);
+    reader->at = record.next;
+    reader->sequence++;
     return true;
 }
 
 /* Holds the extent in which a reference's payload lies, and fills in what the reference says. */
 static enum entry_result hold_referred(struct log_reader *reader, const struct record *record, tarn_message *ret) {
-    struct record_reference *reference =
-        (struct record_reference *)(void *)(reader->extent + reader->offset + RECORD_HEADER_BYTES);
+    struct record_reference *reference = (struct record_reference *)(void *)(reader->at + RECORD_HEADER_BYTES);
     uint64_t generation = load_relaxed(&reference->generation); /* relaxed: L1, as for jumps */
     uint64_t offset = load_relaxed(&reference->offset);
     struct entered entered;
@@ -432,50 +435,28 @@ static enum entry_result hold_referred(struct log_reader *reader, const struct r
     return ENTERED;
 }
 
-/* What a message tells besides its data, which ret has already; and on to the next. */
-static inline enum reader_take finish_take(struct log_reader *reader, const struct record *record, tarn_message *ret) {
-    ret->bytes = record->bytes;
-    ret->sequence = reader->sequence;
-    ret->publisher = reader->remote->number;
-    ret->lost = reader->lost;
-    reader->lost_in_all += reader->lost;
-    reader->lost = 0;
-    advance(reader, record->next);
-    /* The last one for now: a publisher that flushes may wait for it, and we might not look again for long. */
-    if (reader->reliable && load_relaxed(word_at(reader->extent, reader->offset)) == 0)
-        log_reader_tell(reader);
-    return READER_TAKEN;
-}
-
-static inline enum reader_take take_here(struct log_reader *reader, const struct record *record, tarn_message *ret) {
-    ret->data = reader->extent + record->payload;
-    ret->sent_ns =
-        record->flags ? (int64_t)load_relaxed(word_at(reader->extent, reader->offset + RECORD_HEADER_BYTES)) : 0;
-    ret->held_by = reader->position;
-    reader->position->taken++;
-    return finish_take(reader, record, ret);
-}
-
 static enum reader_take take_referred(struct log_reader *reader, const struct record *record, tarn_message *ret) {
     enum entry_result result = hold_referred(reader, record, ret);
-    if (result == ENTERED)
-        return finish_take(reader, record, ret);
+    if (result == ENTERED) {
+        ret->bytes = record->bytes;
+        log_reader_pass(reader, record->next, ret);
+        return READER_TAKEN;
+    }
     if (result == FAILED || result == NOT_ATTACHED)
         return result == FAILED ? READER_FAILED : READER_LATER;
     reader->lost++; /* retired before we came, gone, or nonsense */
-    advance(reader, record->next);
+    reader->at = record->next;
+    reader->sequence++;
     return READER_LOST;
 }
 
 enum reader_take log_reader_take(struct log_reader *reader, tarn_message *ret) {
-    if (__builtin_expect(!reader->extent, 0))
-        return READER_LATER;
+    if (log_reader_take_plain(reader, ret))
+        return READER_TAKEN;
     struct record record;
-    uint64_t word = load_acquire(word_at(reader->extent, reader->offset)); /* L1 */
-    if (word == 0 || !parse(reader, word, &record) || !is_message(&record))
+    uint64_t word = load_acquire(word_at(reader->at, 0)); /* L1 */
+    if (word == 0 || !parse(reader, word, &record) || record.kind != RECORD_REFERENCE)
         return READER_LATER;
-    if (__builtin_expect(record.kind == RECORD_MESSAGE, 1))
-        return take_here(reader, &record, ret);
     return take_referred(reader, &record, ret);
 }
 

@@ -7,23 +7,25 @@
 
 #include "shm/log.h"
 
-/* How far ahead of a stream of packed records lines are fetched: a third more messages per second. */
-#define STREAM_AHEAD_BYTES 1024u
-
-/*
- * Where the record behind one that ends at end starts, chosen as if it were like that one, of record_bytes. A wrong guess
- * costs only speed: records may start anywhere, as long as their payload is aligned.
- */
-static inline uint64_t next_place(const struct writer *writer, uint64_t end, uint64_t record_bytes) {
-    if (writer->alignment > 8)
-        return round_up(round_up(end, 8) + writer->header_bytes, writer->alignment) - writer->header_bytes;
-    return round_up(end, record_bytes > PACKED_RECORD_BYTES ? CACHE_LINE_BYTES : 8);
+/* What next_place() adds at most. */
+static uint64_t place_slack(const struct writer *writer) {
+    return writer->alignment > 8 ? writer->alignment + 7 : CACHE_LINE_BYTES - 1;
 }
 
-/* Whether such a record, and behind it a jump, fits at an offset. */
-static inline bool fits(const struct writer *writer, const struct extent *extent, uint64_t offset,
-                        uint64_t record_bytes) {
-    return next_place(writer, offset + record_bytes, record_bytes) + RECORD_JUMP_BYTES <= extent->bytes;
+/* Whether such a record, and behind it a jump, fits at a place of the extent. */
+static bool fits(const struct writer *writer, const struct extent *extent, const char *at, uint64_t record_bytes) {
+    return next_place(writer, at + record_bytes, record_bytes) + RECORD_JUMP_BYTES <= extent->base + extent->bytes;
+}
+
+/* Says up to where the easy ways may go: a little less than what fits() allows. */
+static void open_easy_ways(struct writer *writer) {
+    struct extent *head = writer->head;
+    char *end = head->base + head->bytes - RECORD_JUMP_BYTES - place_slack(writer);
+    bool packs = head->bytes == EXTENT_BYTES_MIN && writer->alignment == 8 &&
+                 writer->header_bytes == RECORD_HEADER_BYTES && !writer->dropped;
+    writer->easy_end = writer->dropped ? NULL : end;
+    writer->packed_end = packs ? end - PACKED_RECORD_BYTES : NULL;
+    writer->easy_least = head->bytes > EXTENT_BYTES_MIN ? head->bytes / 8 : 0;
 }
 
 /* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
@@ -35,7 +37,7 @@ static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
 
 /* An empty extent that was readied for large messages would be pinned by a few small ones. */
 static bool is_wasteful(const struct writer *writer, uint64_t record_bytes) {
-    return writer->head->bytes > EXTENT_BYTES_MIN && writer->head->end_sequence == writer->head->first_sequence &&
+    return writer->head->bytes > EXTENT_BYTES_MIN && writer->sequence == writer->head->first_sequence &&
            !writer->head->pins && record_bytes < writer->head->bytes / 8;
 }
 
@@ -43,9 +45,9 @@ static bool is_wasteful(const struct writer *writer, uint64_t record_bytes) {
 static void begin_extent(const struct writer *writer, struct extent *extent) {
     if (writer->alignment <= 8)
         return;
-    uint64_t start = next_place(writer, RECORD_HEADER_BYTES, 0);
-    store_relaxed(word_at(extent->base, start), 0);
-    uint64_t pad = (start - RECORD_HEADER_BYTES) / 8;
+    char *start = next_place(writer, extent->base + RECORD_HEADER_BYTES, 0);
+    store_relaxed(word_at(start, 0), 0);
+    uint64_t pad = (uint64_t)(start - extent->base - RECORD_HEADER_BYTES) / 8;
     /* release, L1: a joiner that found the extent by its generation may be there already. */
     store_release(word_at(extent->base, 0), record_word(RECORD_HOLE, 0, pad, 0));
 }
@@ -60,12 +62,15 @@ static uint64_t prepare_jump(char *at, const struct extent *next) {
 }
 
 static void move_head(struct writer *writer, struct extent *next) {
+    if (writer->head)
+        extents_end(writer->head, writer->sequence);
     extents_append(&writer->extents, next);
     if (writer->ahead == next)
         writer->ahead = NULL;
     writer->head = next;
-    writer->offset = writer->alignment > 8 ? next_place(writer, RECORD_HEADER_BYTES, 0) : 0;
-    writer->cleared = writer->ahead_at = 0;
+    writer->at = writer->alignment > 8 ? next_place(writer, next->base + RECORD_HEADER_BYTES, 0) : next->base;
+    writer->cleared = writer->ahead_at = NULL;
+    open_easy_ways(writer);
     /* release: a joiner that goes there finds everything before it committed, so it misses nothing sent later. */
     store_release(&extents_header(&writer->extents)->newest, next->ref);
 }
@@ -78,7 +83,7 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
     if (ahead && (ahead->bytes < size || ahead->bytes / 8 > size)) {
         extents_put_back(&writer->extents, ahead);
         ahead = writer->ahead = NULL;
-        writer->ahead_at = 0;
+        writer->ahead_at = NULL;
     }
     if (!ahead) {
         int error = extents_take(&writer->extents, size, writer->sequence, effort, &ahead);
@@ -91,7 +96,7 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
         ahead->first_sequence != first_sequence) {
         extents_ready(&writer->extents, ahead, first_sequence);
         begin_extent(writer, ahead);
-        writer->ahead_at = 0;
+        writer->ahead_at = NULL;
     }
     return 0;
 }
@@ -103,44 +108,48 @@ static int advance(struct writer *writer, uint64_t record_bytes, enum extents_ef
         return error;
     /* killed here: the log ends where it did. */
     if (writer->head) {
-        char *at = writer->head->base + writer->offset;
-        uint64_t word = prepare_jump(at, writer->ahead);
-        store_release(word_at(at, 0), word); /* L1 */
+        uint64_t word = prepare_jump(writer->at, writer->ahead);
+        store_release(word_at(writer->at, 0), word); /* L1 */
     } else
         store_release(&extents_header(&writer->extents)->oldest, writer->ahead->ref);
     move_head(writer, writer->ahead);
     return 0;
 }
 
-/* The head moves on, and with it what was readied for just one message behind it. */
-static inline void pass_head(struct writer *writer, uint64_t offset) {
-    writer->offset = offset;
-    writer->cleared = writer->ahead_at = 0;
-}
-
 /* Commits a record that takes no sequence number, or many, at the head; it fits. */
 static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t bytes, uint64_t record_bytes) {
-    uint64_t end = round_up(writer->offset + record_bytes, 8);
-    uint64_t next = next_place(writer, end, record_bytes);
-    store_relaxed(word_at(writer->head->base, next), 0);
-    store_release(word_at(writer->head->base, writer->offset), record_word(kind, bytes, (next - end) / 8, 0)); /* L1 */
-    pass_head(writer, next);
+    char *end = writer->at + round_up(record_bytes, 8);
+    char *next = next_place(writer, end, record_bytes);
+    store_relaxed(word_at(next, 0), 0);
+    store_release(word_at(writer->at, 0), record_word(kind, bytes, (uint64_t)(next - end) / 8, 0)); /* L1 */
+    writer->at = next;
+    writer->cleared = writer->ahead_at = NULL; /* the user may have written there */
 }
 
 void writer_overtake(struct writer *writer) {
     struct place *loan = writer->head_loan;
     writer->head_loan = NULL;
     loan->extent->pins++;
-    uint64_t reserved = loan->offset + loan->bytes - (writer->offset + RECORD_HEADER_BYTES);
+    uint64_t reserved = (uint64_t)(loan->payload + loan->bytes - (writer->at + RECORD_HEADER_BYTES));
     commit_plain(writer, RECORD_HOLE, reserved, RECORD_HEADER_BYTES + reserved);
+}
+
+void writer_unreserve(struct writer *writer) {
+    writer->head_loan = NULL;
+    writer->cleared = writer->ahead_at = NULL; /* the user may have written there */
+}
+
+void writer_drop(struct writer *writer) {
+    writer->dropped++;
+    writer->easy_end = writer->packed_end = NULL;
 }
 
 /* Makes room at the head for a record of that size, and one that reports drops before it. */
 static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_effort effort) {
-    uint64_t offset = writer->offset;
+    char *at = writer->at;
     if (writer->dropped)
-        offset = next_place(writer, offset + RECORD_HEADER_BYTES, RECORD_HEADER_BYTES);
-    if (__builtin_expect(!fits(writer, writer->head, offset, record_bytes), 0) || is_wasteful(writer, record_bytes)) {
+        at = next_place(writer, at + RECORD_HEADER_BYTES, RECORD_HEADER_BYTES);
+    if (!fits(writer, writer->head, at, record_bytes) || is_wasteful(writer, record_bytes)) {
         int error = advance(writer, record_bytes, effort);
         if (error)
             return error;
@@ -149,6 +158,7 @@ static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_
         commit_plain(writer, RECORD_DROPPED, writer->dropped, RECORD_HEADER_BYTES);
         writer->sequence += writer->dropped;
         writer->dropped = 0;
+        open_easy_ways(writer);
     }
     return 0;
 }
@@ -167,85 +177,51 @@ int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort ef
     int error = make_room(writer, writer->header_bytes + bytes, effort);
     if (error)
         return error;
-    *ret = (struct place){writer->head, writer->offset + writer->header_bytes, bytes};
-    if (ret->offset + bytes > writer->cleared)
-        writer->cleared = 0; /* the user may write there, and shrink the loan then */
-    if (ret->offset + bytes > writer->ahead_at)
-        writer->ahead_at = 0;
+    *ret = (struct place){writer->head, writer->at + writer->header_bytes, bytes};
     return 0;
 }
 
 /*
  * Readies the word behind the record that is about to be committed: zero, or, when no other like it fits and an extent is
  * at hand, the jump there, so that readers wait where the next message will arrive. True: the log goes on in ahead.
+ * written_end: what the record's user may have written ends there, and what was readied before it is not to be relied on.
  */
-static inline bool ready_next(struct writer *writer, uint64_t next, uint64_t record_bytes) {
-    struct extent *head = writer->head;
-    if (__builtin_expect(!fits(writer, head, next, record_bytes), 0)) {
-        if (writer->ahead_at == next && writer->ahead->first_sequence == writer->sequence + 1)
+static bool ready_next(struct writer *writer, char *next, uint64_t record_bytes, const char *written_end) {
+    if (!fits(writer, writer->head, next, record_bytes)) {
+        if (writer->ahead_at == next && written_end <= next && writer->ahead->first_sequence == writer->sequence + 1)
             return true;
         if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_QUICK) == 0) {
-            uint64_t word = prepare_jump(head->base + next, writer->ahead);
-            store_relaxed(word_at(head->base, next), word);
+            uint64_t word = prepare_jump(next, writer->ahead);
+            store_relaxed(word_at(next, 0), word);
             return true;
         }
     }
-    if (next != writer->cleared)
-        store_relaxed(word_at(head->base, next), 0);
+    if (next != writer->cleared || written_end > next)
+        store_relaxed(word_at(next, 0), 0);
     return false;
 }
 
 /* Commits the record of a message at the head: word has its kind, size and flags. */
-static inline void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes) {
-    struct extent *head = writer->head;
-    uint64_t end = round_up(writer->offset + record_bytes, 8);
-    uint64_t next = next_place(writer, end, record_bytes);
-    bool jumps = ready_next(writer, next, record_bytes);
-    /* killed here: the message is absent; nobody looks behind a word that is 0. */
-    store_release(word_at(head->base, writer->offset), word | (next - end) / 8 << RECORD_PAD_SHIFT); /* L1 */
-    /* killed here: the message is there; sleepers find it in their slice. */
-    store_relaxed(writer->sent, writer->sequence);
-    head->end_sequence = ++writer->sequence;
-    pass_head(writer, next);
-    if (__builtin_expect(jumps, 0))
+static void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes, const char *written_end) {
+    char *end = writer->at + round_up(record_bytes, 8);
+    char *next = next_place(writer, end, record_bytes);
+    bool jumps = ready_next(writer, next, record_bytes, written_end);
+    store_message(writer, next, (uint64_t)(uintptr_t)end, word);
+    if (jumps)
         move_head(writer, writer->ahead);
 }
 
 void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns) {
+    if (writer_commit_easily(writer, place, bytes, sent_ns))
+        return;
     uint64_t flags = 0;
     if (writer->header_bytes > RECORD_HEADER_BYTES) {
         flags = RECORD_TIMED;
-        store_relaxed(word_at(place->extent->base, writer->offset + RECORD_HEADER_BYTES), (uint64_t)sent_ns);
+        store_relaxed(word_at(writer->at, RECORD_HEADER_BYTES), (uint64_t)sent_ns);
     }
     writer->head_loan = NULL;
-    commit_message(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes);
-}
-
-bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
-    struct extent *head = writer->head;
-    uint64_t at = writer->offset;
-    uint64_t next = round_up(at + RECORD_HEADER_BYTES + bytes, 8), after = next + (next - at);
-    if (writer->head_loan || writer->dropped || writer->alignment > 8 || writer->header_bytes > RECORD_HEADER_BYTES ||
-        next - at > PACKED_RECORD_BYTES || head->bytes > EXTENT_BYTES_MIN || after + RECORD_JUMP_BYTES > head->bytes)
-        return false;
-    char *payload = head->base + at + RECORD_HEADER_BYTES;
-    if (bytes == 8)
-        memcpy(payload, data, 8);
-    else if (bytes)
-        memcpy(payload, data, bytes);
-    if (next != writer->cleared)
-        store_relaxed(word_at(head->base, next), 0);
-    /* killed here: the message is absent; killed behind: it is there */
-    store_release(word_at(head->base, at), record_word(RECORD_MESSAGE, bytes, 0, 0)); /* L1 */
-    store_relaxed(writer->sent, writer->sequence);
-    head->end_sequence = ++writer->sequence;
-    pass_head(writer, next);
-    if (after / CACHE_LINE_BYTES != next / CACHE_LINE_BYTES) { /* as writer_look_ahead() */
-        prefetch_for_write(head->base + after + STREAM_AHEAD_BYTES);
-        store_relaxed(word_at(head->base, after), 0);
-        writer->cleared = after;
-    }
-    return true;
+    commit_message(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes,
+                   place->payload + place->bytes);
 }
 
 int writer_refer(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns,
@@ -257,37 +233,37 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
         return error;
     place->extent->pins--;
     extents_reenter(&writer->extents, place->extent, writer->sequence);
-    char *at = writer->head->base + writer->offset;
-    struct record_reference *reference = (struct record_reference *)(void *)(at + RECORD_HEADER_BYTES);
+    struct record_reference *reference = (struct record_reference *)(void *)(writer->at + RECORD_HEADER_BYTES);
     store_relaxed(&reference->generation, place->extent->generation);
-    store_relaxed(&reference->offset, place->offset);
+    store_relaxed(&reference->offset, (uint64_t)(place->payload - place->extent->base));
     store_relaxed(&reference->sent_ns, (uint64_t)sent_ns);
     store_relaxed(&reference->extent, place->extent->ref);
-    commit_message(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES);
+    commit_message(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES,
+                   writer->at + RECORD_REFERENCE_BYTES);
     return 0;
 }
 
 void writer_look_ahead(struct writer *writer, uint64_t bytes) {
     struct extent *head = writer->head;
     uint64_t record_bytes = writer->header_bytes + bytes;
-    if (__builtin_expect(!fits(writer, head, writer->offset, record_bytes), 0)) {
+    if (!fits(writer, head, writer->at, record_bytes)) {
         /* Memory is short: then at least let readers leave the large extent, so that it can be used again. */
         if (advance(writer, record_bytes, EFFORT_RECLAIM) != 0 && head->bytes > EXTENT_BYTES_MIN)
             advance(writer, writer->header_bytes, EFFORT_RECLAIM);
         return;
     }
-    uint64_t next = next_place(writer, writer->offset + record_bytes, record_bytes);
-    if (next / CACHE_LINE_BYTES == writer->offset / CACHE_LINE_BYTES)
+    char *next = next_place(writer, writer->at + record_bytes, record_bytes);
+    if (is_same_line(next, writer->at))
         return; /* readers look at this line now: it is cleared when it is ours anyway */
-    if (__builtin_expect(!fits(writer, head, next, record_bytes), 0)) {
+    if (!fits(writer, head, next, record_bytes)) {
         if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_RECLAIM) == 0) {
-            uint64_t word = prepare_jump(head->base + next, writer->ahead);
-            store_relaxed(word_at(head->base, next), word);
+            uint64_t word = prepare_jump(next, writer->ahead);
+            store_relaxed(word_at(next, 0), word);
             writer->ahead_at = next;
         }
         return;
     }
-    store_relaxed(word_at(head->base, next), 0);
+    store_relaxed(word_at(next, 0), 0);
     writer->cleared = next;
 }
 

@@ -2,34 +2,46 @@
 /*
  * Writes a publisher's log. The protocol is in log.h; the state here is private to the publisher's thread.
  *
- * Between calls the head (extent and offset) is where the next record will start, its header word is zero, and a jump
+ * Between calls the head (extent and at) is where the next record will start, its header word is zero, and a jump
  * still fits there.
+ *
+ * Most messages take an easy way, inline below: the record fits, and so does another like it behind it, so nothing has to
+ * be decided. The long way in writer.c does the rest. Both write the same: an easy way may refuse, and nothing happened.
  */
 #ifndef TARN_SHM_WRITER_H
 #define TARN_SHM_WRITER_H
 
+#include <string.h>
+
+#include "base/compiler.h"
 #include "shm/extents.h"
+#include "shm/log.h"
 
 /* A message's place in the log, while it is a loan. */
 struct place {
     struct extent *extent;
-    uint64_t offset; /* of the payload in the extent */
-    uint64_t bytes;  /* reserved for the payload */
+    char *payload;
+    uint64_t bytes; /* reserved for the payload */
 };
 
 struct writer {
-    struct extents extents;
-    struct extent *head;
-    uint64_t offset;
-    uint64_t cleared;        /* offset at the head that is known to be zero already, 0: none */
-    struct extent *ahead;    /* readied for when the head's extent is full, or NULL */
-    uint64_t ahead_at;       /* offset at the head where the jump to it stands already, 0: nowhere */
+    /* what every send touches */
+    char *at;                /* where the next record will start */
+    char *cleared;           /* a word at the head that is known to be zero already, or NULL */
+    char *easy_end;          /* records that end here or before fit, as fits() would say; NULL: the long way */
+    char *packed_end;        /* likewise for packed ones, with another behind; NULL: there are none, or the long way */
+    uint64_t easy_least;     /* smaller payloads would waste the head's extent */
     uint64_t sequence;       /* of the next message */
-    uint64_t dropped;        /* messages dropped since the last record */
-    uint64_t alignment;      /* of payloads, 8 or more */
-    uint64_t header_bytes;   /* 8, or 16 with a time of sending */
     _Atomic uint64_t *sent;  /* for tools */
     struct place *head_loan; /* the open loan that lies at the head, or NULL */
+    uint64_t header_bytes;   /* 8, or 16 with a time of sending */
+    uint64_t alignment;      /* of payloads, 8 or more */
+    /* what only the long way needs */
+    struct extent *head;
+    struct extent *ahead; /* readied for when the head's extent is full, or NULL */
+    char *ahead_at;       /* where at the head the jump to it stands already, or NULL */
+    uint64_t dropped;     /* messages dropped since the last record */
+    struct extents extents;
 };
 
 int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,
@@ -42,7 +54,7 @@ void writer_close(struct writer *writer);
  */
 int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret);
 
-/* Commits the place at the head as a message of so many bytes, at most those reserved. */
+/* Commits the place at the head as a message of so many bytes, at most those reserved. sent_ns: where header_bytes is 16. */
 void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns);
 
 /* Commits a place that was overtaken, as a reference. Returns as writer_reserve; on failure nothing happened. */
@@ -52,14 +64,14 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
 /* Makes the place at the head a hole, so that the log can go on behind an open loan. */
 void writer_overtake(struct writer *writer);
 
+/* A message is not sent, for want of space: readers will be told. */
+void writer_drop(struct writer *writer);
+
+/* Gives a place at the head back. */
+void writer_unreserve(struct writer *writer);
+
 /* Tells readers of messages dropped since the last record, if that is possible without waiting. */
 void writer_report_drops(struct writer *writer);
-
-/*
- * All of the above for the smallest messages, where nothing stands in the way: at once, and as little as can be. False: do
- * it the long way.
- */
-bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes);
 
 /*
  * Called after a commit, off its critical path: readies what the next message needs if it is like the last one. That is
@@ -67,5 +79,104 @@ bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes)
  * cache before the commit.
  */
 void writer_look_ahead(struct writer *writer, uint64_t bytes);
+
+/* ---- the easy ways -------------------------------------------------------------------------------------------- */
+
+/* How far ahead of a stream of packed records lines are fetched, so that several are under way from the reader's cache. */
+#define STREAM_AHEAD_BYTES 1024u
+#define PACKED_PAYLOAD_BYTES (PACKED_RECORD_BYTES - RECORD_HEADER_BYTES)
+
+/*
+ * Where the record behind one that ends at end starts, chosen as if it were like that one, of record_bytes. A wrong guess
+ * costs only speed: records may start anywhere, as long as their payload is aligned. Extents start at pages, so addresses
+ * are aligned as offsets are.
+ */
+static inline char *next_place(const struct writer *writer, const char *end, uint64_t record_bytes) {
+    uint64_t place = (uint64_t)(uintptr_t)end;
+    if (unlikely(writer->alignment > 8))
+        place = round_up(round_up(place, 8) + writer->header_bytes, writer->alignment) - writer->header_bytes;
+    else
+        place = round_up(place, record_bytes > PACKED_RECORD_BYTES ? CACHE_LINE_BYTES : 8);
+    return (char *)(uintptr_t)place;
+}
+
+static inline bool is_same_line(const char *a, const char *b) {
+    return (((uintptr_t)a ^ (uintptr_t)b) & ~(uintptr_t)(CACHE_LINE_BYTES - 1)) == 0;
+}
+
+/* Commits a record of a message at the head, next being where the log goes on, and zero. Killed before: it is absent. */
+SHORT_HALF void store_message(struct writer *writer, char *next, uint64_t end, uint64_t word) {
+    char *at = writer->at;
+    uint64_t pad_words = ((uint64_t)(uintptr_t)next - end) / 8;
+    store_release(word_at(at, 0), word | pad_words << RECORD_PAD_SHIFT); /* L1 */
+    /* killed here: the message is there; sleepers find it in their slice. */
+    store_relaxed(writer->sent, writer->sequence);
+    writer->sequence++;
+    writer->at = next;
+}
+
+/* All of it for a copy of at most PACKED_PAYLOAD_BYTES. */
+SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
+    char *at = writer->at, *end = at + RECORD_HEADER_BYTES + round_up(bytes, 8);
+    if (end > writer->packed_end || writer->head_loan)
+        return false;
+    if (bytes == 8)
+        memcpy(at + RECORD_HEADER_BYTES, data, 8);
+    else
+        memcpy(at + RECORD_HEADER_BYTES, data, bytes);
+    if (end != writer->cleared)
+        store_relaxed(word_at(end, 0), 0);
+    store_message(writer, end, (uint64_t)(uintptr_t)end, record_word(RECORD_MESSAGE, bytes, 0, 0));
+    char *after = end + (end - at);
+    if (!is_same_line(after, end)) { /* as writer_look_ahead() */
+        prefetch_for_write(after + STREAM_AHEAD_BYTES);
+        store_relaxed(word_at(after, 0), 0);
+        writer->cleared = after;
+    }
+    return true;
+}
+
+/* As writer_reserve(), where the record fits and nothing stands in the way. */
+SHORT_HALF bool writer_reserve_easily(const struct writer *writer, uint64_t bytes, struct place *ret) {
+    char *payload = writer->at + writer->header_bytes;
+    if (unlikely(writer->head_loan || bytes < writer->easy_least || payload + bytes > writer->easy_end))
+        return false;
+    ret->extent = writer->head;
+    ret->payload = payload;
+    ret->bytes = bytes;
+    return true;
+}
+
+/* As writer_commit(), where another like it fits behind it. */
+SHORT_HALF bool writer_commit_easily(struct writer *writer, const struct place *place, uint64_t bytes,
+                                     int64_t sent_ns) {
+    uint64_t record_bytes = writer->header_bytes + bytes, flags = 0;
+    char *end = (char *)(uintptr_t)round_up((uint64_t)(uintptr_t)(place->payload + bytes), 8);
+    char *next = next_place(writer, end, record_bytes);
+    if (unlikely(next + record_bytes > writer->easy_end))
+        return false;
+    if (next != writer->cleared || place->payload + place->bytes > next) /* the user may have written there */
+        store_relaxed(word_at(next, 0), 0);
+    if (writer->header_bytes > RECORD_HEADER_BYTES) {
+        flags = RECORD_TIMED;
+        store_relaxed(word_at(writer->at, RECORD_HEADER_BYTES), (uint64_t)sent_ns);
+    }
+    writer->head_loan = NULL;
+    store_message(writer, next, (uint64_t)(uintptr_t)end, record_word(RECORD_MESSAGE, bytes, 0, flags));
+    return true;
+}
+
+/* As writer_look_ahead(), where two more like the last fit. */
+SHORT_HALF bool writer_look_ahead_easily(struct writer *writer, uint64_t bytes) {
+    uint64_t record_bytes = writer->header_bytes + bytes;
+    char *after = next_place(writer, writer->at + record_bytes, record_bytes);
+    if (after + record_bytes > writer->easy_end)
+        return false;
+    if (!is_same_line(after, writer->at)) {
+        store_relaxed(word_at(after, 0), 0);
+        writer->cleared = after;
+    }
+    return true;
+}
 
 #endif

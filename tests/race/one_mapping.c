@@ -83,7 +83,7 @@ static size_t bytes_of(uint64_t sequence) {
 }
 
 static void fill(const struct place *place, uint64_t sequence) {
-    fill_pattern(place->extent->base + place->offset, bytes_of(sequence), sequence);
+    fill_pattern(place->payload, bytes_of(sequence), sequence);
 }
 
 static void write_plain(struct writer *writer) {
@@ -185,15 +185,10 @@ static struct subscriber_slot *join(struct one_reader *one, struct log_reader *r
     atomic_store(&subscriber->state, SLOT_LIVE);
     atomic_fetch_add(&world.roster.header->changes, 1); /* R1 */
     full_fence();
-    *reader = (struct log_reader){.word = GENERATION_GONE,
-                                  .holds = holds,
-                                  .remote = &world.remote,
-                                  .publisher = world.publisher,
-                                  .row = row,
-                                  .column = one->slot,
-                                  .reliable = world.reliable};
+    log_reader_init(reader, holds, &world.remote, row, one->slot, world.reliable);
     log_reader_start_newest(reader, 0);
-    log_reader_tell(reader);
+    if (world.reliable)
+        log_reader_tell(reader);
     one->joins++;
     return subscriber;
 }

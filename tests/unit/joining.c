@@ -40,13 +40,8 @@ static void open_reader(void) {
     CHECK_INT(remote_open(&remote, publisher, 0, 1), ==, 0);
     CHECK_INT(holds_open(&holds, &roster, subscriber, 0, 1), ==, 0);
     holds.emptied = nothing_held;
-    reader =
-        (struct log_reader){.word = GENERATION_GONE,
-                            .holds = &holds,
-                            .remote = &remote,
-                            .publisher = publisher,
-                            .row = roster_make_row(&roster, publisher, 0, &(struct roster_taker){.incarnation = 1}),
-                            .reliable = true};
+    struct reader_row *row = roster_make_row(&roster, publisher, 0, &(struct roster_taker){.incarnation = 1});
+    log_reader_init(&reader, &holds, &remote, row, 0, true);
 }
 
 static void send_one(void) {

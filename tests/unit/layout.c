@@ -81,6 +81,7 @@ static const struct golden slots[] = {
     FIELD(publisher_slot, segment, 24),
     FIELD(publisher_slot, who, 64),
     FIELD(publisher_slot, space, 128),
+    FIELD(publisher_slot, wanted, 136),
     FIELD(publisher_slot, rows, 192),
     SIZE(reader_row, 2560),
     FIELD(reader_row, oldest, 0),
@@ -139,7 +140,7 @@ static const struct golden segments[] = {
 
 TEST(version_is_that_of_these_numbers) {
     CHECK_INT(TARN_LAYOUT_MAJOR, ==, 0);
-    CHECK_INT(TARN_LAYOUT_MINOR, ==, 1);
+    CHECK_INT(TARN_LAYOUT_MINOR, ==, 2);
 }
 
 TEST(structs_lie_where_they_lay) {
