@@ -64,14 +64,18 @@ static _Atomic uint32_t nobody_sleeps; /* the bell of those who never wake anyon
 
 /* ---- waking --------------------------------------------------------------------------------------------------- */
 
-/* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. */
-SHORT_HALF void wake(struct tarn_publisher *publisher) {
+LONG_HALF int wake_sleepers(struct tarn_publisher *publisher) {
+    topic_wake(publisher->topic);
+    return 1;
+}
+
+/* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. Returns 1: sent. */
+SHORT_HALF int wake(struct tarn_publisher *publisher) {
     if (likely(publisher->wake == TARN_WAKE_AUTO))
         light_fence();
     else if (publisher->wake == TARN_WAKE_FENCE)
         full_fence();
-    if (unlikely(load_relaxed(publisher->bell) & 1))
-        topic_wake(publisher->topic);
+    return unlikely(load_relaxed(publisher->bell) & 1) ? wake_sleepers(publisher) : 1;
 }
 
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
@@ -224,16 +228,6 @@ static void commit(struct tarn_publisher *publisher, const struct place *place, 
     writer_look_ahead(&publisher->writer, bytes);
 }
 
-/* False: it takes more, and nothing happened. */
-SHORT_HALF bool commit_easily(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
-    if (unlikely(publisher->timestamps) || !writer_commit_easily(&publisher->writer, place, bytes, 0))
-        return false;
-    wake(publisher);
-    if (!writer_look_ahead_easily(&publisher->writer, bytes))
-        writer_look_ahead(&publisher->writer, bytes);
-    return true;
-}
-
 LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64_t bytes) {
     int status = handle_check((const struct handle *)publisher, HANDLE_PUBLISHER);
     if (status)
@@ -246,16 +240,16 @@ LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64
         return status;
     if (bytes)
         memcpy(place.payload, data, bytes);
-    if (!commit_easily(publisher, &place, bytes))
-        commit(publisher, &place, bytes);
+    if (writer_commit_easily(&publisher->writer, &place, bytes))
+        return wake(publisher);
+    commit(publisher, &place, bytes);
     return 1;
 }
 
 int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
     if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && data &&
         bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, bytes)) {
-        wake(publisher);
-        return 1;
+        return wake(publisher);
     }
     return publish(publisher, data, bytes);
 }
@@ -335,13 +329,12 @@ SHORT_HALF struct open_loan *find_loan(const tarn_loan *loan) {
     return open->ticket == loan->ticket ? open : NULL;
 }
 
-SHORT_HALF int end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan) {
+SHORT_HALF void end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan) {
     free_loan(publisher, open);
     loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
     loan->bytes = 0;
     loan->loaned_by = loan->place = NULL;
     loan->ticket = loan->identity = 0;
-    return 1;
 }
 
 struct referral {
@@ -383,7 +376,8 @@ LONG_HALF int send_loan(tarn_loan *loan) {
         if (status != 1)
             return status;
     }
-    return end_loan(publisher, open, loan);
+    end_loan(publisher, open, loan);
+    return 1;
 }
 
 int tarn_loan_send(tarn_loan *loan) {
@@ -391,8 +385,10 @@ int tarn_loan_send(tarn_loan *loan) {
     if (likely(open)) {
         struct tarn_publisher *publisher = loan->loaned_by;
         if (publisher->writer.head_loan == &open->place && loan->bytes <= open->place.bytes &&
-            commit_easily(publisher, &open->place, loan->bytes))
-            return end_loan(publisher, open, loan);
+            writer_commit_easily(&publisher->writer, &open->place, loan->bytes)) {
+            end_loan(publisher, open, loan);
+            return wake(publisher);
+        }
     }
     return send_loan(loan);
 }

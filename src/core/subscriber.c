@@ -145,8 +145,7 @@ static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot
         log_reader_start_first(reader);
     if (reader->damaged)
         keep_trouble(subscriber, say_damaged(subscriber, reader));
-    if (reader->reliable)
-        log_reader_tell(reader);
+    log_reader_tell(reader);
     log_reader_tell_attached(reader);
     reader->may_attach = !subscriber->realtime; /* not before: we are under process_lock() */
     subscriber->readers[subscriber->reader_count] = reader;
@@ -172,7 +171,7 @@ static void update(struct tarn_subscriber *subscriber, bool joining) {
             reader->publisher->who.number != reader->remote->number) { /* after 65536 incarnations the same again */
             if (!reader->gone)
                 remote_attach_all(reader->remote); /* what can still be had */
-            reader->gone = true;
+            log_reader_part(reader);
         }
     }
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {

@@ -21,7 +21,8 @@ void log_reader_init(struct log_reader *reader, struct holds *holds, struct remo
                      uint32_t column, bool reliable) {
     *reader = (struct log_reader){
         .identity = remote->number,
-        .reliable = reliable,
+        .cursor = reliable ? &row->cursor[column] : NULL,
+        .stamp = stamped(remote->incarnation, 0),
         .column = column,
         .row = row,
         .publisher = remote->publisher,
@@ -196,8 +197,7 @@ static enum reader_look restart(struct log_reader *reader) {
             reader->adrift = false;
             reader->sequence = entered.first_sequence;
             move_to(reader, &entered, generation);
-            if (reader->reliable)
-                log_reader_tell(reader);
+            log_reader_tell(reader);
             return READER_PENDING;
         case TOO_LATE:
             break;
@@ -305,8 +305,11 @@ static bool start_newest(struct log_reader *reader, uint64_t history) {
 }
 
 bool log_reader_start_newest(struct log_reader *reader, uint64_t history) {
-    reader->starting = true; /* no cursor yet: a reliable joiner keeps everything until it knows where it starts */
+    _Atomic uint64_t *cursor = reader->cursor;
+    reader->starting = true;
+    reader->cursor = NULL; /* not told yet: a reliable joiner keeps everything until it knows where it starts */
     bool found = start_newest(reader, history);
+    reader->cursor = cursor;
     reader->starting = false;
     reader->lost = 0;
     return found;
@@ -394,8 +397,7 @@ enum reader_look log_reader_look(struct log_reader *reader) {
             reader->lost += record.bytes;
             reader->sequence += record.bytes;
             reader->at = record.next;
-            if (reader->reliable)
-                log_reader_tell(reader);
+            log_reader_tell(reader);
         } else
             look = record.kind == RECORD_JUMP ? follow_jump(reader) : READER_DAMAGED;
     }
@@ -465,6 +467,11 @@ uint64_t log_reader_unread(const struct log_reader *reader) {
         return reader->lost; /* what it says is not to be believed, or was before us */
     uint64_t sent = load_acquire(&remote_header(reader->remote)->sent) & COUNT_MASK;
     return reader->lost + (sent >= reader->sequence ? sent + 1 - reader->sequence : 0);
+}
+
+void log_reader_part(struct log_reader *reader) {
+    reader->gone = true;
+    reader->cursor = NULL;
 }
 
 void log_reader_stop(struct log_reader *reader) {

@@ -26,7 +26,10 @@ struct log_reader {
     struct hold *position;
     uint64_t identity; /* the publisher's */
     uint64_t lost_in_all;
-    bool reliable;
+    _Atomic uint64_t *cursor; /* of a reliable reader: where it tells how far it is; else NULL */
+    uint64_t stamp;           /* of what it tells */
+    struct publisher_slot *publisher;
+    /* the rest */
     bool may_attach; /* in take, too; else only where the subscriber says so */
     bool starting;
     bool adrift; /* starts wherever it can: what was before does not count as lost */
@@ -35,8 +38,6 @@ struct log_reader {
     bool finished; /* gone, and read to the end: only messages that are held keep it */
     uint32_t column;
     struct reader_row *row;
-    struct publisher_slot *publisher;
-    /* the rest */
     uint64_t generation; /* of the position, or the last one; stamped */
     uint64_t word;       /* what *oldest says */
     struct holds *holds;
@@ -71,12 +72,11 @@ enum reader_look log_reader_look(struct log_reader *reader);
 
 /* Tells the publisher how far a reliable reader is. */
 SHORT_HALF void log_reader_tell(struct log_reader *reader) {
-    if (reader->starting || reader->gone)
+    if (!reader->cursor)
         return;
     /* killed here: repair takes the cursor away, and with it the claim on what is unread; behind: as for a cell */
-    store_release(&reader->row->cursor[reader->column],
-                  stamped(reader->remote->incarnation, reader->sequence)); /* R3 */
-    space_ring_at(reader->publisher, reader->sequence);                    /* S1 */
+    store_release(reader->cursor, reader->stamp | reader->sequence); /* R3 */
+    space_ring_at(reader->publisher, reader->sequence);              /* S1 */
 }
 
 /* Goes behind a message, and fills in what it tells by its place in the log. */
@@ -90,8 +90,7 @@ SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, tarn_mess
     }
     reader->at = next;
     __builtin_prefetch(next); /* saves some ns per message from 64 bytes up */
-    if (reader->reliable)
-        log_reader_tell(reader);
+    log_reader_tell(reader);
 }
 
 enum reader_take {
@@ -109,6 +108,9 @@ void log_reader_tell_attached(struct log_reader *reader);
 
 /* Messages that the publisher sent, and that will not be read any more. */
 uint64_t log_reader_unread(const struct log_reader *reader);
+
+/* The publisher left or died: its words are its slot's next owner's. */
+void log_reader_part(struct log_reader *reader);
 
 /* Lets the position and the words go. Messages may still be held. */
 void log_reader_stop(struct log_reader *reader);

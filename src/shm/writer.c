@@ -7,11 +7,6 @@
 
 #include "shm/log.h"
 
-/* What next_place() adds at most. */
-static uint64_t place_slack(const struct writer *writer) {
-    return writer->alignment > 8 ? writer->alignment + 7 : CACHE_LINE_BYTES - 1;
-}
-
 /* Whether such a record, and behind it a jump, fits at a place of the extent. */
 static bool fits(const struct writer *writer, const struct extent *extent, const char *at, uint64_t record_bytes) {
     return next_place(writer, at + record_bytes, record_bytes) + RECORD_JUMP_BYTES <= extent->base + extent->bytes;
@@ -20,11 +15,11 @@ static bool fits(const struct writer *writer, const struct extent *extent, const
 /* Says up to where the easy ways may go: a little less than what fits() allows. */
 static void open_easy_ways(struct writer *writer) {
     struct extent *head = writer->head;
-    char *end = head->base + head->bytes - RECORD_JUMP_BYTES - place_slack(writer);
-    bool packs = head->bytes == EXTENT_BYTES_MIN && writer->alignment == 8 &&
-                 writer->header_bytes == RECORD_HEADER_BYTES && !writer->dropped;
-    writer->easy_end = writer->dropped ? NULL : end;
-    writer->packed_end = packs ? end - PACKED_RECORD_BYTES : NULL;
+    char *end = head->base + head->bytes - RECORD_JUMP_BYTES - (writer->line_grain - 1);
+    bool easy = writer->header_bytes == RECORD_HEADER_BYTES && !writer->dropped;
+    writer->easy_end = easy ? end : NULL;
+    writer->packed_end =
+        easy && head->bytes == EXTENT_BYTES_MIN && writer->alignment == 8 ? end - PACKED_RECORD_BYTES : NULL;
     writer->easy_least = head->bytes > EXTENT_BYTES_MIN ? head->bytes / 8 : 0;
 }
 
@@ -206,14 +201,12 @@ static void commit_message(struct writer *writer, uint64_t word, uint64_t record
     char *end = writer->at + round_up(record_bytes, 8);
     char *next = next_place(writer, end, record_bytes);
     bool jumps = ready_next(writer, next, record_bytes, written_end);
-    store_message(writer, next, (uint64_t)(uintptr_t)end, word);
+    store_message(writer, next, word | (uint64_t)(next - end) / 8 << RECORD_PAD_SHIFT);
     if (jumps)
         move_head(writer, writer->ahead);
 }
 
 void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns) {
-    if (writer_commit_easily(writer, place, bytes, sent_ns))
-        return;
     uint64_t flags = 0;
     if (writer->header_bytes > RECORD_HEADER_BYTES) {
         flags = RECORD_TIMED;
@@ -272,6 +265,9 @@ int writer_open(struct writer *writer, const struct extents_options *options, st
     *writer = (struct writer){
         .sequence = 1,
         .alignment = alignment,
+        .packed_grain = alignment,
+        .line_grain = alignment > 8 ? alignment : CACHE_LINE_BYTES,
+        .origin = alignment <= 8 ? 0 : timed ? 2 * RECORD_HEADER_BYTES : RECORD_HEADER_BYTES,
         .header_bytes = timed ? 2 * RECORD_HEADER_BYTES : RECORD_HEADER_BYTES,
     };
     int error = extents_open(&writer->extents, options, slot, readers, incarnation);

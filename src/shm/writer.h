@@ -5,8 +5,9 @@
  * Between calls the head (extent and at) is where the next record will start, its header word is zero, and a jump
  * still fits there.
  *
- * Most messages take an easy way, inline below: the record fits, and so does another like it behind it, so nothing has to
- * be decided. The long way in writer.c does the rest. Both write the same: an easy way may refuse, and nothing happened.
+ * Most messages take an easy way, inline below: the record fits, and so do more like it behind it, so nothing has to be
+ * decided, and they are not timed. The long way in writer.c does the rest. Both write the same: an easy way may refuse, and
+ * nothing happened.
  */
 #ifndef TARN_SHM_WRITER_H
 #define TARN_SHM_WRITER_H
@@ -34,13 +35,14 @@ struct writer {
     uint64_t sequence;       /* of the next message */
     _Atomic uint64_t *sent;  /* for tools */
     struct place *head_loan; /* the open loan that lies at the head, or NULL */
-    uint64_t header_bytes;   /* 8, or 16 with a time of sending */
-    uint64_t alignment;      /* of payloads, 8 or more */
+    uint64_t packed_grain, line_grain, origin; /* see place_grain() */
     /* what only the long way needs */
     struct extent *head;
     struct extent *ahead; /* readied for when the head's extent is full, or NULL */
     char *ahead_at;       /* where at the head the jump to it stands already, or NULL */
     uint64_t dropped;     /* messages dropped since the last record */
+    uint64_t header_bytes; /* 8, or 16 with a time of sending */
+    uint64_t alignment;   /* of payloads, 8 or more */
     struct extents extents;
 };
 
@@ -87,17 +89,18 @@ void writer_look_ahead(struct writer *writer, uint64_t bytes);
 #define PACKED_PAYLOAD_BYTES (PACKED_RECORD_BYTES - RECORD_HEADER_BYTES)
 
 /*
- * Where the record behind one that ends at end starts, chosen as if it were like that one, of record_bytes. A wrong guess
- * costs only speed: records may start anywhere, as long as their payload is aligned. Extents start at pages, so addresses
- * are aligned as offsets are.
+ * Where records start, chosen as if the next one were like the last: at multiples of grain, counted from origin bytes
+ * before an extent. A wrong guess costs only speed: records may start anywhere, as long as their payload is aligned.
+ * Extents start at pages, so addresses are aligned as offsets are.
  */
-static inline char *next_place(const struct writer *writer, const char *end, uint64_t record_bytes) {
-    uint64_t place = (uint64_t)(uintptr_t)end;
-    if (unlikely(writer->alignment > 8))
-        place = round_up(round_up(place, 8) + writer->header_bytes, writer->alignment) - writer->header_bytes;
-    else
-        place = round_up(place, record_bytes > PACKED_RECORD_BYTES ? CACHE_LINE_BYTES : 8);
-    return (char *)(uintptr_t)place;
+SHORT_HALF uint64_t place_grain(const struct writer *writer, uint64_t record_bytes) {
+    return record_bytes > PACKED_RECORD_BYTES ? writer->line_grain : writer->packed_grain;
+}
+
+/* Where the record behind one that ends at end starts, if it is like that one, of record_bytes. */
+SHORT_HALF char *next_place(const struct writer *writer, const char *end, uint64_t record_bytes) {
+    uint64_t place = (uint64_t)(uintptr_t)end + writer->origin;
+    return (char *)(uintptr_t)(round_up(place, place_grain(writer, record_bytes)) - writer->origin);
 }
 
 static inline bool is_same_line(const char *a, const char *b) {
@@ -105,10 +108,8 @@ static inline bool is_same_line(const char *a, const char *b) {
 }
 
 /* Commits a record of a message at the head, next being where the log goes on, and zero. Killed before: it is absent. */
-SHORT_HALF void store_message(struct writer *writer, char *next, uint64_t end, uint64_t word) {
-    char *at = writer->at;
-    uint64_t pad_words = ((uint64_t)(uintptr_t)next - end) / 8;
-    store_release(word_at(at, 0), word | pad_words << RECORD_PAD_SHIFT); /* L1 */
+SHORT_HALF void store_message(struct writer *writer, char *next, uint64_t word) {
+    store_release(word_at(writer->at, 0), word); /* L1 */
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
     writer->sequence++;
@@ -126,7 +127,7 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
         memcpy(at + RECORD_HEADER_BYTES, data, bytes);
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
-    store_message(writer, end, (uint64_t)(uintptr_t)end, record_word(RECORD_MESSAGE, bytes, 0, 0));
+    store_message(writer, end, record_word(RECORD_MESSAGE, bytes, 0, 0));
     char *after = end + (end - at);
     if (!is_same_line(after, end)) { /* as writer_look_ahead() */
         prefetch_for_write(after + STREAM_AHEAD_BYTES);
@@ -138,7 +139,7 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
 
 /* As writer_reserve(), where the record fits and nothing stands in the way. */
 SHORT_HALF bool writer_reserve_easily(const struct writer *writer, uint64_t bytes, struct place *ret) {
-    char *payload = writer->at + writer->header_bytes;
+    char *payload = writer->at + RECORD_HEADER_BYTES;
     if (unlikely(writer->head_loan || bytes < writer->easy_least || payload + bytes > writer->easy_end))
         return false;
     ret->extent = writer->head;
@@ -147,32 +148,18 @@ SHORT_HALF bool writer_reserve_easily(const struct writer *writer, uint64_t byte
     return true;
 }
 
-/* As writer_commit(), where another like it fits behind it. */
-SHORT_HALF bool writer_commit_easily(struct writer *writer, const struct place *place, uint64_t bytes,
-                                     int64_t sent_ns) {
-    uint64_t record_bytes = writer->header_bytes + bytes, flags = 0;
-    char *end = (char *)(uintptr_t)round_up((uint64_t)(uintptr_t)(place->payload + bytes), 8);
-    char *next = next_place(writer, end, record_bytes);
-    if (unlikely(next + record_bytes > writer->easy_end))
+/* As writer_commit() and writer_look_ahead(), where two more like it fit behind it. */
+SHORT_HALF bool writer_commit_easily(struct writer *writer, const struct place *place, uint64_t bytes) {
+    uint64_t record_bytes = RECORD_HEADER_BYTES + bytes, grain = place_grain(writer, record_bytes);
+    char *end = place->payload + round_up(bytes, 8);
+    char *next = next_place(writer, end, record_bytes), *after = next + round_up(record_bytes, grain);
+    if (unlikely(after + record_bytes > writer->easy_end))
         return false;
     if (next != writer->cleared || place->payload + place->bytes > next) /* the user may have written there */
         store_relaxed(word_at(next, 0), 0);
-    if (writer->header_bytes > RECORD_HEADER_BYTES) {
-        flags = RECORD_TIMED;
-        store_relaxed(word_at(writer->at, RECORD_HEADER_BYTES), (uint64_t)sent_ns);
-    }
     writer->head_loan = NULL;
-    store_message(writer, next, (uint64_t)(uintptr_t)end, record_word(RECORD_MESSAGE, bytes, 0, flags));
-    return true;
-}
-
-/* As writer_look_ahead(), where two more like the last fit. */
-SHORT_HALF bool writer_look_ahead_easily(struct writer *writer, uint64_t bytes) {
-    uint64_t record_bytes = writer->header_bytes + bytes;
-    char *after = next_place(writer, writer->at + record_bytes, record_bytes);
-    if (after + record_bytes > writer->easy_end)
-        return false;
-    if (!is_same_line(after, writer->at)) {
+    store_message(writer, next, record_word(RECORD_MESSAGE, bytes, (uint64_t)(next - end) / 8, 0));
+    if (!is_same_line(after, next)) {
         store_relaxed(word_at(after, 0), 0);
         writer->cleared = after;
     }

@@ -187,8 +187,7 @@ static struct subscriber_slot *join(struct one_reader *one, struct log_reader *r
     full_fence();
     log_reader_init(reader, holds, &world.remote, row, one->slot, world.reliable);
     log_reader_start_newest(reader, 0);
-    if (world.reliable)
-        log_reader_tell(reader);
+    log_reader_tell(reader);
     one->joins++;
     return subscriber;
 }
