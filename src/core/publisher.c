@@ -22,7 +22,10 @@
 #define DEFAULT_LINGER_NS NS_PER_SECOND
 #define REALTIME_MEMORY_BYTES (UINT64_C(1) << 20)
 
-/* Kept until the publisher closes, so that a loan that was sent or dropped can be told from one that is open. */
+/*
+ * A loan that something else overtook. While it lies at the log's head, all there is of it is the writer's plan and its
+ * ticket. Kept until the publisher closes, so that one that was sent or dropped can be told from one that is open.
+ */
 struct open_loan {
     struct place place;
     uint64_t ticket; /* 0: not open */
@@ -38,8 +41,9 @@ struct tarn_publisher {
     uint32_t wake;
     bool timestamps;
     uint64_t identity;
-    uint64_t tickets;
-    struct open_loan *free_loans;
+    uint64_t tickets;           /* of the last loan; start at random and go by twos, so that none is 0 */
+    uint64_t head_ticket;       /* of the loan at the log's head; 0: there is none */
+    struct open_loan *spare;    /* for the loan at the head, should it be overtaken */
     struct writer writer;
     uint64_t type_bytes;
     uint32_t when_full;
@@ -51,7 +55,7 @@ struct tarn_publisher {
     struct publisher_slot *slot;
     uint32_t slot_number;
     struct readers readers;
-    struct open_loan *loans;
+    struct open_loan *loans, *free_loans;
 };
 
 #define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
@@ -143,12 +147,12 @@ static int say_reserve_failed(struct tarn_publisher *publisher, int error) {
 }
 
 /* One more try, at whatever cost: what a send needs is in context of the caller. */
-typedef int try_again(struct tarn_publisher *publisher, void *context, enum extents_effort effort);
+typedef int try_again(struct tarn_publisher *publisher, const void *context, enum extents_effort effort);
 
 /*
  * Waits until try succeeds, as the options say. 1: it did; 0: the message is dropped; or a status.
  */
-static int find_space(struct tarn_publisher *publisher, try_again *try, void *context, bool may_drop) {
+static int find_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
     bury_dead(publisher);
     int error = try(publisher, context, EFFORT_ALL);
     if (error == 0)
@@ -179,14 +183,20 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, void *co
 
 /* ---- sending -------------------------------------------------------------------------------------------------- */
 
-struct reservation {
-    uint64_t bytes;
-    struct place place;
-};
+/* The loan at the head may have been overtaken. */
+static void note_overtaken(struct tarn_publisher *publisher) {
+    if (!publisher->head_ticket || publisher->writer.loan)
+        return;
+    publisher->spare->ticket = publisher->head_ticket;
+    publisher->head_ticket = 0;
+    publisher->spare = NULL;
+}
 
-static int try_reserve(struct tarn_publisher *publisher, void *context, enum extents_effort effort) {
-    struct reservation *reservation = context;
-    return writer_reserve(&publisher->writer, reservation->bytes, effort, &reservation->place);
+static int try_reserve(struct tarn_publisher *publisher, const void *context, enum extents_effort effort) {
+    const uint64_t *bytes = context;
+    int error = writer_reserve(&publisher->writer, *bytes, effort);
+    note_overtaken(publisher);
+    return error;
 }
 
 static void bound_payload(struct tarn_publisher *publisher, uint64_t limit_bytes) {
@@ -203,29 +213,32 @@ static int say_too_big(const struct tarn_publisher *publisher, uint64_t bytes) {
 }
 
 /* 1: reserved; 0: dropped; or a status. */
-static int reserve(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
+static int reserve(struct tarn_publisher *publisher, uint64_t bytes) {
     if (bytes > publisher->payload_bytes_max) {
         bound_payload(publisher, extents_limit(&publisher->writer.extents));
         if (bytes > publisher->payload_bytes_max)
             return say_too_big(publisher, bytes);
     }
-    if (writer_reserve(&publisher->writer, bytes, EFFORT_RECLAIM, ret) == 0)
+    if (try_reserve(publisher, &bytes, EFFORT_RECLAIM) == 0)
         return 1;
-    struct reservation reservation = {.bytes = bytes};
-    int result = find_space(publisher, try_reserve, &reservation, true);
-    if (result == 1)
-        *ret = reservation.place;
-    return result;
+    return find_space(publisher, try_reserve, &bytes, true);
 }
 
-SHORT_HALF bool reserve_easily(struct tarn_publisher *publisher, uint64_t bytes, struct place *ret) {
-    return likely(bytes <= publisher->payload_bytes_max) && writer_reserve_easily(&publisher->writer, bytes, ret);
+SHORT_HALF bool reserve_easily(struct tarn_publisher *publisher, uint64_t bytes) {
+    return likely(bytes <= publisher->payload_bytes_max) && writer_reserve_easily(&publisher->writer, bytes);
 }
 
-static void commit(struct tarn_publisher *publisher, const struct place *place, uint64_t bytes) {
-    writer_commit(&publisher->writer, place, bytes, publisher->timestamps ? os_now_ns() : 0);
+LONG_HALF int settle(struct tarn_publisher *publisher) {
     wake(publisher);
-    writer_look_ahead(&publisher->writer, bytes);
+    writer_settle(&publisher->writer);
+    return 1;
+}
+
+/* Sends what was reserved. Returns 1. */
+SHORT_HALF int commit(struct tarn_publisher *publisher) {
+    if (unlikely(publisher->timestamps))
+        writer_stamp(&publisher->writer, os_now_ns());
+    return likely(writer_commit(&publisher->writer)) ? wake(publisher) : settle(publisher);
 }
 
 LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64_t bytes) {
@@ -234,16 +247,12 @@ LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64
         return status;
     if (!data && bytes)
         return fail(TARN_ERROR_ARGUMENT, "data is NULL, but bytes is %" PRIu64, bytes);
-    struct place place;
-    status = reserve_easily(publisher, bytes, &place) ? 1 : reserve(publisher, bytes, &place);
+    status = reserve_easily(publisher, bytes) ? 1 : reserve(publisher, bytes);
     if (status != 1)
         return status;
     if (bytes)
-        memcpy(place.payload, data, bytes);
-    if (writer_commit_easily(&publisher->writer, &place, bytes))
-        return wake(publisher);
-    commit(publisher, &place, bytes);
-    return 1;
+        memcpy(writer_payload(&publisher->writer), data, bytes);
+    return commit(publisher);
 }
 
 int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
@@ -256,34 +265,39 @@ int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t b
 
 /* ---- loans ---------------------------------------------------------------------------------------------------- */
 
-SHORT_HALF void free_loan(struct tarn_publisher *publisher, struct open_loan *open) {
+static void free_loan(struct tarn_publisher *publisher, struct open_loan *open) {
     open->ticket = 0; /* no ticket given out matches it any more */
     open->next_free = publisher->free_loans;
     publisher->free_loans = open;
 }
 
-/* Makes another loan, which is free. */
-static bool make_loan(struct tarn_publisher *publisher) {
-    struct open_loan *loan = malloc(sizeof(*loan));
-    if (!loan)
-        return false;
-    loan->next = publisher->loans;
-    publisher->loans = loan;
-    free_loan(publisher, loan);
-    return true;
+/* Has a spare loan ready. False: no memory for it. */
+static bool ready_spare(struct tarn_publisher *publisher) {
+    if (publisher->spare)
+        return true;
+    struct open_loan *loan = publisher->free_loans;
+    if (loan) {
+        publisher->free_loans = loan->next_free;
+    } else if ((loan = malloc(sizeof(*loan)))) {
+        loan->ticket = 0;
+        loan->next = publisher->loans;
+        publisher->loans = loan;
+    }
+    publisher->spare = loan;
+    return loan;
 }
 
-/* The place of the first free loan has been reserved: it is open. */
+/* Lends out what was reserved. Returns 1. */
 SHORT_HALF int begin_loan(struct tarn_publisher *publisher, uint64_t bytes, tarn_loan *ret) {
-    struct open_loan *open = publisher->free_loans;
-    publisher->free_loans = open->next_free;
-    publisher->writer.head_loan = &open->place;
-    open->ticket = ++publisher->tickets;
-    ret->data = open->place.payload;
+    struct open_loan *spare = publisher->spare;
+    uint64_t ticket = publisher->tickets + 2;
+    publisher->tickets = publisher->head_ticket = ticket;
+    publisher->writer.loan = &spare->place;
+    ret->data = writer_payload(&publisher->writer);
     ret->bytes = bytes;
     ret->loaned_by = publisher;
-    ret->place = open;
-    ret->ticket = open->ticket;
+    ret->place = spare;
+    ret->ticket = ticket;
     ret->identity = publisher->identity;
     return 1;
 }
@@ -294,15 +308,19 @@ LONG_HALF int lend(struct tarn_publisher *publisher, uint64_t bytes, tarn_loan *
         return status;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the loan is NULL");
-    if (!publisher->free_loans && !make_loan(publisher))
+    status = reserve(publisher, bytes);
+    if (status != 1)
+        return status;
+    if (!ready_spare(publisher)) {
+        writer_unreserve(&publisher->writer);
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another loan", publisher->topic->name);
-    status = reserve(publisher, bytes, &publisher->free_loans->place);
-    return status == 1 ? begin_loan(publisher, bytes, ret) : status;
+    }
+    return begin_loan(publisher, bytes, ret);
 }
 
 int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret) {
-    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && ret && publisher->free_loans &&
-        reserve_easily(publisher, bytes, &publisher->free_loans->place))
+    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && ret && publisher->spare &&
+        reserve_easily(publisher, bytes))
         return begin_loan(publisher, bytes, ret);
     return lend(publisher, bytes, ret);
 }
@@ -320,8 +338,15 @@ static int explain_loan(const tarn_loan *loan) {
     return fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", publisher->topic->name);
 }
 
-/* The open loan that the user's struct stands for, or NULL. */
-SHORT_HALF struct open_loan *find_loan(const tarn_loan *loan) {
+/* Whether the user's struct stands for the loan at the log's head. */
+SHORT_HALF bool is_head_loan(const tarn_loan *loan) {
+    const struct tarn_publisher *publisher = loan ? loan->loaned_by : NULL;
+    return publisher && handle_is(&publisher->handle, HANDLE_PUBLISHER) && loan->ticket == publisher->head_ticket &&
+           loan->ticket;
+}
+
+/* The overtaken loan that the user's struct stands for, or NULL. */
+static struct open_loan *find_overtaken(const tarn_loan *loan) {
     const struct tarn_publisher *publisher = loan ? loan->loaned_by : NULL;
     if (!publisher || !handle_is(&publisher->handle, HANDLE_PUBLISHER) || loan->identity != publisher->identity)
         return NULL; /* with another identity another publisher is where the loan's was, and its loans have gone */
@@ -329,8 +354,7 @@ SHORT_HALF struct open_loan *find_loan(const tarn_loan *loan) {
     return open->ticket == loan->ticket ? open : NULL;
 }
 
-SHORT_HALF void end_loan(struct tarn_publisher *publisher, struct open_loan *open, tarn_loan *loan) {
-    free_loan(publisher, open);
+SHORT_HALF void clear_loan(tarn_loan *loan) {
     loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
     loan->bytes = 0;
     loan->loaned_by = loan->place = NULL;
@@ -343,9 +367,11 @@ struct referral {
     int64_t sent_ns;
 };
 
-static int try_refer(struct tarn_publisher *publisher, void *context, enum extents_effort effort) {
-    struct referral *referral = context;
-    return writer_refer(&publisher->writer, referral->place, referral->bytes, referral->sent_ns, effort);
+static int try_refer(struct tarn_publisher *publisher, const void *context, enum extents_effort effort) {
+    const struct referral *referral = context;
+    int error = writer_refer(&publisher->writer, referral->place, referral->bytes, referral->sent_ns, effort);
+    note_overtaken(publisher);
+    return error;
 }
 
 /* Something else was sent since: the message enters the log as a reference to where it lies. */
@@ -356,53 +382,65 @@ static int send_overtaken(struct tarn_publisher *publisher, const struct place *
         if (status != 1)
             return status;
     }
-    wake(publisher);
-    writer_look_ahead(&publisher->writer, RECORD_REFERENCE_BYTES);
-    return 1;
+    return settle(publisher);
+}
+
+static int say_raised(const tarn_loan *loan, uint64_t reserved) {
+    const struct tarn_publisher *publisher = loan->loaned_by;
+    return fail(TARN_ERROR_ARGUMENT, "topic \"%s\": the loan was of %" PRIu64 " bytes, and cannot be sent with %zu",
+                publisher->topic->name, reserved, loan->bytes);
 }
 
 LONG_HALF int send_loan(tarn_loan *loan) {
-    struct open_loan *open = find_loan(loan);
-    if (!open)
+    struct open_loan *open = NULL;
+    bool at_head = is_head_loan(loan);
+    if (!at_head && !(open = find_overtaken(loan)))
         return explain_loan(loan);
     struct tarn_publisher *publisher = loan->loaned_by;
-    if (loan->bytes > open->place.bytes)
-        return fail(TARN_ERROR_ARGUMENT, "topic \"%s\": the loan was of %" PRIu64 " bytes, and cannot be sent with %zu",
-                    publisher->topic->name, open->place.bytes, loan->bytes);
-    if (publisher->writer.head_loan == &open->place)
-        commit(publisher, &open->place, loan->bytes);
-    else {
+    uint64_t reserved = at_head ? publisher->writer.reserved : open->place.bytes;
+    if (loan->bytes > reserved)
+        return say_raised(loan, reserved);
+    if (at_head) {
+        if (loan->bytes < reserved)
+            writer_shrink(&publisher->writer, loan->bytes);
+        publisher->head_ticket = 0;
+        commit(publisher);
+    } else {
         int status = send_overtaken(publisher, &open->place, loan->bytes);
         if (status != 1)
             return status;
+        free_loan(publisher, open);
     }
-    end_loan(publisher, open, loan);
+    clear_loan(loan);
     return 1;
 }
 
 int tarn_loan_send(tarn_loan *loan) {
-    struct open_loan *open = find_loan(loan);
-    if (likely(open)) {
+    if (likely(is_head_loan(loan))) {
         struct tarn_publisher *publisher = loan->loaned_by;
-        if (publisher->writer.head_loan == &open->place && loan->bytes <= open->place.bytes &&
-            writer_commit_easily(&publisher->writer, &open->place, loan->bytes)) {
-            end_loan(publisher, open, loan);
-            return wake(publisher);
+        if (likely(loan->bytes == publisher->writer.reserved)) {
+            publisher->head_ticket = 0;
+            clear_loan(loan);
+            return commit(publisher);
         }
     }
     return send_loan(loan);
 }
 
 int tarn_loan_drop(tarn_loan *loan) {
-    struct open_loan *open = find_loan(loan);
-    if (!open)
+    struct open_loan *open = NULL;
+    bool at_head = is_head_loan(loan);
+    if (!at_head && !(open = find_overtaken(loan)))
         return explain_loan(loan);
     struct tarn_publisher *publisher = loan->loaned_by;
-    if (publisher->writer.head_loan == &open->place)
+    if (at_head) {
         writer_unreserve(&publisher->writer);
-    else
+        publisher->head_ticket = 0;
+    } else {
         open->place.extent->pins--;
-    end_loan(publisher, open, loan);
+        free_loan(publisher, open);
+    }
+    clear_loan(loan);
     return 0;
 }
 
@@ -510,6 +548,7 @@ static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publi
     publisher->slot = roster_publisher(&publisher->topic->roster, publisher->slot_number);
     publisher->bell = options->wake == TARN_WAKE_NEVER ? &nobody_sleeps : &publisher->topic->roster.header->bell;
     publisher->identity = publisher->slot->who.number;
+    publisher->tickets = os_random() | 1;
     publisher->wake = options->wake;
     publisher->when_full = options->when_full;
     publisher->timestamps = options->timestamps;
@@ -563,6 +602,7 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
 static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     int64_t deadline_ns = os_deadline_ns(timeout_ns);
     writer_report_drops(&publisher->writer);
+    note_overtaken(publisher);
     uint64_t sequence = publisher->writer.sequence;
     for (;;) {
         bool barrier;

@@ -460,29 +460,36 @@ static int say_interrupted(const struct tarn_subscriber *subscriber) {
 static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (!ret)
         return ready(subscriber);
-    if (take_easily(subscriber, ret))
-        return 1;
-    if (roster_changed(subscriber))
+    if (unlikely(roster_changed(subscriber)))
         follow_changes(subscriber);
     return take_any(subscriber, ret);
 }
 
 /*
- * Looks so many times. With one publisher the loop is as short as can be: a processor runs ahead of it, speculating that
- * the message will have come, up to what the user does with it, so few instructions between here and there save a journey
- * of a cache line. Who pauses between looks gets the line sooner: its writer is disturbed less.
+ * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. With one publisher the
+ * loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
+ * ahead of a line that is under way, speculating that it will have a message, and what it gets done by then is free.
  */
-static inline int look_often(struct tarn_subscriber *subscriber, tarn_message *ret, uint32_t looks) {
-    const struct log_reader *only = subscriber->only;
-    for (uint32_t i = 1; i < looks && only->position && !log_reader_sees(only); i++)
-        spin_pause();
-    uint32_t looks_here = only->position ? 1 : looks;
-    for (uint32_t i = 1;; i++) {
+SHORT_HALF int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    struct log_reader *only = subscriber->only;
+    if (ret && only->position) {
+        for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
+            if (log_reader_sees(only)) {
+                if (take_plainly(subscriber, only, ret))
+                    return 1;
+                break;
+            }
+            spin_pause();
+        }
+        return look_once(subscriber, ret);
+    }
+    for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
         int status = look_once(subscriber, ret);
-        if (status || i >= looks_here)
+        if (status)
             return status;
         spin_pause();
     }
+    return 0;
 }
 
 /* What is looked after now and then while waiting. 0, or a status that ends the wait. */
@@ -496,24 +503,37 @@ static int look_around(struct tarn_subscriber *subscriber, int64_t now) {
     return 0;
 }
 
+/* After the first looks found nothing: when to end, and when to sleep. */
+struct wait {
+    int64_t deadline_ns, sleep_from_ns;
+};
+
+static struct wait begin_wait(const struct tarn_subscriber *subscriber, int64_t now, int64_t timeout_ns) {
+    int64_t sleep_from_ns = subscriber->wait_strategy == TARN_WAIT_SPIN    ? INT64_MAX
+                            : subscriber->wait_strategy == TARN_WAIT_SLEEP ? now
+                                                                           : now + subscriber->spin_ns;
+    return (struct wait){timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns, sleep_from_ns};
+}
+
 /* 1: there is something, or with ret: it was taken; 0: not in time; or a status. */
-static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t deadline_ns) {
-    int64_t spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SPIN ? INT64_MAX : 0;
+static int wait_for(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
+    struct wait wait = {0, 0};
     for (;;) {
-        int status = look_often(subscriber, ret, deadline_ns == INT64_MIN ? 1 : LOOKS_PER_CLOCK);
+        int status = look_often(subscriber, ret);
         if (status)
             return status;
-        if (deadline_ns == INT64_MIN)
-            return was_interrupted(subscriber) ? say_interrupted(subscriber) : 0;
         int64_t now = os_now_ns();
+        if (wait.deadline_ns == 0) {
+            wait = begin_wait(subscriber, now, timeout_ns);
+            if (ret && (status = found_nothing(subscriber, ret)) != 0)
+                return status;
+        }
         status = look_around(subscriber, now);
-        if (status || now >= deadline_ns)
+        if (status || now >= wait.deadline_ns)
             return status;
         tell_statistics(subscriber);
         drop_finished(subscriber);
-        if (spin_end_ns == 0)
-            spin_end_ns = subscriber->wait_strategy == TARN_WAIT_SLEEP ? now : now + subscriber->spin_ns;
-        status = now >= spin_end_ns ? sleep_until(subscriber, deadline_ns) : 0;
+        status = now >= wait.sleep_from_ns ? sleep_until(subscriber, wait.deadline_ns) : 0;
         if (status < 0 || (status && !ret))
             return status;
     }
@@ -521,12 +541,18 @@ static int wait_until(struct tarn_subscriber *subscriber, tarn_message *ret, int
 
 int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
-    return status ? status : wait_until(subscriber, NULL, os_deadline_ns(timeout_ns));
+    if (status)
+        return status;
+    if (timeout_ns > 0)
+        return wait_for(subscriber, NULL, timeout_ns);
+    status = ready(subscriber);
+    return status ? status : was_interrupted(subscriber) ? say_interrupted(subscriber) : 0;
 }
 
 LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    int result = take(subscriber, ret);
-    return result || timeout_ns <= 0 ? result : wait_until(subscriber, ret, os_deadline_ns(timeout_ns));
+    if (timeout_ns <= 0 || !ret || !handle_is(&subscriber->handle, HANDLE_SUBSCRIBER))
+        return take(subscriber, ret);
+    return wait_for(subscriber, ret, timeout_ns);
 }
 
 int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {

@@ -130,6 +130,7 @@ SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *r
     uint64_t word = load_acquire(word_at(at, 0)); /* L1 */
     if (word >> RECORD_KIND_SHIFT != RECORD_MESSAGE)
         return false;
+    prefetch_for_write(next_write);
     uint64_t timed_bytes = word & RECORD_TIMED ? 8 : 0, bytes = word & RECORD_SIZE_MASK;
     uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + record_pad_bytes(word);
     if (unlikely(size > (uint64_t)(reader->limit - at)))

@@ -23,6 +23,8 @@ static void open_easy_ways(struct writer *writer) {
     writer->easy_least = head->bytes > EXTENT_BYTES_MIN ? head->bytes / 8 : 0;
 }
 
+_Thread_local const char *next_write; /* see base/atomics.h */
+
 /* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
 static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
     /* aligning costs up to one step each for the first hole, a report of drops, and the place behind the record */
@@ -65,6 +67,7 @@ static void move_head(struct writer *writer, struct extent *next) {
     writer->head = next;
     writer->at = writer->alignment > 8 ? next_place(writer, next->base + RECORD_HEADER_BYTES, 0) : next->base;
     writer->cleared = writer->ahead_at = NULL;
+    writer->jumps = false;
     open_easy_ways(writer);
     /* release: a joiner that goes there finds everything before it committed, so it misses nothing sent later. */
     store_release(&extents_header(&writer->extents)->newest, next->ref);
@@ -121,17 +124,19 @@ static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t 
     writer->cleared = writer->ahead_at = NULL; /* the user may have written there */
 }
 
-void writer_overtake(struct writer *writer) {
-    struct place *loan = writer->head_loan;
-    writer->head_loan = NULL;
-    loan->extent->pins++;
-    uint64_t reserved = (uint64_t)(loan->payload + loan->bytes - (writer->at + RECORD_HEADER_BYTES));
-    commit_plain(writer, RECORD_HOLE, reserved, RECORD_HEADER_BYTES + reserved);
+/* Makes the place at the head a hole, so that the log can go on behind an open loan. */
+static void overtake(struct writer *writer) {
+    *writer->loan = (struct place){writer->head, writer_payload(writer), writer->reserved};
+    writer->loan = NULL;
+    writer->jumps = false;
+    writer->head->pins++;
+    uint64_t hole_bytes = writer->header_bytes - RECORD_HEADER_BYTES + writer->reserved;
+    commit_plain(writer, RECORD_HOLE, hole_bytes, RECORD_HEADER_BYTES + hole_bytes);
 }
 
 void writer_unreserve(struct writer *writer) {
-    writer->head_loan = NULL;
-    writer->cleared = writer->ahead_at = NULL; /* the user may have written there */
+    writer->loan = NULL;
+    writer->jumps = false;
 }
 
 void writer_drop(struct writer *writer) {
@@ -161,66 +166,71 @@ static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_
 void writer_report_drops(struct writer *writer) {
     if (!writer->dropped)
         return;
-    if (writer->head_loan)
-        writer_overtake(writer);
+    if (writer->loan)
+        overtake(writer);
     make_room(writer, RECORD_HEADER_BYTES, EFFORT_RECLAIM);
 }
 
-int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret) {
-    if (writer->head_loan)
-        writer_overtake(writer);
-    int error = make_room(writer, writer->header_bytes + bytes, effort);
-    if (error)
-        return error;
-    *ret = (struct place){writer->head, writer->at + writer->header_bytes, bytes};
-    return 0;
-}
-
 /*
- * Readies the word behind the record that is about to be committed: zero, or, when no other like it fits and an extent is
- * at hand, the jump there, so that readers wait where the next message will arrive. True: the log goes on in ahead.
- * written_end: what the record's user may have written ends there, and what was readied before it is not to be relied on.
+ * Readies the word behind the planned record: zero, or, when no other like it fits and an extent is at hand, the jump
+ * there, so that readers wait where the next message will arrive. True: the log goes on in ahead.
  */
-static bool ready_next(struct writer *writer, char *next, uint64_t record_bytes, const char *written_end) {
+static bool ready_next(struct writer *writer, char *next, uint64_t record_bytes) {
     if (!fits(writer, writer->head, next, record_bytes)) {
-        if (writer->ahead_at == next && written_end <= next && writer->ahead->first_sequence == writer->sequence + 1)
+        if (writer->ahead_at == next && writer->ahead->first_sequence == writer->sequence + 1)
             return true;
         if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_QUICK) == 0) {
             uint64_t word = prepare_jump(next, writer->ahead);
             store_relaxed(word_at(next, 0), word);
+            writer->ahead_at = next;
+            writer->cleared = NULL;
             return true;
         }
     }
-    if (next != writer->cleared || written_end > next)
+    if (next != writer->cleared)
         store_relaxed(word_at(next, 0), 0);
+    writer->cleared = next;
+    writer->ahead_at = NULL;
     return false;
 }
 
-/* Commits the record of a message at the head: word has its kind, size and flags. */
-static void commit_message(struct writer *writer, uint64_t word, uint64_t record_bytes, const char *written_end) {
+/* Plans a record at the head, where it fits. */
+static void plan(struct writer *writer, uint64_t word, uint64_t record_bytes) {
     char *end = writer->at + round_up(record_bytes, 8);
-    char *next = next_place(writer, end, record_bytes);
-    bool jumps = ready_next(writer, next, record_bytes, written_end);
-    store_message(writer, next, word | (uint64_t)(next - end) / 8 << RECORD_PAD_SHIFT);
-    if (jumps)
-        move_head(writer, writer->ahead);
+    writer->next = next_place(writer, end, record_bytes);
+    writer->after = NULL;
+    writer->jumps = ready_next(writer, writer->next, record_bytes);
+    writer->word = word | (uint64_t)(writer->next - end) / 8 << RECORD_PAD_SHIFT;
 }
 
-void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns) {
-    uint64_t flags = 0;
-    if (writer->header_bytes > RECORD_HEADER_BYTES) {
-        flags = RECORD_TIMED;
-        store_relaxed(word_at(writer->at, RECORD_HEADER_BYTES), (uint64_t)sent_ns);
-    }
-    writer->head_loan = NULL;
-    commit_message(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes,
-                   place->payload + place->bytes);
+static void plan_message(struct writer *writer, uint64_t bytes) {
+    uint64_t flags = writer->header_bytes > RECORD_HEADER_BYTES ? RECORD_TIMED : 0;
+    writer->reserved = bytes;
+    plan(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes);
+}
+
+int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort) {
+    if (writer->loan)
+        overtake(writer);
+    int error = make_room(writer, writer->header_bytes + bytes, effort);
+    if (!error)
+        plan_message(writer, bytes);
+    return error;
+}
+
+void writer_shrink(struct writer *writer, uint64_t bytes) {
+    writer->cleared = writer->ahead_at = NULL;
+    plan_message(writer, bytes);
+}
+
+void writer_stamp(struct writer *writer, int64_t sent_ns) {
+    store_relaxed(word_at(writer->at, RECORD_HEADER_BYTES), (uint64_t)sent_ns);
 }
 
 int writer_refer(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns,
                  enum extents_effort effort) {
-    if (writer->head_loan)
-        writer_overtake(writer);
+    if (writer->loan)
+        overtake(writer);
     int error = make_room(writer, RECORD_REFERENCE_BYTES, effort);
     if (error)
         return error;
@@ -231,14 +241,18 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
     store_relaxed(&reference->offset, (uint64_t)(place->payload - place->extent->base));
     store_relaxed(&reference->sent_ns, (uint64_t)sent_ns);
     store_relaxed(&reference->extent, place->extent->ref);
-    commit_message(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES,
-                   writer->at + RECORD_REFERENCE_BYTES);
+    plan(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES);
+    writer->reserved = RECORD_REFERENCE_BYTES - writer->header_bytes; /* what the next may be like */
+    writer_commit(writer);
     return 0;
 }
 
-void writer_look_ahead(struct writer *writer, uint64_t bytes) {
+/*
+ * Readies what the next message needs if it is like the last one, of record_bytes: the cleared header word behind it, or
+ * the jump to a new extent, whose lines would otherwise be fetched from the reader's cache before its commit.
+ */
+static void look_ahead(struct writer *writer, uint64_t record_bytes) {
     struct extent *head = writer->head;
-    uint64_t record_bytes = writer->header_bytes + bytes;
     if (!fits(writer, head, writer->at, record_bytes)) {
         /* Memory is short: then at least let readers leave the large extent, so that it can be used again. */
         if (advance(writer, record_bytes, EFFORT_RECLAIM) != 0 && head->bytes > EXTENT_BYTES_MIN)
@@ -258,6 +272,12 @@ void writer_look_ahead(struct writer *writer, uint64_t bytes) {
     }
     store_relaxed(word_at(next, 0), 0);
     writer->cleared = next;
+}
+
+void writer_settle(struct writer *writer) {
+    if (writer->jumps)
+        move_head(writer, writer->ahead);
+    look_ahead(writer, writer->header_bytes + writer->reserved);
 }
 
 int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,

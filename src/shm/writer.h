@@ -3,11 +3,13 @@
  * Writes a publisher's log. The protocol is in log.h; the state here is private to the publisher's thread.
  *
  * Between calls the head (extent and at) is where the next record will start, its header word is zero, and a jump
- * still fits there.
+ * still fits there. A message takes two steps:
  *
- * Most messages take an easy way, inline below: the record fits, and so do more like it behind it, so nothing has to be
- * decided, and they are not timed. The long way in writer.c does the rest. Both write the same: an easy way may refuse, and
- * nothing happened.
+ *   reserve   finds room, and plans: the record's word, where the log goes on, what stands there (0, or a jump).
+ *   commit    stores the word.
+ *
+ * Then, off the message's critical path, what the next one needs is readied, if it is like the last. Both steps have an
+ * easy way, inline below, for where the record fits and more like it do behind it; writer.c has the long way.
  */
 #ifndef TARN_SHM_WRITER_H
 #define TARN_SHM_WRITER_H
@@ -18,30 +20,37 @@
 #include "shm/extents.h"
 #include "shm/log.h"
 
-/* A message's place in the log, while it is a loan. */
+/* Where a loan lies that was overtaken. */
 struct place {
     struct extent *extent;
     char *payload;
-    uint64_t bytes; /* reserved for the payload */
+    uint64_t bytes; /* reserved */
 };
 
 struct writer {
-    /* what every send touches */
-    char *at;                /* where the next record will start */
-    char *cleared;           /* a word at the head that is known to be zero already, or NULL */
-    char *easy_end;          /* records that end here or before fit, as fits() would say; NULL: the long way */
-    char *packed_end;        /* likewise for packed ones, with another behind; NULL: there are none, or the long way */
-    uint64_t easy_least;     /* smaller payloads would waste the head's extent */
-    uint64_t sequence;       /* of the next message */
-    _Atomic uint64_t *sent;  /* for tools */
-    struct place *head_loan; /* the open loan that lies at the head, or NULL */
-    uint64_t packed_grain, line_grain, origin; /* see place_grain() */
+    /* what every message touches */
+    char *at;       /* where the next record will start */
+    char *easy_end; /* what ends here or before fits, as fits() would say; NULL: the long way */
+    char *cleared;  /* a word at the head that is known to be zero, or NULL */
+    uint64_t sequence; /* of the next message */
+    _Atomic uint64_t *sent; /* for tools */
+    struct place *loan; /* the head is lent out: where to note its place if it is overtaken; else NULL */
+    /* the plan for the record that starts at the head */
+    uint64_t word;
+    uint64_t reserved; /* bytes of payload */
+    char *next;        /* where the log will go on */
+    char *after;       /* where it will after one more like it, if that is easy; else NULL: writer_settle() */
+    bool jumps;        /* the log will go on in ahead */
+    /* how records are placed: see place_grain() */
+    uint64_t packed_grain, line_grain, origin;
+    uint64_t header_bytes; /* 8, or 16 with a time of sending */
+    uint64_t easy_least;   /* smaller payloads would waste the head's extent */
+    char *packed_end;      /* as easy_end, for packed records with another behind; NULL: there are none */
     /* what only the long way needs */
     struct extent *head;
     struct extent *ahead; /* readied for when the head's extent is full, or NULL */
     char *ahead_at;       /* where at the head the jump to it stands already, or NULL */
     uint64_t dropped;     /* messages dropped since the last record */
-    uint64_t header_bytes; /* 8, or 16 with a time of sending */
     uint64_t alignment;   /* of payloads, 8 or more */
     struct extents extents;
 };
@@ -51,36 +60,40 @@ int writer_open(struct writer *writer, const struct extents_options *options, st
 void writer_close(struct writer *writer);
 
 /*
- * Finds the place for a payload of so many bytes at the head. An open loan there is overtaken (its place becomes a hole).
- * Returns 0, -EAGAIN (full, or not without more effort), or a negative errno.
+ * Finds the place for a payload of so many bytes at the head: writer_payload(). If the head is lent out, the loan is
+ * overtaken: its place becomes a hole, and is noted. Returns 0, -EAGAIN (full, or not without more effort), or a
+ * negative errno.
  */
-int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort, struct place *ret);
+int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort);
 
-/* Commits the place at the head as a message of so many bytes, at most those reserved. sent_ns: where header_bytes is 16. */
-void writer_commit(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns);
+static inline char *writer_payload(const struct writer *writer) {
+    return writer->at + writer->header_bytes;
+}
 
-/* Commits a place that was overtaken, as a reference. Returns as writer_reserve; on failure nothing happened. */
+/* Fewer bytes than reserved will be committed; their owner may have written all of them. */
+void writer_shrink(struct writer *writer, uint64_t bytes);
+
+/* The time of sending, for where header_bytes is 16. */
+void writer_stamp(struct writer *writer, int64_t sent_ns);
+
+/* Gives what is reserved back. */
+void writer_unreserve(struct writer *writer);
+
+/* After a commit that said so: goes on to where it jumped, and readies what the next message needs. */
+void writer_settle(struct writer *writer);
+
+/*
+ * Commits a message whose place was overtaken, as a reference. writer_settle() is due. Returns as writer_reserve; on failure
+ * nothing happened.
+ */
 int writer_refer(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns,
                  enum extents_effort effort);
-
-/* Makes the place at the head a hole, so that the log can go on behind an open loan. */
-void writer_overtake(struct writer *writer);
 
 /* A message is not sent, for want of space: readers will be told. */
 void writer_drop(struct writer *writer);
 
-/* Gives a place at the head back. */
-void writer_unreserve(struct writer *writer);
-
 /* Tells readers of messages dropped since the last record, if that is possible without waiting. */
 void writer_report_drops(struct writer *writer);
-
-/*
- * Called after a commit, off its critical path: readies what the next message needs if it is like the last one. That is
- * the cleared header word behind it, or the jump to a new extent, whose lines would otherwise be fetched from the reader's
- * cache before the commit.
- */
-void writer_look_ahead(struct writer *writer, uint64_t bytes);
 
 /* ---- the easy ways -------------------------------------------------------------------------------------------- */
 
@@ -107,19 +120,49 @@ static inline bool is_same_line(const char *a, const char *b) {
     return (((uintptr_t)a ^ (uintptr_t)b) & ~(uintptr_t)(CACHE_LINE_BYTES - 1)) == 0;
 }
 
-/* Commits a record of a message at the head, next being where the log goes on, and zero. Killed before: it is absent. */
-SHORT_HALF void store_message(struct writer *writer, char *next, uint64_t word) {
-    store_release(word_at(writer->at, 0), word); /* L1 */
+/* As writer_reserve(), where the record fits, another like it does, and nothing stands in the way. Else nothing happened. */
+SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
+    uint64_t record_bytes = writer->header_bytes + bytes, grain = place_grain(writer, record_bytes);
+    char *end = writer->at + round_up(record_bytes, 8);
+    char *next = next_place(writer, end, record_bytes), *after = next + round_up(record_bytes, grain);
+    if (unlikely(writer->loan || bytes < writer->easy_least || next + record_bytes > writer->easy_end))
+        return false;
+    if (next != writer->cleared) {
+        store_relaxed(word_at(next, 0), 0);
+        writer->cleared = next;
+    }
+    uint64_t flags = writer->header_bytes > RECORD_HEADER_BYTES ? RECORD_TIMED : 0;
+    writer->word = record_word(RECORD_MESSAGE, bytes, (uint64_t)(next - end) / 8, flags);
+    writer->reserved = bytes;
+    writer->next = next;
+    writer->after = after + record_bytes > writer->easy_end ? NULL : after;
+    return true;
+}
+
+/* Commits as planned. False: writer_settle() is due, after those who sleep were woken. */
+SHORT_HALF bool writer_commit(struct writer *writer) {
+    char *next = writer->next, *after = writer->after;
+    /* killed here: the message is absent; nobody looks behind a word that is 0. */
+    store_release(word_at(writer->at, 0), writer->word); /* L1 */
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
     writer->sequence++;
     writer->at = next;
+    writer->loan = NULL;
+    next_write = next;
+    if (unlikely(!after))
+        return false;
+    if (!is_same_line(after, next)) { /* readers look at next's line now; and it is cleared when it is ours anyway */
+        store_relaxed(word_at(after, 0), 0);
+        writer->cleared = after;
+    }
+    return true;
 }
 
-/* All of it for a copy of at most PACKED_PAYLOAD_BYTES. */
+/* All of it for a copy of at most PACKED_PAYLOAD_BYTES, where all of that is easy. False: nothing happened. */
 SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
     char *at = writer->at, *end = at + RECORD_HEADER_BYTES + round_up(bytes, 8);
-    if (end > writer->packed_end || writer->head_loan)
+    if (unlikely(end > writer->packed_end || writer->loan))
         return false;
     if (bytes == 8)
         memcpy(at + RECORD_HEADER_BYTES, data, 8);
@@ -127,39 +170,15 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
         memcpy(at + RECORD_HEADER_BYTES, data, bytes);
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
-    store_message(writer, end, record_word(RECORD_MESSAGE, bytes, 0, 0));
     char *after = end + (end - at);
-    if (!is_same_line(after, end)) { /* as writer_look_ahead() */
+    /* killed here, and behind: as in writer_commit() */
+    store_release(word_at(at, 0), record_word(RECORD_MESSAGE, bytes, 0, 0)); /* L1 */
+    store_relaxed(writer->sent, writer->sequence);
+    writer->sequence++;
+    writer->at = end;
+    next_write = end;
+    if (!is_same_line(after, end)) {
         prefetch_for_write(after + STREAM_AHEAD_BYTES);
-        store_relaxed(word_at(after, 0), 0);
-        writer->cleared = after;
-    }
-    return true;
-}
-
-/* As writer_reserve(), where the record fits and nothing stands in the way. */
-SHORT_HALF bool writer_reserve_easily(const struct writer *writer, uint64_t bytes, struct place *ret) {
-    char *payload = writer->at + RECORD_HEADER_BYTES;
-    if (unlikely(writer->head_loan || bytes < writer->easy_least || payload + bytes > writer->easy_end))
-        return false;
-    ret->extent = writer->head;
-    ret->payload = payload;
-    ret->bytes = bytes;
-    return true;
-}
-
-/* As writer_commit() and writer_look_ahead(), where two more like it fit behind it. */
-SHORT_HALF bool writer_commit_easily(struct writer *writer, const struct place *place, uint64_t bytes) {
-    uint64_t record_bytes = RECORD_HEADER_BYTES + bytes, grain = place_grain(writer, record_bytes);
-    char *end = place->payload + round_up(bytes, 8);
-    char *next = next_place(writer, end, record_bytes), *after = next + round_up(record_bytes, grain);
-    if (unlikely(after + record_bytes > writer->easy_end))
-        return false;
-    if (next != writer->cleared || place->payload + place->bytes > next) /* the user may have written there */
-        store_relaxed(word_at(next, 0), 0);
-    writer->head_loan = NULL;
-    store_message(writer, next, record_word(RECORD_MESSAGE, bytes, (uint64_t)(next - end) / 8, 0));
-    if (!is_same_line(after, next)) {
         store_relaxed(word_at(after, 0), 0);
         writer->cleared = after;
     }

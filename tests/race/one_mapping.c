@@ -82,32 +82,33 @@ static size_t bytes_of(uint64_t sequence) {
     return (mixed >> 32) % (world.bytes_most + 1);
 }
 
-static void fill(const struct place *place, uint64_t sequence) {
-    fill_pattern(place->payload, bytes_of(sequence), sequence);
+static void commit(struct writer *writer) {
+    if (!writer_commit(writer))
+        writer_settle(writer);
 }
 
 static void write_plain(struct writer *writer) {
-    struct place place;
-    while (writer_reserve(writer, bytes_of(writer->sequence), EFFORT_ALL, &place) != 0)
-        sched_yield();
-    fill(&place, writer->sequence);
     size_t bytes = bytes_of(writer->sequence);
-    writer_commit(writer, &place, bytes, 0);
-    writer_look_ahead(writer, bytes);
+    if (!writer_reserve_easily(writer, bytes))
+        while (writer_reserve(writer, bytes, EFFORT_ALL) != 0)
+            sched_yield();
+    fill_pattern(writer_payload(writer), bytes, writer->sequence);
+    commit(writer);
 }
 
 /* A loan that others overtake: it enters as a reference, perhaps after its extent was retired. */
 static void write_late(struct writer *writer, int overtakers) {
     struct place place;
-    while (writer_reserve(writer, world.bytes_most, EFFORT_ALL, &place) != 0)
+    while (writer_reserve(writer, world.bytes_most, EFFORT_ALL) != 0)
         sched_yield();
-    writer->head_loan = &place;
+    writer->loan = &place;
     for (int i = 0; i < overtakers; i++)
         write_plain(writer);
     uint64_t sequence = writer->sequence;
-    fill(&place, sequence);
+    fill_pattern(place.payload, bytes_of(sequence), sequence);
     while (writer_refer(writer, &place, bytes_of(sequence), 0, EFFORT_ALL) != 0)
         sched_yield();
+    writer_settle(writer);
 }
 
 static void *writing(void *arg) {

@@ -45,9 +45,9 @@ static void open_reader(void) {
 }
 
 static void send_one(void) {
-    struct place place;
-    CHECK_INT(writer_reserve(&writer, 50000, EFFORT_ALL, &place), ==, 0);
-    writer_commit(&writer, &place, 50000, 0);
+    CHECK_INT(writer_reserve(&writer, 50000, EFFORT_ALL), ==, 0);
+    if (!writer_commit(&writer))
+        writer_settle(&writer);
 }
 
 static void close_all(void) {
