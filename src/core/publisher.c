@@ -228,17 +228,32 @@ SHORT_HALF bool reserve_easily(struct tarn_publisher *publisher, uint64_t bytes)
     return likely(bytes <= publisher->payload_bytes_max) && writer_reserve_easily(&publisher->writer, bytes);
 }
 
+SHORT_HALF void clear_loan(tarn_loan *loan) {
+    loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
+    loan->bytes = 0;
+    loan->loaned_by = loan->place = NULL;
+    loan->ticket = loan->identity = 0;
+}
+
+SHORT_HALF void end_head_loan(struct tarn_publisher *publisher, tarn_loan *loan) {
+    publisher->head_ticket = 0;
+    clear_loan(loan);
+}
+
 LONG_HALF int settle(struct tarn_publisher *publisher) {
     wake(publisher);
     writer_settle(&publisher->writer);
     return 1;
 }
 
-/* Sends what was reserved. Returns 1. */
-SHORT_HALF int commit(struct tarn_publisher *publisher) {
+/* Sends what was reserved, and ends the loan, if it is one. Returns 1. */
+SHORT_HALF int commit(struct tarn_publisher *publisher, tarn_loan *loan) {
     if (unlikely(publisher->timestamps))
         writer_stamp(&publisher->writer, os_now_ns());
-    return likely(writer_commit(&publisher->writer)) ? wake(publisher) : settle(publisher);
+    bool settled = writer_commit(&publisher->writer);
+    if (loan)
+        end_head_loan(publisher, loan);
+    return likely(settled) ? wake(publisher) : settle(publisher);
 }
 
 LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64_t bytes) {
@@ -252,7 +267,7 @@ LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64
         return status;
     if (bytes)
         memcpy(writer_payload(&publisher->writer), data, bytes);
-    return commit(publisher);
+    return commit(publisher, NULL);
 }
 
 int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
@@ -354,13 +369,6 @@ static struct open_loan *find_overtaken(const tarn_loan *loan) {
     return open->ticket == loan->ticket ? open : NULL;
 }
 
-SHORT_HALF void clear_loan(tarn_loan *loan) {
-    loan->data = NULL; /* one by one: memset of so little costs more than all the rest */
-    loan->bytes = 0;
-    loan->loaned_by = loan->place = NULL;
-    loan->ticket = loan->identity = 0;
-}
-
 struct referral {
     const struct place *place;
     uint64_t bytes;
@@ -403,14 +411,12 @@ LONG_HALF int send_loan(tarn_loan *loan) {
     if (at_head) {
         if (loan->bytes < reserved)
             writer_shrink(&publisher->writer, loan->bytes);
-        publisher->head_ticket = 0;
-        commit(publisher);
-    } else {
-        int status = send_overtaken(publisher, &open->place, loan->bytes);
-        if (status != 1)
-            return status;
-        free_loan(publisher, open);
+        return commit(publisher, loan);
     }
+    int status = send_overtaken(publisher, &open->place, loan->bytes);
+    if (status != 1)
+        return status;
+    free_loan(publisher, open);
     clear_loan(loan);
     return 1;
 }
@@ -419,9 +425,7 @@ int tarn_loan_send(tarn_loan *loan) {
     if (likely(is_head_loan(loan))) {
         struct tarn_publisher *publisher = loan->loaned_by;
         if (likely(loan->bytes == publisher->writer.reserved)) {
-            publisher->head_ticket = 0;
-            clear_loan(loan);
-            return commit(publisher);
+            return commit(publisher, loan);
         }
     }
     return send_loan(loan);
@@ -435,11 +439,11 @@ int tarn_loan_drop(tarn_loan *loan) {
     struct tarn_publisher *publisher = loan->loaned_by;
     if (at_head) {
         writer_unreserve(&publisher->writer);
-        publisher->head_ticket = 0;
-    } else {
-        open->place.extent->pins--;
-        free_loan(publisher, open);
+        end_head_loan(publisher, loan);
+        return 0;
     }
+    open->place.extent->pins--;
+    free_loan(publisher, open);
     clear_loan(loan);
     return 0;
 }

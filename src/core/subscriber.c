@@ -270,16 +270,6 @@ static int say_no_memory(const struct tarn_subscriber *subscriber, const struct 
 /* Past what is no plain message. 1: taken; 0: nothing; or a status. */
 static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     for (;;) {
-        bool allowed = subscriber->credit > 0 || renew_credit(subscriber);
-        enum reader_take take = allowed ? log_reader_take(reader, ret) : READER_LATER;
-        if (take == READER_TAKEN) {
-            subscriber->credit--;
-            return 1;
-        }
-        if (take == READER_FAILED)
-            return say_no_memory(subscriber, reader);
-        uint64_t sequence = reader->sequence;
-        char *at = reader->at;
         enum reader_look look = log_reader_look(reader);
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, reader);
@@ -287,10 +277,13 @@ static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *re
             return say_no_memory(subscriber, reader);
         if (look != READER_MESSAGE)
             return 0;
-        if (!allowed)
+        if (subscriber->credit == 0 && !renew_credit(subscriber))
             return say_holding(subscriber);
-        if (take == READER_LATER && reader->sequence == sequence && reader->at == at)
-            return 0; /* where we were: a reference that must not be attached here, or a message of this very moment */
+        enum reader_take take = log_reader_take(reader, ret);
+        if (take == READER_TAKEN)
+            subscriber->credit--;
+        if (take != READER_LOST)
+            return take == READER_FAILED ? say_no_memory(subscriber, reader) : take == READER_TAKEN;
     }
 }
 
@@ -466,23 +459,26 @@ static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *re
 }
 
 /*
- * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. With one publisher the
- * loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
+ * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. False: something is
+ * there that is no plain message of the only publisher, or nothing came.
+ *
+ * The loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
  * ahead of a line that is under way, speculating that it will have a message, and what it gets done by then is free.
  */
-SHORT_HALF int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
+SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
     struct log_reader *only = subscriber->only;
-    if (ret && only->position) {
-        for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
-            if (log_reader_sees(only)) {
-                if (take_plainly(subscriber, only, ret))
-                    return 1;
-                break;
-            }
-            spin_pause();
-        }
-        return look_once(subscriber, ret);
+    for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
+        if (log_reader_sees(only))
+            return take_plainly(subscriber, only, ret);
+        spin_pause();
     }
+    return false;
+}
+
+/* As look_once(), so many times if need be. */
+static int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    if (ret && subscriber->only->position)
+        return spin(subscriber, ret) ? 1 : look_once(subscriber, ret);
     for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
         int status = look_once(subscriber, ret);
         if (status)
@@ -550,13 +546,14 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
 }
 
 LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    if (timeout_ns <= 0 || !ret || !handle_is(&subscriber->handle, HANDLE_SUBSCRIBER))
+    if (timeout_ns <= 0 || !ret || !handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER))
         return take(subscriber, ret);
     return wait_for(subscriber, ret, timeout_ns);
 }
 
 int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret && take_easily(subscriber, ret))
+    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret &&
+        (take_easily(subscriber, ret) || (timeout_ns > 0 && subscriber->only->position && spin(subscriber, ret))))
         return 1;
     return receive(subscriber, ret, timeout_ns);
 }

@@ -33,7 +33,7 @@ int holds_open(struct holds *holds, struct roster *roster, struct subscriber_slo
     holds->subscriber = subscriber;
     holds->slot = slot;
     holds->incarnation = incarnation;
-    holds->active_count = 1;
+    holds->other_count = 1;
     return add_chunk(holds, 0, subscriber->cells, CELLS_INLINE);
 }
 
@@ -100,37 +100,47 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
     hold->taken = 0;
     store_relaxed(&hold->refs, is_position ? POSITION_BIAS : 1);
     store_relaxed(&hold->active, 1);
-    fetch_add_acq_rel(&holds->active_count, 1);
+    if (!is_position)
+        fetch_add_acq_rel(&holds->other_count, 1);
     store_release(hold->cell, cell);
     full_fence(); /* H1 */
     /* killed here: the cell keeps an extent until this slot is repaired. */
     return hold;
 }
 
-/* After the cell was cleared: the hold may be used again, and the subscriber may end. */
-static void retire_hold(struct hold *hold) {
-    struct holds *holds = hold->holds;
-    store_release(&hold->active, 0);
-    if (fetch_sub_acq_rel(&holds->active_count, 1) == 1)
-        holds->emptied(holds->context);
-}
-
-void hold_clear(struct hold *hold) {
+/* The hold may be used again afterwards. */
+static void clear_cell(struct hold *hold) {
     struct publisher_slot *publisher = log_reader_publisher(hold->reader);
     /* killed here: the cell keeps its extent until our slot is repaired */
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
     /* killed here: a publisher that waits for this finds it in its slice */
     space_ring(publisher); /* S1 */
-    retire_hold(hold);
+    store_release(&hold->active, 0);
+}
+
+void hold_clear(struct hold *hold) {
+    struct holds *holds = hold->holds;
+    clear_cell(hold);
+    if (fetch_sub_acq_rel(&holds->other_count, 1) == 1)
+        holds->emptied(holds->context);
 }
 
 void hold_cancel(struct hold *hold) {
-    hold_clear(hold); /* for a moment it may have been what the publisher waits for */
+    if (hold->is_position)
+        clear_cell(hold); /* for a moment it may have been what the publisher waits for */
+    else
+        hold_clear(hold);
 }
 
 void hold_leave(struct hold *hold) {
     int64_t change = hold->taken - POSITION_BIAS;
+    /* acquire: with the releases; the reads of the payload come before. */
+    if (load_acquire(&hold->refs) + change == 0) {
+        clear_cell(hold);
+        return;
+    }
     hold->is_position = false;
+    fetch_add_acq_rel(&hold->holds->other_count, 1);
     if (fetch_add_acq_rel(&hold->refs, change) + change == 0)
         hold_clear(hold);
 }
@@ -162,6 +172,6 @@ uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader) {
 }
 
 void holds_end(struct holds *holds) {
-    if (fetch_sub_acq_rel(&holds->active_count, 1) == 1)
+    if (fetch_sub_acq_rel(&holds->other_count, 1) == 1)
         holds->emptied(holds->context);
 }

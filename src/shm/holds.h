@@ -9,6 +9,7 @@
  *   refs = taken - released              afterwards: leaving adds taken - POSITION_BIAS
  *
  * Whoever brings refs to 0 clears the cell, then makes the hold reusable; the reads of the payload come before (acq_rel).
+ * A position of which all messages were released is let go by plain stores: nobody else knows it.
  */
 #ifndef TARN_SHM_HOLDS_H
 #define TARN_SHM_HOLDS_H
@@ -44,7 +45,7 @@ struct holds {
     struct hold *chunks[HOLD_CHUNKS_MAX];
     uint32_t capacity;
     uint32_t high;                  /* no hold from here on is active */
-    _Atomic uint32_t active_count;  /* and 1 for the open subscriber: see holds_end */
+    _Atomic uint32_t other_count;   /* active ones that are no position, and 1 for the open subscriber: see holds_end */
     void (*emptied)(void *context); /* called once: the subscriber is closed and the last hold has gone */
     void *context;
 };

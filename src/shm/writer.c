@@ -128,7 +128,6 @@ static void commit_plain(struct writer *writer, enum record_kind kind, uint64_t 
 static void overtake(struct writer *writer) {
     *writer->loan = (struct place){writer->head, writer_payload(writer), writer->reserved};
     writer->loan = NULL;
-    writer->jumps = false;
     writer->head->pins++;
     uint64_t hole_bytes = writer->header_bytes - RECORD_HEADER_BYTES + writer->reserved;
     commit_plain(writer, RECORD_HOLE, hole_bytes, RECORD_HEADER_BYTES + hole_bytes);
@@ -136,17 +135,18 @@ static void overtake(struct writer *writer) {
 
 void writer_unreserve(struct writer *writer) {
     writer->loan = NULL;
-    writer->jumps = false;
+    writer->planned_at = NULL;
 }
 
 void writer_drop(struct writer *writer) {
     writer->dropped++;
-    writer->easy_end = writer->packed_end = NULL;
+    writer->easy_end = writer->packed_end = writer->planned_at = NULL;
 }
 
 /* Makes room at the head for a record of that size, and one that reports drops before it. */
 static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_effort effort) {
     char *at = writer->at;
+    writer->planned_at = NULL;
     if (writer->dropped)
         at = next_place(writer, at + RECORD_HEADER_BYTES, RECORD_HEADER_BYTES);
     if (!fits(writer, writer->head, at, record_bytes) || is_wasteful(writer, record_bytes)) {
@@ -275,9 +275,14 @@ static void look_ahead(struct writer *writer, uint64_t record_bytes) {
 }
 
 void writer_settle(struct writer *writer) {
+    uint64_t record_bytes = writer->header_bytes + writer->reserved;
     if (writer->jumps)
         move_head(writer, writer->ahead);
-    look_ahead(writer, writer->header_bytes + writer->reserved);
+    look_ahead(writer, record_bytes);
+    if (writer->dropped || !fits(writer, writer->head, writer->at, record_bytes) || is_wasteful(writer, record_bytes))
+        return;
+    plan_message(writer, writer->reserved);
+    writer->planned_at = writer->at;
 }
 
 int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,

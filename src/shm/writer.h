@@ -41,6 +41,7 @@ struct writer {
     char *next;        /* where the log will go on */
     char *after;       /* where it will after one more like it, if that is easy; else NULL: writer_settle() */
     bool jumps;        /* the log will go on in ahead */
+    char *planned_at;  /* what writer_settle() planned for is there, and no reserving was needed yet */
     /* how records are placed: see place_grain() */
     uint64_t packed_grain, line_grain, origin;
     uint64_t header_bytes; /* 8, or 16 with a time of sending */
@@ -79,7 +80,7 @@ void writer_stamp(struct writer *writer, int64_t sent_ns);
 /* Gives what is reserved back. */
 void writer_unreserve(struct writer *writer);
 
-/* After a commit that said so: goes on to where it jumped, and readies what the next message needs. */
+/* After a commit that said so: goes on to where it jumped, and readies what the next message needs if it is like the last. */
 void writer_settle(struct writer *writer);
 
 /*
@@ -120,13 +121,16 @@ static inline bool is_same_line(const char *a, const char *b) {
     return (((uintptr_t)a ^ (uintptr_t)b) & ~(uintptr_t)(CACHE_LINE_BYTES - 1)) == 0;
 }
 
-/* As writer_reserve(), where the record fits, another like it does, and nothing stands in the way. Else nothing happened. */
+/*
+ * As writer_reserve(), where the record fits, another like it does, and nothing stands in the way; or where it is of the
+ * size that writer_settle() planned for. Else nothing happened.
+ */
 SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
     uint64_t record_bytes = writer->header_bytes + bytes, grain = place_grain(writer, record_bytes);
     char *end = writer->at + round_up(record_bytes, 8);
     char *next = next_place(writer, end, record_bytes), *after = next + round_up(record_bytes, grain);
     if (unlikely(writer->loan || bytes < writer->easy_least || next + record_bytes > writer->easy_end))
-        return false;
+        return writer->planned_at == writer->at && bytes == writer->reserved && !writer->loan;
     if (next != writer->cleared) {
         store_relaxed(word_at(next, 0), 0);
         writer->cleared = next;
@@ -136,6 +140,7 @@ SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
     writer->reserved = bytes;
     writer->next = next;
     writer->after = after + record_bytes > writer->easy_end ? NULL : after;
+    writer->jumps = false;
     return true;
 }
 
