@@ -548,6 +548,12 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
 LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     if (timeout_ns <= 0 || !ret || !handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER))
         return take(subscriber, ret);
+    /* along a jump, which has ended the short half's looks */
+    enum reader_look look = log_reader_follow(subscriber->only);
+    if (look == READER_DAMAGED)
+        return say_damaged(subscriber, subscriber->only);
+    if (look == READER_PENDING && spin(subscriber, ret))
+        return 1;
     return wait_for(subscriber, ret, timeout_ns);
 }
 

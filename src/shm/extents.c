@@ -18,6 +18,7 @@
 #define FIRST_SEGMENT_DATA_BYTES (512u * 1024)
 #define DEFAULT_DEPTH 8u
 #define RETIRED_AT_ONCE 6u
+#define TAKES_PER_CLOCK 8u
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
 
@@ -60,7 +61,7 @@ static void make_free(struct extents *extents, struct extent *extent) {
     if (extent->bytes <= EXTENT_BYTES_MIN)
         push_head(&extents->free, extent); /* few, warm lines */
     else
-        push_tail(&extents->free, extent); /* rotate */
+        push_tail(&extents->free_large, extent); /* rotate */
 }
 
 /* ---- segments ------------------------------------------------------------------------------------------------- */
@@ -173,14 +174,14 @@ uint64_t extents_limit(struct extents *extents) {
     return extents->options.limit_bytes;
 }
 
-uint64_t extents_size_for(struct extents *extents, uint64_t record_bytes) {
-    if (record_bytes <= EXTENT_BYTES_MIN)
-        return EXTENT_BYTES_MIN;
+uint64_t extents_size_for_large(struct extents *extents, uint64_t record_bytes) {
     uint64_t grain =
         (UINT64_C(1) << (63 - __builtin_clzll(record_bytes))) / 8; /* 8 sizes to an octave: they get reused */
     uint64_t size = round_up(record_bytes, grain < EXTENT_GRAIN ? EXTENT_GRAIN : grain);
     bool tight = size + 2 * EXTENT_BYTES_MIN > extents_limit(extents) + extents->options.slack_bytes;
-    return tight ? round_up(record_bytes, EXTENT_GRAIN) : size;
+    extents->sized_record_bytes = record_bytes;
+    extents->sized = tight ? round_up(record_bytes, EXTENT_GRAIN) : size;
+    return extents->sized;
 }
 
 static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes) {
@@ -257,15 +258,14 @@ static bool give_back(struct extents *extents, struct extent *extent) {
     return true;
 }
 
-/* Gives FREE extents back that were not needed since before_ns. */
-static void give_back_free(struct extents *extents, int64_t before_ns) {
+static void give_back_of(struct extents *extents, struct extent_queue *queue, int64_t before_ns) {
     struct extent *previous = NULL;
-    for (struct extent *extent = extents->free.head; extent;) {
+    for (struct extent *extent = queue->head; extent;) {
         struct extent *next = extent->next;
         if (extent->freed_ns < before_ns) {
-            remove_after(&extents->free, previous);
+            remove_after(queue, previous);
             if (!give_back(extents, extent)) {
-                push_head(&extents->free, extent);
+                push_head(queue, extent);
                 return;
             }
         } else
@@ -274,8 +274,14 @@ static void give_back_free(struct extents *extents, int64_t before_ns) {
     }
 }
 
+/* Gives FREE extents back that were not needed since before_ns. */
+static void give_back_free(struct extents *extents, int64_t before_ns) {
+    give_back_of(extents, &extents->free, before_ns);
+    give_back_of(extents, &extents->free_large, before_ns);
+}
+
 static void trim(struct extents *extents, uint64_t next_sequence) {
-    if (extents->options.realtime)
+    if (extents->options.realtime || extents->takes++ % TAKES_PER_CLOCK)
         return;
     int64_t now = os_now_ns();
     if (now - extents->trimmed_ns < TRIM_INTERVAL_NS)
@@ -419,8 +425,10 @@ void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_
 
 /* The smallest FREE extent that is large enough and not wastefully large. */
 static struct extent *take_free(struct extents *extents, uint64_t size) {
+    if (size <= EXTENT_BYTES_MIN && extents->free.head)
+        return remove_after(&extents->free, NULL);
     struct extent *best = NULL, *best_previous = NULL, *previous = NULL;
-    for (struct extent *extent = extents->free.head; extent; previous = extent, extent = extent->next) {
+    for (struct extent *extent = extents->free_large.head; extent; previous = extent, extent = extent->next) {
         if (extent->bytes < size || extent->bytes / 4 > size || (best && extent->bytes >= best->bytes))
             continue;
         best = extent;
@@ -428,7 +436,7 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
         if (extent->bytes == size)
             break;
     }
-    return best ? remove_after(&extents->free, best_previous) : NULL;
+    return best ? remove_after(&extents->free_large, best_previous) : NULL;
 }
 
 /*
@@ -501,6 +509,8 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
 
 int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                  struct extent **ret) {
+    if ((*ret = extents_take_next(extents, size)))
+        return 0; /* whether more are wanted is looked at when there are none */
     int error = find_extent(extents, size, next_sequence, effort, ret);
     if (!error)
         (*ret)->state = EXTENT_AHEAD;

@@ -80,11 +80,14 @@ struct extents {
     uint16_t incarnation;
     uint32_t segment_count;
     struct owned_segment segments[SEGMENTS_MAX];
-    struct extent_queue log, retired, detached, free;
+    struct extent_queue log, retired, detached;
+    struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN: the last freed is taken first; larger: rotating */
     uint64_t generation; /* count of the last one given */
     uint64_t warm_bytes; /* of all extents */
     uint64_t held_bytes; /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
+    uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
     int64_t trimmed_ns;
+    uint32_t takes;
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
@@ -99,14 +102,38 @@ static inline struct segment_header *extents_header(struct extents *extents) {
 /* The limit without slack, looked up if need be: reading what cgroups allow takes 100 us. */
 uint64_t extents_limit(struct extents *extents);
 
+uint64_t extents_size_for_large(struct extents *extents, uint64_t record_bytes);
+
 /* Size of extent that a record of so many bytes (jump included) gets when it needs a new one. */
-uint64_t extents_size_for(struct extents *extents, uint64_t record_bytes);
+static inline uint64_t extents_size_for(struct extents *extents, uint64_t record_bytes) {
+    if (record_bytes <= EXTENT_BYTES_MIN)
+        return EXTENT_BYTES_MIN;
+    return record_bytes == extents->sized_record_bytes ? extents->sized : extents_size_for_large(extents, record_bytes);
+}
 
 enum extents_effort {
     EFFORT_QUICK,   /* what is FREE already, or, where large messages rotate, cold */
     EFFORT_RECLAIM, /* and what can be retired and freed now, or is cold */
     EFFORT_ALL,     /* and new segments, up to the limit, and giving up default retention for it */
 };
+
+/* The large FREE extent that will probably be taken next, if its size is wanted; or NULL. */
+static inline struct extent *extents_next(const struct extents *extents, uint64_t size) {
+    return extents->free_large.head && extents->free_large.head->bytes == size ? extents->free_large.head : NULL;
+}
+
+/* Takes it, as extents_take() does; or NULL. */
+static inline struct extent *extents_take_next(struct extents *extents, uint64_t size) {
+    struct extent *extent = extents_next(extents, size);
+    if (!extent)
+        return NULL;
+    extents->free_large.head = extent->next;
+    if (!extent->next)
+        extents->free_large.tail = NULL;
+    extents->free_large.bytes -= extent->bytes;
+    extent->state = EXTENT_AHEAD;
+    return extent;
+}
 
 /*
  * Takes an extent of at least size bytes out of the queues: it is AHEAD, and the caller's. Messages from next_sequence -

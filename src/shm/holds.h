@@ -62,8 +62,31 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
                         bool is_position);
 void hold_cancel(struct hold *hold);
 
+/*
+ * The reader moves on to an extent, of whose log it is the next, while no message of this one is out: the same cell names the
+ * one instead of the other, and fences (H1). False: there are messages out, and nothing happened. The caller validates,
+ * then keeps it or calls hold_cancel.
+ */
+static inline bool hold_move(struct hold *hold, uint64_t cell, uint64_t generation) {
+    /* acquire: with the releases of messages by other threads; their reads come before. */
+    if (load_acquire(&hold->refs) != POSITION_BIAS - hold->taken)
+        return false;
+    store_relaxed(&hold->refs, POSITION_BIAS);
+    hold->taken = 0;
+    hold->generation = generation;
+    /* release, R4: the reads of the extent that is left come before. killed here, or behind: as in hold_begin */
+    store_release(hold->cell, cell);
+    full_fence(); /* H1 */
+    return true;
+}
+
 /* The reader moves on; messages of the extent may still be out. */
 void hold_leave(struct hold *hold);
+
+/* Whether all that this subscriber holds are positions in logs. */
+static inline bool holds_positions_only(const struct holds *holds) {
+    return load_acquire(&holds->other_count) == 1;
+}
 
 /* The cell of a hold that nothing refers to any more is cleared, and the hold may be used again. */
 void hold_clear(struct hold *hold);

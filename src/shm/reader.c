@@ -74,7 +74,8 @@ static void lower_word(struct log_reader *reader, uint64_t generation) {
 }
 
 static void raise_word(struct log_reader *reader) {
-    uint64_t oldest = holds_oldest(reader->holds, reader);
+    uint64_t oldest = reader->position && holds_positions_only(reader->holds) ? reader->position->generation
+                                                                             : holds_oldest(reader->holds, reader);
     if (oldest == reader->word || reader->gone)
         return;
     reader->word = oldest;
@@ -86,6 +87,22 @@ struct entered {
     char *base;
     uint64_t bytes, first_sequence;
 };
+
+/* Whether an extent that is named in a cell still has that generation, and what its entry says. */
+static inline enum entry_result validate(struct extent_entry *entry, const struct remote_segment *segment,
+                                         uint64_t generation, bool is_position, struct entered *ret) {
+    if (load_acquire(&entry->generation) != generation) /* H1, L2 */
+        return TOO_LATE;
+    uint64_t offset = load_relaxed(&entry->offset), bytes = load_relaxed(&entry->bytes);
+    uint64_t first_sequence = load_relaxed(&entry->first_sequence);
+    if (is_position && first_sequence == NO_FIRST_SEQUENCE) /* retired, and entered again for a loan */
+        return TOO_LATE;
+    if (offset % EXTENT_GRAIN || offset < segment->data_offset || offset > segment->bytes ||
+        bytes > segment->bytes - offset || bytes < EXTENT_GRAIN || first_sequence > COUNT_MASK)
+        return BAD;
+    *ret = (struct entered){NULL, load_relaxed(&segment->base) + offset, bytes, first_sequence};
+    return ENTERED;
+}
 
 /* Holds an extent if it still has that generation. */
 static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64_t generation, bool is_position,
@@ -104,23 +121,11 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
         reader->attach_error = 0;
         return FAILED;
     }
-    if (load_acquire(&entry->generation) != generation) { /* H1, L2 */
+    enum entry_result result = validate(entry, segment, generation, is_position, ret);
+    if (result != ENTERED)
         hold_cancel(hold);
-        return TOO_LATE;
-    }
-    uint64_t offset = load_relaxed(&entry->offset), bytes = load_relaxed(&entry->bytes);
-    uint64_t first_sequence = load_relaxed(&entry->first_sequence);
-    if (is_position && first_sequence == NO_FIRST_SEQUENCE) { /* retired, and entered again for a loan */
-        hold_cancel(hold);
-        return TOO_LATE;
-    }
-    if (offset % EXTENT_GRAIN || offset < segment->data_offset || offset > segment->bytes ||
-        bytes > segment->bytes - offset || bytes < EXTENT_GRAIN || first_sequence > COUNT_MASK) {
-        hold_cancel(hold);
-        return BAD;
-    }
-    *ret = (struct entered){hold, load_relaxed(&segment->base) + offset, bytes, first_sequence};
-    return ENTERED;
+    ret->hold = hold;
+    return result;
 }
 
 static void drop_position(struct log_reader *reader) {
@@ -129,13 +134,19 @@ static void drop_position(struct log_reader *reader) {
     go_nowhere(reader);
 }
 
-static void move_to(struct log_reader *reader, const struct entered *entered, uint64_t generation) {
-    drop_position(reader);
+static void set_position(struct log_reader *reader, const struct entered *entered, extent_ref ref,
+                         uint64_t generation) {
     reader->position = entered->hold;
     reader->at = entered->base;
     reader->limit = entered->base + entered->bytes - RECORD_JUMP_BYTES;
+    reader->ref = ref;
     reader->generation = generation;
     raise_word(reader);
+}
+
+static void move_to(struct log_reader *reader, const struct entered *entered, extent_ref ref, uint64_t generation) {
+    drop_position(reader);
+    set_position(reader, entered, ref, generation);
 }
 
 void log_reader_tell_attached(struct log_reader *reader) {
@@ -196,7 +207,7 @@ static enum reader_look restart(struct log_reader *reader) {
                 reader->lost += entered.first_sequence - reader->sequence;
             reader->adrift = false;
             reader->sequence = entered.first_sequence;
-            move_to(reader, &entered, generation);
+            move_to(reader, &entered, ref, generation);
             log_reader_tell(reader);
             return READER_PENDING;
         case TOO_LATE:
@@ -234,7 +245,7 @@ static bool start_at(struct log_reader *reader, extent_ref ref, uint64_t generat
         hold_cancel(entered.hold);
         return false;
     }
-    move_to(reader, &entered, generation);
+    move_to(reader, &entered, ref, generation);
     reader->sequence = entered.first_sequence;
     return true;
 }
@@ -341,25 +352,62 @@ static bool is_message(const struct record *record) {
     return record->kind == RECORD_MESSAGE || record->kind == RECORD_REFERENCE;
 }
 
+struct jump {
+    extent_ref ref;
+    uint64_t generation, first_line;
+};
+
+/*
+ * The usual way along a jump: the next extent's segment is attached, and no message of this one is out. The position's cell
+ * changes over, so an overrun reader holds nothing for a moment, where the long way would still hold what it read last.
+ */
+static bool change_over(struct log_reader *reader, const struct jump *jump, enum reader_look *ret) {
+    struct remote_segment *segment;
+    struct extent_entry *entry = remote_entry(reader->remote, jump->ref, &segment);
+    uint64_t cell = hold_cell(reader->remote->slot, reader->remote->incarnation, jump->ref);
+    if (!entry || stamp_of(jump->generation) != reader->remote->incarnation ||
+        !hold_move(reader->position, cell, jump->generation))
+        return false;
+    space_ring(reader->publisher); /* S1: the last extent was let go */
+    struct entered entered;
+    enum entry_result result = validate(entry, segment, jump->generation, true, &entered);
+    if (result != ENTERED) {
+        drop_position(reader);
+        *ret = result == TOO_LATE ? restart(reader) : READER_DAMAGED;
+        return true;
+    }
+    if (entered.first_sequence != reader->sequence) {
+        *ret = READER_DAMAGED;
+        return true;
+    }
+    entered.hold = reader->position;
+    reader->foreseen[reader->ref % FORESEEN] = (struct foreseen){entry, entered.base};
+    set_position(reader, &entered, jump->ref, jump->generation);
+    *ret = READER_PENDING;
+    return true;
+}
+
 static enum reader_look follow_jump(struct log_reader *reader) {
-    struct record_jump *jump = (struct record_jump *)(void *)(reader->at + RECORD_HEADER_BYTES);
-    extent_ref ref = load_relaxed(&jump->extent); /* relaxed: the record's word was acquired, L1 */
-    uint64_t generation = load_relaxed(&jump->generation);
-    uint64_t first_line = load_relaxed(&jump->first_line);
-    if (generation <= reader->generation)
+    struct record_jump *record = (struct record_jump *)(void *)(reader->at + RECORD_HEADER_BYTES);
+    struct jump jump = {load_relaxed(&record->extent), load_relaxed(&record->generation),
+                        load_relaxed(&record->first_line)}; /* relaxed: the record's word was acquired, L1 */
+    if (jump.generation <= reader->generation)
         return READER_DAMAGED;
     struct remote_segment *segment;
-    if (remote_entry(reader->remote, ref, &segment) && first_line < segment->bytes)
-        __builtin_prefetch(load_relaxed(&segment->base) + first_line);
+    if (remote_entry(reader->remote, jump.ref, &segment) && jump.first_line < segment->bytes)
+        __builtin_prefetch(load_relaxed(&segment->base) + jump.first_line);
+    enum reader_look look;
+    if (change_over(reader, &jump, &look))
+        return look;
     struct entered entered;
-    enum entry_result result = enter(reader, ref, generation, true, &entered);
+    enum entry_result result = enter(reader, jump.ref, jump.generation, true, &entered);
     switch (result) {
     case ENTERED:
         if (entered.first_sequence != reader->sequence) {
             hold_cancel(entered.hold);
             return READER_DAMAGED;
         }
-        move_to(reader, &entered, generation);
+        move_to(reader, &entered, jump.ref, jump.generation);
         return READER_PENDING;
     case TOO_LATE: /* overrun: our extent has nothing more */
         return restart(reader);
@@ -370,6 +418,21 @@ static enum reader_look follow_jump(struct log_reader *reader) {
         return look_of(result);
     }
     return READER_DAMAGED;
+}
+
+/* Nothing more is read of a log that is damaged. */
+static enum reader_look checked(struct log_reader *reader, enum reader_look look) {
+    if (unlikely(look == READER_DAMAGED)) {
+        log_reader_stop(reader);
+        reader->damaged = true;
+    }
+    return look;
+}
+
+enum reader_look log_reader_follow(struct log_reader *reader) {
+    if (load_acquire(word_at(reader->at, 0)) >> RECORD_KIND_SHIFT != RECORD_JUMP) /* L1 */
+        return READER_EMPTY;
+    return checked(reader, follow_jump(reader));
 }
 
 enum reader_look log_reader_look(struct log_reader *reader) {
@@ -401,11 +464,7 @@ enum reader_look log_reader_look(struct log_reader *reader) {
         } else
             look = record.kind == RECORD_JUMP ? follow_jump(reader) : READER_DAMAGED;
     }
-    if (look == READER_DAMAGED) {
-        log_reader_stop(reader);
-        reader->damaged = true;
-    }
-    return look;
+    return checked(reader, look);
 }
 
 static bool skip_message(struct log_reader *reader) {

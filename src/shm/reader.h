@@ -17,6 +17,16 @@
 #include "shm/space.h"
 #include "tarn.h"
 
+/*
+ * Where the log went on after an extent, the last time it was read. A publisher of large messages rotates through the same
+ * extents in the same order, so the lines that a reader will need after a large message are asked for together with it,
+ * rather than one after the other when it follows the jump.
+ */
+#define FORESEEN 64u
+struct foreseen {
+    const void *entry, *first_line; /* of the next extent */
+};
+
 struct log_reader {
     /* what every take touches: the position. Before the first, and after an overrun, it is at a word that is always 0 */
     char *at;          /* where the next record is */
@@ -29,7 +39,9 @@ struct log_reader {
     _Atomic uint64_t *cursor; /* of a reliable reader: where it tells how far it is; else NULL */
     uint64_t stamp;           /* of what it tells */
     struct publisher_slot *publisher;
+    extent_ref ref; /* of the position's extent */
     /* the rest */
+    struct foreseen foreseen[FORESEEN]; /* by ref */
     bool may_attach; /* in take, too; else only where the subscriber says so */
     bool starting;
     bool adrift; /* starts wherever it can: what was before does not count as lost */
@@ -93,6 +105,9 @@ SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, tarn_mess
     log_reader_tell(reader);
 }
 
+/* Follows the jump at the position: READER_PENDING, or as log_reader_look(). READER_EMPTY: there is none. */
+enum reader_look log_reader_follow(struct log_reader *reader);
+
 enum reader_take {
     READER_TAKEN,
     READER_LOST,   /* it was a reference to what is no longer kept: counted, look again */
@@ -124,6 +139,12 @@ static inline bool log_reader_sees(const struct log_reader *reader) {
     return load_acquire(word_at(reader->at, 0)) != 0; /* L1 */
 }
 
+static inline void log_reader_foresee(const struct log_reader *reader) {
+    const struct foreseen *foreseen = &reader->foreseen[reader->ref % FORESEEN];
+    __builtin_prefetch(foreseen->entry); /* of what is no more, it does nothing */
+    __builtin_prefetch(foreseen->first_line);
+}
+
 /* As log_reader_take(), for what most records are: a message in place. False: nothing happened, do it the long way. */
 SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *ret) {
     char *at = reader->at;
@@ -135,6 +156,8 @@ SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *r
     uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + record_pad_bytes(word);
     if (unlikely(size > (uint64_t)(reader->limit - at)))
         return false;
+    if (unlikely(size > EXTENT_BYTES_MIN / 2))
+        log_reader_foresee(reader);
     ret->data = at + RECORD_HEADER_BYTES + timed_bytes;
     ret->bytes = bytes;
     ret->sent_ns = timed_bytes ? (int64_t)load_relaxed(word_at(at, RECORD_HEADER_BYTES)) : 0;

@@ -39,7 +39,7 @@ static bool is_wasteful(const struct writer *writer, uint64_t record_bytes) {
 }
 
 /* The first record of an extent starts at offset 0, or, for aligned payloads, behind a hole. */
-static void begin_extent(const struct writer *writer, struct extent *extent) {
+static inline void begin_extent(const struct writer *writer, struct extent *extent) {
     if (writer->alignment <= 8)
         return;
     char *start = next_place(writer, extent->base + RECORD_HEADER_BYTES, 0);
@@ -68,9 +68,23 @@ static void move_head(struct writer *writer, struct extent *next) {
     writer->at = writer->alignment > 8 ? next_place(writer, next->base + RECORD_HEADER_BYTES, 0) : next->base;
     writer->cleared = writer->ahead_at = NULL;
     writer->jumps = false;
+    next_write = writer->at;
     open_easy_ways(writer);
     /* release: a joiner that goes there finds everything before it committed, so it misses nothing sent later. */
     store_release(&extents_header(&writer->extents)->newest, next->ref);
+}
+
+/*
+ * Asks for the lines of the extent behind the next one that will be written when that is readied: readers have them. Stores
+ * wait for their lines one after the other, and a reader's fence in this thread waits for all of them.
+ */
+static inline void fetch_next(const struct writer *writer, uint64_t extent_bytes, uint64_t record_bytes) {
+    const struct extent *next = extents_next(&writer->extents, extent_bytes);
+    if (!next || extent_bytes == EXTENT_BYTES_MIN)
+        return;
+    prefetch_for_write(next->entry);
+    prefetch_for_write(next->base);
+    prefetch_for_write(next_place(writer, next->base + record_bytes, record_bytes));
 }
 
 /* Has an extent ready for a record of that size, for a log that goes on there with first_sequence. */
@@ -89,6 +103,7 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
             return error;
         ahead->generation = 0;
         writer->ahead = ahead;
+        fetch_next(writer, ahead->bytes, record_bytes);
     }
     if (!ahead->generation || (writer->head && ahead->generation <= writer->head->generation) ||
         ahead->first_sequence != first_sequence) {
@@ -274,15 +289,42 @@ static void look_ahead(struct writer *writer, uint64_t record_bytes) {
     writer->cleared = next;
 }
 
+/*
+ * What follows comes down to, where one message fills an extent, and the last ones were alike: the plan stays as it was, one
+ * extent further. False: nothing happened.
+ */
+static bool settle_alike(struct writer *writer, uint64_t record_bytes) {
+    if (!writer->jumps || record_bytes != writer->alike_bytes || writer->dropped)
+        return false;
+    struct extent *ahead = extents_take_next(&writer->extents, writer->ahead->bytes);
+    if (!ahead)
+        return false;
+    move_head(writer, writer->ahead);
+    writer->ahead = ahead;
+    extents_ready(&writer->extents, ahead, writer->sequence + 1);
+    begin_extent(writer, ahead);
+    fetch_next(writer, ahead->bytes, record_bytes);
+    writer->next = writer->ahead_at = writer->at + writer->alike_stride;
+    store_relaxed(word_at(writer->next, 0), prepare_jump(writer->next, ahead));
+    writer->jumps = true;
+    writer->planned_at = writer->at;
+    return true;
+}
+
 void writer_settle(struct writer *writer) {
     uint64_t record_bytes = writer->header_bytes + writer->reserved;
-    if (writer->jumps)
+    if (settle_alike(writer, record_bytes))
+        return;
+    bool jumped = writer->jumps;
+    if (jumped)
         move_head(writer, writer->ahead);
     look_ahead(writer, record_bytes);
     if (writer->dropped || !fits(writer, writer->head, writer->at, record_bytes) || is_wasteful(writer, record_bytes))
         return;
     plan_message(writer, writer->reserved);
     writer->planned_at = writer->at;
+    writer->alike_bytes = jumped && writer->jumps ? record_bytes : 0;
+    writer->alike_stride = (uint64_t)(writer->next - writer->at);
 }
 
 int writer_open(struct writer *writer, const struct extents_options *options, struct publisher_slot *slot,

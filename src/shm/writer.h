@@ -41,6 +41,7 @@ struct writer {
     char *next;        /* where the log will go on */
     char *after;       /* where it will after one more like it, if that is easy; else NULL: writer_settle() */
     bool jumps;        /* the log will go on in ahead */
+    uint64_t alike_bytes, alike_stride; /* records of that size fill an extent each, up to there; 0: none do */
     char *planned_at;  /* what writer_settle() planned for is there, and no reserving was needed yet */
     /* how records are placed: see place_grain() */
     uint64_t packed_grain, line_grain, origin;
