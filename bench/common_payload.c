@@ -12,15 +12,9 @@
 typedef uint64_t pair_of_words __attribute__((vector_size(16), aligned(8), may_alias));
 #define PAIRS (BENCH_LINE_BYTES / sizeof(pair_of_words))
 
-/* The first line is the cache line in which the payload begins, up to its end. */
-static size_t touched_bytes(const void *data, size_t bytes, enum bench_touch touch) {
-    size_t line = BENCH_LINE_BYTES - (uintptr_t)data % BENCH_LINE_BYTES;
-    return touch == BENCH_TOUCH_LINE && bytes > line ? line : bytes;
-}
-
-void bench_payload_write_words(void *data, size_t bytes, enum bench_touch touch, uint64_t seed) {
+void bench_payload_write_words(void *data, size_t bytes, uint64_t seed) {
     unsigned char *at = data;
-    size_t left = touched_bytes(data, bytes, touch);
+    size_t left = bytes;
     uint64_t word = seed;
     pair_of_words value = {seed, seed + 1};
     for (; left >= BENCH_LINE_BYTES; left -= BENCH_LINE_BYTES, at += BENCH_LINE_BYTES) {
@@ -40,8 +34,7 @@ void bench_payload_write_words(void *data, size_t bytes, enum bench_touch touch,
     }
 }
 
-bool bench_payload_check_words(const void *data, size_t bytes, enum bench_touch touch, uint64_t seed) {
-    bytes = touched_bytes(data, bytes, touch);
+bool bench_payload_check_words(const void *data, size_t bytes, uint64_t seed) {
     const unsigned char *at = data;
     size_t left = bytes;
     pair_of_words sums[PAIRS] = {{0}};
