@@ -51,7 +51,8 @@ static void wait_for_cleaner(void) {
 
 void bench_place_open(void) {
     static char directory[64];
-    const char *parent = access("/tmp", W_OK) == 0 ? "/tmp" : ".";
+    /* A memory file system where there is one: making a file on a disk's takes some 60 us, which is not ours. */
+    const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : access("/tmp", W_OK) == 0 ? "/tmp" : ".";
     snprintf(directory, sizeof(directory), "%s/tarn-bench-XXXXXX", parent);
     int ends[2];
     if (mkdtemp(directory) == NULL || pipe2(ends, O_CLOEXEC) != 0) {

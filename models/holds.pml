@@ -302,31 +302,55 @@ inline lower_word(g)
     fi
 }
 
-/* Ends one reference to hold c, by the processor p: hold_release and hold_leave, and clear. */
-inline let_go(p, c)
+/* hold_release: one reference to hold c ends, by the processor p; the last one clears the cell. */
+inline release(p, c)
 {
-    atomic { /* fetch_add of refs: a fence, too */
+    atomic { /* fetch_sub of refs: a fence, too */
         FENCE(p);
         refs[HOLD(r, c)]--;
         if
         :: refs[HOLD(r, c)] == 0 ->
             last = true;
             readers_in[held_extent[HOLD(r, c)]]--;
-            STORE(p, CELL(r, c), 0)
+            STORE(p, CELL(r, c), 0) /* S1 is no fence */
         :: else
         fi
     }
     atomic {
         if
         :: last ->
-            FENCE(p); /* S1 */
-            in_use[HOLD(r, c)] = false;
-            held_generation[HOLD(r, c)] = 0;
-            held_extent[HOLD(r, c)] = 0
+            FENCE(p); /* the store that makes the hold free lies behind that one; fetch_sub of other_count drains both */
+            free_hold(c)
         :: else
         fi;
         last = false
     }
+}
+
+inline free_hold(c)
+{
+    in_use[HOLD(r, c)] = false;
+    held_generation[HOLD(r, c)] = 0;
+    held_extent[HOLD(r, c)] = 0
+}
+
+/* hold_leave: plain stores if no message is out */
+inline leave(c)
+{
+    if
+    :: atomic { refs[HOLD(r, c)] == 1 ->
+            refs[HOLD(r, c)] = 0;
+            readers_in[held_extent[HOLD(r, c)]]--;
+            STORE(READER(r), CELL(r, c), 0);
+            free_hold(c)
+        }
+    :: else -> release(READER(r), c)
+    fi
+}
+
+inline check_not_kept() /* else: a false loss */
+{
+    assert(!(generation_of[e] == g && (state[e] == LOG || state[e] == DETACHED)))
 }
 
 /* enter: if entered, hold c names extent e of generation g, and it is validated */
@@ -353,7 +377,7 @@ inline enter(is_position)
         entered = memory[GENERATION(e)] == g;
         if
         :: entered -> first_sequence = memory[SEQUENCE(e)]
-        :: else -> assert(!(generation_of[e] == g && (state[e] == LOG || state[e] == DETACHED))) /* else: a false loss */
+        :: else -> check_not_kept()
         fi;
         if
         :: entered && is_position && first_sequence == DETACHED_MARK -> entered = false
@@ -403,7 +427,7 @@ inline move_to()
     STORE(READER(r), WORD(r), g);
 #endif
     if
-    :: at < EXTENTS -> let_go(READER(r), position)
+    :: at < EXTENTS -> leave(position)
     :: else
     fi;
     atomic {
@@ -411,11 +435,60 @@ inline move_to()
         at = e;
         sequence = first_sequence;
         raise_word();
-#ifdef RELIABLE
-        STORE(READER(r), CURSOR(r), sequence); /* log_reader_tell */
-#endif
         jumping = false
     }
+}
+
+/* change_over: no message of the extent is out. The position's cell names e instead: hold_move */
+inline change_over()
+{
+    atomic {
+        if
+        :: refs[HOLD(r, position)] == 1 -> readers_in[at]--
+        :: else /* MOVE_WITH_MESSAGES_OUT */
+        fi;
+        held_generation[HOLD(r, position)] = g;
+        STORE(READER(r), CELL(r, position), e + 1)
+    }
+    atomic {
+#ifndef MOVE_WITHOUT_FENCE
+        FENCE(READER(r)); /* H1 */
+#endif
+        entered = memory[GENERATION(e)] == g;
+        if
+        :: entered -> first_sequence = memory[SEQUENCE(e)]
+        :: else -> check_not_kept()
+        fi;
+        if
+        :: entered && first_sequence != DETACHED_MARK ->
+            assert(first_sequence == sequence + 1); /* else: READER_DAMAGED */
+            readers_in[e]++;
+            held_extent[HOLD(r, position)] = e;
+            at = e;
+            at_generation = g;
+            sequence = first_sequence;
+            raise_word();
+            jumping = false
+        :: else -> /* drop_position */
+#ifdef RELIABLE
+            assert(false); /* a loss */
+#endif
+            refs[HOLD(r, position)] = 0;
+            STORE(READER(r), CELL(r, position), 0);
+            free_hold(position);
+            at = EXTENTS;
+            overrun = true
+        fi
+    }
+}
+
+inline tell() /* log_reader_tell */
+{
+#ifdef RELIABLE
+    STORE(READER(r), CURSOR(r), sequence + (jumping -> 1 : 0))
+#else
+    skip
+#endif
 }
 
 #define FORGET e = 0; g = 0; c = 0; first_sequence = 0; entered = false
@@ -446,21 +519,23 @@ end:
                 assert(first_sequence == sequence); /* else: a loss */
 #endif
                 move_to();
+                tell();
                 overrun = false
             :: else
             fi
         :: else
         fi;
         atomic { FORGET }
-    :: atomic { !overrun && !jumping && memory[FIRST(at)] -> place = memory[FIRST(at)] } /* log_reader_take */
+    :: atomic { !overrun && !jumping && memory[FIRST(at)] -> place = memory[FIRST(at)]; jumping = true } /* log_reader_take */
         if
 #ifndef NO_MESSAGES
         :: atomic { place == MESSAGE && with_user[r] == 0 -> /* position->taken++ */
                 refs[HOLD(r, position)]++;
-                with_user[r] = position + 1
+                with_user[r] = position + 1;
+                tell()
             }
 #endif
-        :: place == MESSAGE
+        :: atomic { place == MESSAGE -> tell() }
         :: place != MESSAGE -> /* hold_referred */
             e = place % 4;
             g = place / 4;
@@ -468,13 +543,14 @@ end:
 #ifdef RELIABLE
             assert(entered); /* else: a loss */
 #endif
+            tell();
             if
             :: entered && with_user[r] == 0 -> with_user[r] = c + 1
-            :: entered -> let_go(READER(r), c)
+            :: entered -> release(READER(r), c)
             :: !entered
             fi
         fi;
-        atomic { place = 0; jumping = true; FORGET }
+        atomic { place = 0; FORGET }
     :: atomic { !overrun && jumping && memory[JUMP(at)] -> /* follow_jump */
             place = memory[JUMP(at)];
             e = place % 4;
@@ -482,16 +558,29 @@ end:
             place = 0;
             assert(g > at_generation) /* else: READER_DAMAGED */
         }
-        enter(true);
         if
-        :: entered ->
-            assert(first_sequence == sequence + 1); /* else: READER_DAMAGED */
-            move_to()
-        :: else ->
-#ifdef RELIABLE
-            assert(false); /* a loss */
+#ifdef MOVE_WITH_MESSAGES_OUT
+        :: true -> change_over()
+#else
+        :: refs[HOLD(r, position)] == 1 -> change_over()
+#ifdef LONG_WAY
+        :: true
+#else
+        :: else
 #endif
-            overrun = true
+#endif
+            ->
+            enter(true);
+            if
+            :: entered ->
+                assert(first_sequence == sequence + 1); /* else: READER_DAMAGED */
+                move_to()
+            :: else ->
+#ifdef RELIABLE
+                assert(false); /* a loss */
+#endif
+                overrun = true
+            fi
         fi;
         atomic { FORGET }
     od
@@ -506,7 +595,7 @@ end:
     do
     :: with_user[r] ->
         c = with_user[r] - 1;
-        let_go(RELEASER(r), c);
+        release(RELEASER(r), c);
         atomic { c = 0; with_user[r] = 0 }
     od
 }

@@ -41,9 +41,9 @@ struct tarn_publisher {
     uint32_t wake;
     bool timestamps;
     uint64_t identity;
-    uint64_t tickets;           /* of the last loan; start at random and go by twos, so that none is 0 */
-    uint64_t head_ticket;       /* of the loan at the log's head; 0: there is none */
-    struct open_loan *spare;    /* for the loan at the head, should it be overtaken */
+    uint64_t tickets;        /* of the last loan; start at random and go by twos, so that none is 0 */
+    uint64_t head_ticket;    /* of the loan at the log's head; 0: there is none */
+    struct open_loan *spare; /* for the loan at the head, should it be overtaken */
     struct writer writer;
     uint64_t type_bytes;
     uint32_t when_full;
@@ -167,9 +167,7 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, const vo
         publisher->when_full == TARN_FULL_WAIT ? os_deadline_ns(publisher->full_timeout_ns) : INT64_MIN;
     for (;;) {
         bool barrier;
-        uint64_t generation, sequence;
-        extents_blockage(&publisher->writer.extents, &generation, &sequence);
-        uint32_t value = space_arm(publisher->slot, sequence, &barrier);
+        uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
         error = try(publisher, context, EFFORT_ALL);
         if (error == 0)
             return 1;
@@ -608,6 +606,8 @@ static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     writer_report_drops(&publisher->writer);
     note_overtaken(publisher);
     uint64_t sequence = publisher->writer.sequence;
+    if (count_behind(publisher, sequence) == 0)
+        return 0;
     for (;;) {
         bool barrier;
         uint32_t value = space_arm(publisher->slot, sequence, &barrier);

@@ -237,7 +237,6 @@ static int say_create_failed(const struct topic *topic, int error) {
 
 /* Under the master lock, nobody being in the topic: a new roster, whatever the file said. */
 static int create_roster(struct topic *topic, struct topic_header *header) {
-    segment_sweep_all(topic->directory.access.key_seed);
     *header = (struct topic_header){
         .layout_major = TARN_LAYOUT_MAJOR,
         .layout_minor = TARN_LAYOUT_MINOR,
@@ -307,7 +306,8 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
         return status;
     if (state != HEADER_SOUND)
         header = (struct topic_header){.layout_major = TARN_LAYOUT_MAJOR, .layout_minor = TARN_LAYOUT_MINOR};
-    enum closing closing = in_use ? CLOSED : close_header(topic->fd, &header);
+    /* A file that was never written is as good as closed: nobody joins by it, and nobody died making a segment for it. */
+    enum closing closing = in_use || state == HEADER_EMPTY ? CLOSED : close_header(topic->fd, &header);
     if (closing == SOMEBODY_THERE)
         return AGAIN;
     if (closing == NOT_WRITTEN) {
@@ -315,9 +315,11 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
             unlinkat(topic->directory.fd, file, 0);
         return say_create_failed(topic, -ENOSPC);
     }
+    if (state != HEADER_EMPTY)
+        segment_sweep_all(topic->directory.access.key_seed);
     status = create_roster(topic, &header);
-    if (status)
-        delete_if_unused(&topic->directory, file, topic->fd);
+    if (status && delete_if_unused(&topic->directory, file, topic->fd) == 0 && state == HEADER_EMPTY)
+        unlinkat(topic->directory.fd, file, 0); /* a full disk; and nobody can have joined what it never said */
     return status ? status : claim(topic, kind, ret_slot);
 }
 

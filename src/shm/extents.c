@@ -18,6 +18,7 @@
 #define FIRST_SEGMENT_DATA_BYTES (512u * 1024)
 #define DEFAULT_DEPTH 8u
 #define RETIRED_AT_ONCE 6u
+#define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
 #define TAKES_PER_CLOCK 8u
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
@@ -419,6 +420,17 @@ void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_
     struct extent *first = extents->retired.head ? extents->retired.head : extents->log.head;
     *ret_generation = first ? first->generation : 0;
     *ret_sequence = extents->log.head != extents->log.tail ? extents->log.head->end_sequence : 0;
+}
+
+uint64_t extents_wanted(const struct extents *extents) {
+    const struct extent *wanted = extents->log.head;
+    if (wanted == extents->log.tail)
+        return 0;
+    uint64_t bytes = 0;
+    while (wanted->next != extents->log.tail && (bytes += wanted->bytes) < extents->log.bytes / 4 &&
+           bytes < WANTED_BYTES_MAX)
+        wanted = wanted->next;
+    return wanted->end_sequence;
 }
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */

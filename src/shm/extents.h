@@ -82,8 +82,8 @@ struct extents {
     struct owned_segment segments[SEGMENTS_MAX];
     struct extent_queue log, retired, detached;
     struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN: the last freed is taken first; larger: rotating */
-    uint64_t generation; /* count of the last one given */
-    uint64_t warm_bytes; /* of all extents */
+    uint64_t generation;                  /* count of the last one given */
+    uint64_t warm_bytes;                  /* of all extents */
     uint64_t held_bytes; /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
     int64_t trimmed_ns;
@@ -166,5 +166,12 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
 
 /* The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free. */
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence);
+
+/*
+ * The sequence that reliable readers should reach before a publisher that waits for space is woken: with small messages that
+ * of several extents, as sleeping and waking for each would take longer than filling it. Whoever waits looks again in
+ * each slice, so a slow reader is not waited for that long.
+ */
+uint64_t extents_wanted(const struct extents *extents);
 
 #endif

@@ -75,7 +75,7 @@ static void lower_word(struct log_reader *reader, uint64_t generation) {
 
 static void raise_word(struct log_reader *reader) {
     uint64_t oldest = reader->position && holds_positions_only(reader->holds) ? reader->position->generation
-                                                                             : holds_oldest(reader->holds, reader);
+                                                                              : holds_oldest(reader->holds, reader);
     if (oldest == reader->word || reader->gone)
         return;
     reader->word = oldest;

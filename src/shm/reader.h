@@ -42,7 +42,7 @@ struct log_reader {
     extent_ref ref; /* of the position's extent */
     /* the rest */
     struct foreseen foreseen[FORESEEN]; /* by ref */
-    bool may_attach; /* in take, too; else only where the subscriber says so */
+    bool may_attach;                    /* in take, too; else only where the subscriber says so */
     bool starting;
     bool adrift; /* starts wherever it can: what was before does not count as lost */
     bool gone;   /* the publisher left or died: the words are its slot's next owner's, and not touched any more */
@@ -91,6 +91,12 @@ SHORT_HALF void log_reader_tell(struct log_reader *reader) {
     space_ring_at(reader->publisher, reader->sequence);              /* S1 */
 }
 
+/*
+ * How far ahead of a stream lines are asked for. A processor's own prefetching leaves alone what another core has written,
+ * and without any, a stream through a few MiB has half the messages per second. Beyond an extent's end it does no harm.
+ */
+#define READ_AHEAD_BYTES 1024u
+
 /* Goes behind a message, and fills in what it tells by its place in the log. */
 SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, tarn_message *ret) {
     ret->sequence = reader->sequence++;
@@ -102,6 +108,7 @@ SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, tarn_mess
     }
     reader->at = next;
     __builtin_prefetch(next); /* saves some ns per message from 64 bytes up */
+    __builtin_prefetch(next + READ_AHEAD_BYTES);
     log_reader_tell(reader);
 }
 

@@ -334,7 +334,9 @@ int writer_open(struct writer *writer, const struct extents_options *options, st
         .alignment = alignment,
         .packed_grain = alignment,
         .line_grain = alignment > 8 ? alignment : CACHE_LINE_BYTES,
-        .origin = alignment <= 8 ? 0 : timed ? 2 * RECORD_HEADER_BYTES : RECORD_HEADER_BYTES,
+        .origin = alignment <= 8 ? 0
+                  : timed        ? 2 * RECORD_HEADER_BYTES
+                                 : RECORD_HEADER_BYTES,
         .header_bytes = timed ? 2 * RECORD_HEADER_BYTES : RECORD_HEADER_BYTES,
     };
     int error = extents_open(&writer->extents, options, slot, readers, incarnation);

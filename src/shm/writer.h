@@ -29,12 +29,12 @@ struct place {
 
 struct writer {
     /* what every message touches */
-    char *at;       /* where the next record will start */
-    char *easy_end; /* what ends here or before fits, as fits() would say; NULL: the long way */
-    char *cleared;  /* a word at the head that is known to be zero, or NULL */
-    uint64_t sequence; /* of the next message */
+    char *at;               /* where the next record will start */
+    char *easy_end;         /* what ends here or before fits, as fits() would say; NULL: the long way */
+    char *cleared;          /* a word at the head that is known to be zero, or NULL */
+    uint64_t sequence;      /* of the next message */
     _Atomic uint64_t *sent; /* for tools */
-    struct place *loan; /* the head is lent out: where to note its place if it is overtaken; else NULL */
+    struct place *loan;     /* the head is lent out: where to note its place if it is overtaken; else NULL */
     /* the plan for the record that starts at the head */
     uint64_t word;
     uint64_t reserved; /* bytes of payload */
@@ -42,7 +42,7 @@ struct writer {
     char *after;       /* where it will after one more like it, if that is easy; else NULL: writer_settle() */
     bool jumps;        /* the log will go on in ahead */
     uint64_t alike_bytes, alike_stride; /* records of that size fill an extent each, up to there; 0: none do */
-    char *planned_at;  /* what writer_settle() planned for is there, and no reserving was needed yet */
+    char *planned_at;                   /* what writer_settle() planned for is there, and no reserving was needed yet */
     /* how records are placed: see place_grain() */
     uint64_t packed_grain, line_grain, origin;
     uint64_t header_bytes; /* 8, or 16 with a time of sending */
