@@ -198,6 +198,8 @@ struct bench_floor bench_floor_measure(struct bench_pair *pair, int64_t duration
  * and a flag need. One way, p50. bytes: at most half of BENCH_BULK_BYTES.
  */
 double bench_floor_bare(struct bench_pair *pair, size_t bytes, int64_t duration_ns);
+/* The walking floor with so many instructions (a multiple of 50) that do nothing before each answer. One way, p50. */
+double bench_floor_burdened(struct bench_pair *pair, uint32_t instructions, int64_t duration_ns);
 /*
  * By how much two differ, as the walking floors say: 0.2 is 20 %. (Standing floors alternate between two values on some
  * CPUs, 35 and 45 ns on Zen 4, without anything having moved.)

@@ -6,6 +6,10 @@
  *   walking    the same on the next line of a ring (4 MiB per direction) each time, as whoever writes a log must: the
  *              line is in the other's cache from the last lap, or in the cache that both share
  *   bare       walking, and a payload that is written before and read after, in full
+ *   burdened   walking, and so many instructions that do nothing before each answer: what the processor charges for any
+ *              code at all between a message and its answer. It runs ahead of a line that is under way, speculating, as far
+ *              as its reorder buffer goes (256 instructions on Zen 3), so the first instructions cost most: they delay the
+ *              request for the answer's line, which so far was made before the message had even come.
  *
  * The rings carry numbers that only ever rise, so nothing needs to be cleared between laps or runs. Both sides pause in
  * their loops: that is faster than without (40 against 55 ns on Zen 4), so it is the stricter floor. One way is half of
@@ -22,8 +26,17 @@ struct bounce {
     uint64_t first; /* number of the first round */
     uint64_t count;
     bool walking;
-    size_t bytes; /* of payload, 0: none */
+    size_t bytes;  /* of payload, 0: none */
+    uint32_t idle; /* instructions, a multiple of IDLE_STEP */
 };
+
+#define IDLE_STEP 50
+
+static inline void idle(uint32_t instructions) {
+    for (uint32_t i = 0; i < instructions; i += IDLE_STEP) {
+        __asm__ volatile(".rept 50\n nop\n .endr");
+    }
+}
 
 static struct bench_ring_line *line_of(struct bench_ring_line *ring, uint64_t round, bool walking) {
     return &ring[walking ? round % RING_LINES : 0];
@@ -46,6 +59,7 @@ static unsigned char *buffer_of(unsigned char *bulk, uint64_t round, size_t byte
 }
 
 static void send_round(const struct bounce *bounce, struct bench_ring_line *ring, unsigned char *bulk, uint64_t round) {
+    idle(bounce->idle);
     if (bounce->bytes > 0) {
         bench_payload_write(buffer_of(bulk, round, bounce->bytes), bounce->bytes, BENCH_TOUCH_FULL, round);
     }
@@ -70,9 +84,9 @@ static void bounce_there(struct bench_pair *pair, void *arguments) {
     }
 }
 
-static void bounce_here(struct bench_pair *pair, bool walking, size_t bytes, uint64_t count,
-                        struct bench_samples *samples) {
-    const struct bounce bounce = {.first = pair->floor_rounds + 1, .count = count, .walking = walking, .bytes = bytes};
+static void bounce_here(struct bench_pair *pair, struct bounce bounce, uint64_t count, struct bench_samples *samples) {
+    bounce.first = pair->floor_rounds + 1;
+    bounce.count = count;
     uint64_t end = bounce.first + bounce.count;
     bench_pair_begin(pair, bounce_there, &bounce, sizeof(bounce));
     uint64_t last = bench_ticks();
@@ -91,7 +105,7 @@ static void bounce_here(struct bench_pair *pair, bool walking, size_t bytes, uin
 static uint64_t rounds_for(struct bench_pair *pair, size_t bytes, uint64_t count, uint64_t least, int64_t duration_ns,
                            struct bench_samples *samples) {
     int64_t start_ns = bench_now_ns();
-    bounce_here(pair, true, bytes, count, samples);
+    bounce_here(pair, (struct bounce){.walking = true, .bytes = bytes}, count, samples);
     double each_ns = (double)(bench_now_ns() - start_ns) / (double)count;
     double rounds = (double)duration_ns / each_ns;
     return rounds < (double)least ? least : rounds > ROUNDS_AT_MOST ? ROUNDS_AT_MOST : (uint64_t)rounds;
@@ -102,12 +116,13 @@ struct bench_floor bench_floor_measure(struct bench_pair *pair, int64_t duration
     if (standing.values == NULL) {
         bench_samples_open(&standing, ROUNDS_AT_MOST);
         bench_samples_open(&walking, ROUNDS_AT_MOST);
-        bounce_here(pair, true, 0, RING_LINES + 1, &walking); /* touches every page, on both sides */
+        bounce_here(pair, (struct bounce){.walking = true}, RING_LINES + 1, &walking); /* touches every page on both sides */
     }
     uint64_t count = rounds_for(pair, 0, ROUNDS_AT_LEAST, ROUNDS_AT_LEAST, duration_ns, &walking);
     standing.count = walking.count = 0;
     for (int turn = 0; turn < 4; turn++) {
-        bounce_here(pair, turn % 2 == 1, 0, count / 4, turn % 2 == 1 ? &walking : &standing);
+        bool walks = turn % 2 == 1;
+        bounce_here(pair, (struct bounce){.walking = walks}, count / 4, walks ? &walking : &standing);
     }
     return (struct bench_floor){
         .standing_ns = bench_samples_summary(&standing, 2).p50,
@@ -128,7 +143,18 @@ double bench_floor_bare(struct bench_pair *pair, size_t bytes, int64_t duration_
     warm_bytes = bytes;
     count = rounds_for(pair, bytes, count, 2, duration_ns, &samples);
     samples.count = 0;
-    bounce_here(pair, true, bytes, count, &samples);
+    bounce_here(pair, (struct bounce){.walking = true, .bytes = bytes}, count, &samples);
+    return bench_samples_summary(&samples, 2).p50;
+}
+
+double bench_floor_burdened(struct bench_pair *pair, uint32_t instructions, int64_t duration_ns) {
+    static struct bench_samples samples;
+    if (samples.values == NULL) {
+        bench_samples_open(&samples, ROUNDS_AT_MOST);
+    }
+    uint64_t count = rounds_for(pair, 0, ROUNDS_AT_LEAST, ROUNDS_AT_LEAST, duration_ns, &samples);
+    samples.count = 0;
+    bounce_here(pair, (struct bounce){.walking = true, .idle = instructions}, count, &samples);
     return bench_samples_summary(&samples, 2).p50;
 }
 
