@@ -32,8 +32,8 @@
  *   tarn_loan_send                unless full  at growth   at growth      at growth, when full; to wake subscribers
  *                                 (overtaken)                             that sleep
  *   tarn_loan_drop                yes          no          no             no
- *   tarn_subscriber_take          yes          at joins    first touch    at joins; with an fd: when it finds
- *                                              and highs                  nothing
+ *   tarn_subscriber_take          yes          at joins    first touch    at joins; to wake a publisher waiting for
+ *                                              and highs                  space; with an fd: when it finds nothing
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
@@ -188,7 +188,8 @@ typedef struct tarn_loan {
 int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret);
 
 /*
- * Sends the loan's first loan->bytes bytes. Its memory must not be written any more. The loan is cleared.
+ * Sends the loan's first loan->bytes bytes. Its memory must not be written any more. The loan is cleared. Fastest with as
+ * many bytes as were asked for.
  * Same thread rule as the publisher. Returns 1: sent; or an error: _ARGUMENT (bytes was raised), _RELEASED (sent or
  * dropped before), _CLOSED, _FORKED; _FULL, _NO_MEMORY or _LIMIT when something else was sent since the loan was
  * made, and there is no space for the small record that refers to it: the loan stays yours.
@@ -329,10 +330,10 @@ int tarn_message_release(tarn_message *message);
 /* ---- the process ---------------------------------------------------------------------------------------------- */
 
 /*
- * Registers the process for membarrier, so that its publishers need no fence per message. Done automatically by the
- * first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms, which is why it
- * is left to this call. Without it everything works, at some 20 ns more per small message.
- * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (publishers go on with fences); or
+ * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message. Done
+ * automatically by the first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms,
+ * which is why it is left to this call. Without it everything works, at some 20 ns more per small message.
+ * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (they go on with fences); or
  * _NO_MEMORY, _SYSTEM.
  */
 int tarn_process_register(void);
