@@ -18,6 +18,8 @@
 #define FIRST_SEGMENT_DATA_BYTES (512u * 1024)
 #define DEFAULT_DEPTH 8u
 #define RETIRED_AT_ONCE 6u
+#define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
+#define RETIRED_BYTES_MAX (8u * 1024 * 1024)
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
 #define TAKES_PER_CLOCK 8u
 #define TRIM_INTERVAL_NS NS_PER_SECOND
@@ -451,21 +453,33 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
     return best ? remove_after(&extents->free_large, best_previous) : NULL;
 }
 
+/* How many more extents than the policy keeps are used where many readers have to be looked at for each that is not. */
+static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
+    uint64_t more = extents->readers->count / READERS_PER_RETIRED;
+    return more < RETIRED_BYTES_MAX / size ? more : RETIRED_BYTES_MAX / size;
+}
+
 /*
- * Whether large messages should rather get new memory than used memory: until they rotate through enough, and so that
- * several are retired at once, which readers notice less than one at a time.
+ * Whether messages should rather get new memory than used memory: large ones, until they rotate through enough; and so that
+ * several extents are retired at once, which readers notice less than one at a time, and which costs a publisher with
+ * many readers less.
  */
 static bool wants_more(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
-    if (size <= EXTENT_BYTES_MIN || extents->warm_bytes + size > extents_limit(extents) / 2)
+    uint64_t more = more_for_readers(extents, size);
+    if ((size <= EXTENT_BYTES_MIN && more == 0) || extents->warm_bytes + size > extents_limit(extents) / 2)
         return false;
+    if (size <= EXTENT_BYTES_MIN)
+        return extents->warm_bytes < SMALL_RETENTION_BYTES + more * size;
     if (!extents->options.rotation_bytes)
         extents->options.rotation_bytes = machine_rotation_bytes();
-    return extents->warm_bytes < extents->options.rotation_bytes || extents->warm_bytes / size < kept + RETIRED_AT_ONCE;
+    return extents->warm_bytes < extents->options.rotation_bytes ||
+           extents->warm_bytes / size < kept + RETIRED_AT_ONCE + more;
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
-    struct extent *extent = wants_more(extents, size) ? carve(extents, size) : NULL;
+    bool waits = size <= EXTENT_BYTES_MIN && extents->free.head; /* what is free is used up first, then all is looked at */
+    struct extent *extent = !waits && wants_more(extents, size) ? carve(extents, size) : NULL;
     if (!extent)
         extent = take_free(extents, size);
     return extent;
@@ -504,12 +518,12 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
                        struct extent **ret) {
     if (effort != EFFORT_QUICK) {
         trim(extents, next_sequence);
-        if (size <= EXTENT_BYTES_MIN) /* so that the latest freed is taken, and those not needed can age */
-            extents_reclaim(extents, next_sequence, false);
+        if (size <= EXTENT_BYTES_MIN && more_for_readers(extents, size) == 0)
+            extents_reclaim(extents, next_sequence, false); /* the latest freed is taken, and those not needed can age */
     }
     if ((*ret = take_quick(extents, size)))
         return 0;
-    if (effort != EFFORT_QUICK && size > EXTENT_BYTES_MIN) {
+    if (effort != EFFORT_QUICK) {
         extents_reclaim(extents, next_sequence, false);
         if ((*ret = take_free(extents, size)))
             return 0;
