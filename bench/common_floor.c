@@ -116,7 +116,8 @@ struct bench_floor bench_floor_measure(struct bench_pair *pair, int64_t duration
     if (standing.values == NULL) {
         bench_samples_open(&standing, ROUNDS_AT_MOST);
         bench_samples_open(&walking, ROUNDS_AT_MOST);
-        bounce_here(pair, (struct bounce){.walking = true}, RING_LINES + 1, &walking); /* touches every page on both sides */
+        bounce_here(pair, (struct bounce){.walking = true}, RING_LINES + 1,
+                    &walking); /* touches every page on both sides */
     }
     uint64_t count = rounds_for(pair, 0, ROUNDS_AT_LEAST, ROUNDS_AT_LEAST, duration_ns, &walking);
     standing.count = walking.count = 0;
