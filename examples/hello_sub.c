@@ -7,11 +7,7 @@ int main(void) {
     tarn_subscriber *sub;
     tarn_message m;
     if (tarn_subscriber_open(&sub, "hello", NULL) == 0)
-        while (tarn_subscriber_receive(sub, &m, TARN_FOREVER) == 1) {
-            printf("%.*s\n", (int)m.bytes, (const char *)m.data);
-            fflush(stdout);
-            tarn_message_release(&m);
-        }
-    fprintf(stderr, "%s\n", tarn_error());
-    return 1;
+        for (; tarn_subscriber_receive(sub, &m, TARN_FOREVER) == 1; tarn_message_release(&m))
+            dprintf(1, "%.*s\n", (int)m.bytes, (const char *)m.data);
+    return fprintf(stderr, "%s\n", tarn_error()) > 0;
 }

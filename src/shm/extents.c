@@ -478,7 +478,8 @@ static bool wants_more(struct extents *extents, uint64_t size) {
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
-    bool waits = size <= EXTENT_BYTES_MIN && extents->free.head; /* what is free is used up first, then all is looked at */
+    /* small ones use up what is free first; then all readers are looked at */
+    bool waits = size <= EXTENT_BYTES_MIN && extents->free.head;
     struct extent *extent = !waits && wants_more(extents, size) ? carve(extents, size) : NULL;
     if (!extent)
         extent = take_free(extents, size);
@@ -518,8 +519,9 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
                        struct extent **ret) {
     if (effort != EFFORT_QUICK) {
         trim(extents, next_sequence);
+        /* first, so that the latest freed is taken, and those not needed can age */
         if (size <= EXTENT_BYTES_MIN && more_for_readers(extents, size) == 0)
-            extents_reclaim(extents, next_sequence, false); /* the latest freed is taken, and those not needed can age */
+            extents_reclaim(extents, next_sequence, false);
     }
     if ((*ret = take_quick(extents, size)))
         return 0;
