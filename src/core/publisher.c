@@ -163,8 +163,9 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, const vo
         writer_drop(&publisher->writer);
         return 0;
     }
-    int64_t deadline_ns =
-        publisher->when_full == TARN_FULL_WAIT ? os_deadline_ns(publisher->full_timeout_ns) : INT64_MIN;
+    if (publisher->when_full != TARN_FULL_WAIT)
+        return say_full(publisher);
+    int64_t deadline_ns = os_deadline_ns(publisher->full_timeout_ns);
     for (;;) {
         bool barrier;
         uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
@@ -606,8 +607,9 @@ static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     writer_report_drops(&publisher->writer);
     note_overtaken(publisher);
     uint64_t sequence = publisher->writer.sequence;
-    if (count_behind(publisher, sequence) == 0)
-        return 0;
+    uint32_t first = count_behind(publisher, sequence);
+    if (first == 0 || timeout_ns <= 0)
+        return first;
     for (;;) {
         bool barrier;
         uint32_t value = space_arm(publisher->slot, sequence, &barrier);

@@ -21,8 +21,8 @@
 #define MAX_HELD_MAX 65536u
 #define DEFAULT_SPIN_NS 10000
 #define LOOKS_PER_CLOCK 64u    /* looks at the logs while spinning, for each at the clock */
+#define LOOKS_NS 20000         /* what so many looks take at most: shorter timeouts look at the clock first */
 #define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
-#define TAKES_PER_STATISTICS 64u
 
 struct tarn_subscriber {
     struct handle handle;
@@ -469,7 +469,7 @@ SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
     struct log_reader *only = subscriber->only;
     for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
         if (log_reader_sees(only))
-            return take_plainly(subscriber, only, ret);
+            return take_easily(subscriber, ret);
         spin_pause();
     }
     return false;
@@ -499,7 +499,7 @@ static int look_around(struct tarn_subscriber *subscriber, int64_t now) {
     return 0;
 }
 
-/* After the first looks found nothing: when to end, and when to sleep. */
+/* When to end, and from when on to sleep. */
 struct wait {
     int64_t deadline_ns, sleep_from_ns;
 };
@@ -513,17 +513,14 @@ static struct wait begin_wait(const struct tarn_subscriber *subscriber, int64_t 
 
 /* 1: there is something, or with ret: it was taken; 0: not in time; or a status. */
 static int wait_for(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    struct wait wait = {0, 0};
-    for (;;) {
+    struct wait wait = begin_wait(subscriber, os_now_ns(), timeout_ns);
+    for (bool first = true;; first = false) {
         int status = look_often(subscriber, ret);
+        if (!status && first && ret)
+            status = found_nothing(subscriber, ret);
         if (status)
             return status;
         int64_t now = os_now_ns();
-        if (wait.deadline_ns == 0) {
-            wait = begin_wait(subscriber, now, timeout_ns);
-            if (ret && (status = found_nothing(subscriber, ret)) != 0)
-                return status;
-        }
         status = look_around(subscriber, now);
         if (status || now >= wait.deadline_ns)
             return status;
@@ -548,18 +545,21 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
 LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     if (timeout_ns <= 0 || !ret || !handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER))
         return take(subscriber, ret);
+    if (roster_changed(subscriber))
+        follow_changes(subscriber);
     /* along a jump, which has ended the short half's looks */
     enum reader_look look = log_reader_follow(subscriber->only);
     if (look == READER_DAMAGED)
         return say_damaged(subscriber, subscriber->only);
-    if (look == READER_PENDING && spin(subscriber, ret))
+    if (look == READER_PENDING && timeout_ns > LOOKS_NS && spin(subscriber, ret))
         return 1;
     return wait_for(subscriber, ret, timeout_ns);
 }
 
 int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret &&
-        (take_easily(subscriber, ret) || (timeout_ns > 0 && subscriber->only->position && spin(subscriber, ret))))
+        (take_easily(subscriber, ret) ||
+         (timeout_ns > LOOKS_NS && subscriber->only->position && spin(subscriber, ret))))
         return 1;
     return receive(subscriber, ret, timeout_ns);
 }

@@ -32,7 +32,7 @@ enum topic_header_state topic_header_read(struct topic_header *ret, int fd) {
     char *sum_line = strstr(text, "\nchecksum ");
     if (sscanf(text, "tarn topic, layout %" SCNu32 ".%" SCNu32 "\n", &header.layout_major, &header.layout_minor) != 2)
         return HEADER_DAMAGED;
-    if (header.layout_major != TARN_LAYOUT_MAJOR) {
+    if (!layout_is_ours(header.layout_major, header.layout_minor)) {
         *ret = header;
         return HEADER_OTHER_LAYOUT;
     }

@@ -21,7 +21,6 @@
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
-#define TAKES_PER_CLOCK 8u
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
 
@@ -284,7 +283,8 @@ static void give_back_free(struct extents *extents, int64_t before_ns) {
 }
 
 static void trim(struct extents *extents, uint64_t next_sequence) {
-    if (extents->options.realtime || extents->takes++ % TAKES_PER_CLOCK)
+    extents->quick_takes = 0;
+    if (extents->options.realtime)
         return;
     int64_t now = os_now_ns();
     if (now - extents->trimmed_ns < TRIM_INTERVAL_NS)
@@ -299,11 +299,14 @@ static void trim(struct extents *extents, uint64_t next_sequence) {
 /* Whether the policy still keeps an extent: depth, small retention, reliable readers. younger_bytes: of the log behind it. */
 static bool is_kept(const struct extents *extents, const struct extent *extent, uint64_t next_sequence,
                     uint64_t younger_bytes, uint64_t reliable_cursor, bool relaxed) {
-    if (reliable_cursor < extent->end_sequence)
+    uint64_t end = extent->late_end > extent->end_sequence ? extent->late_end : extent->end_sequence;
+    if (reliable_cursor < end)
         return true;
+    /* Where memory is short a message sent late does not keep the log behind the place where it lies: nothing could be
+       sent any more, so it would never get older. */
     if (extents->options.depth)
-        return next_sequence - extent->end_sequence < extents->options.depth;
-    return !relaxed && (next_sequence - extent->end_sequence < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
+        return next_sequence - (relaxed ? extent->end_sequence : end) < extents->options.depth;
+    return !relaxed && (next_sequence - end < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
 }
 
 static struct extent *extent_of(struct extents *extents, extent_ref ref) {
@@ -402,8 +405,11 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 }
 
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence) {
-    if (extent->end_sequence < sequence + 1)
-        extent->end_sequence = sequence + 1;
+    if (extent->state == EXTENT_LOG) {
+        extent->late_end = sequence + 1;
+        return;
+    }
+    extent->end_sequence = sequence + 1;
     if (extent->state != EXTENT_RETIRED)
         return;
     struct extent *previous = NULL;
@@ -517,15 +523,15 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
 
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                        struct extent **ret) {
-    if (effort != EFFORT_QUICK) {
+    /* For small ones first, so that the latest freed is taken, and those not needed can age. */
+    bool first = effort != EFFORT_QUICK && size <= EXTENT_BYTES_MIN && more_for_readers(extents, size) == 0;
+    if (effort != EFFORT_QUICK)
         trim(extents, next_sequence);
-        /* first, so that the latest freed is taken, and those not needed can age */
-        if (size <= EXTENT_BYTES_MIN && more_for_readers(extents, size) == 0)
-            extents_reclaim(extents, next_sequence, false);
-    }
+    if (first)
+        extents_reclaim(extents, next_sequence, false);
     if ((*ret = take_quick(extents, size)))
         return 0;
-    if (effort != EFFORT_QUICK) {
+    if (effort != EFFORT_QUICK && !first) {
         extents_reclaim(extents, next_sequence, false);
         if ((*ret = take_free(extents, size)))
             return 0;
@@ -548,6 +554,7 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
 void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence) {
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
+    extent->late_end = 0;
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);
@@ -560,8 +567,7 @@ void extents_append(struct extents *extents, struct extent *extent) {
 }
 
 void extents_end(struct extent *extent, uint64_t sequence) {
-    if (extent->end_sequence < sequence) /* a loan in it may have got a later one */
-        extent->end_sequence = sequence;
+    extent->end_sequence = sequence;
 }
 
 void extents_put_back(struct extents *extents, struct extent *extent) {

@@ -26,6 +26,7 @@
 
 #define SMALL_RETENTION_BYTES (256u * 1024)
 #define MEMORY_LIMIT_MIN (512u * 1024)
+#define QUICK_TAKES_MAX 16u
 
 enum extent_state { EXTENT_FREE = 0, EXTENT_AHEAD, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
 
@@ -37,6 +38,7 @@ struct extent {
     uint64_t generation; /* the last one given, stamped */
     uint64_t first_sequence;
     uint64_t end_sequence; /* behind the last message that lies in it; of the log's last extent told when it ends */
+    uint64_t late_end;     /* behind the last message of an overtaken loan in it, sent while it is in the log */
     int64_t freed_ns;
     uint32_t pins; /* open loans in it */
     extent_ref ref;
@@ -87,7 +89,7 @@ struct extents {
     uint64_t held_bytes; /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
     int64_t trimmed_ns;
-    uint32_t takes;
+    uint32_t quick_takes; /* since the clock was last looked at */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
@@ -122,10 +124,10 @@ static inline struct extent *extents_next(const struct extents *extents, uint64_
     return extents->free_large.head && extents->free_large.head->bytes == size ? extents->free_large.head : NULL;
 }
 
-/* Takes it, as extents_take() does; or NULL. */
+/* Takes it, as extents_take() does; or NULL, now and then for no other reason than that memory not needed is given back. */
 static inline struct extent *extents_take_next(struct extents *extents, uint64_t size) {
     struct extent *extent = extents_next(extents, size);
-    if (!extent)
+    if (!extent || extents->quick_takes++ >= QUICK_TAKES_MAX)
         return NULL;
     extents->free_large.head = extent->next;
     if (!extent->next)

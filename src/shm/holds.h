@@ -65,7 +65,7 @@ void hold_cancel(struct hold *hold);
 /*
  * The reader moves on to an extent, of whose log it is the next, while no message of this one is out: the same cell names the
  * one instead of the other, and fences (H1). False: there are messages out, and nothing happened. The caller validates,
- * then keeps it or calls hold_cancel.
+ * then keeps it or calls hold_leave.
  */
 static inline bool hold_move(struct hold *hold, uint64_t cell, uint64_t generation) {
     /* acquire: with the releases of messages by other threads; their reads come before. */

@@ -15,11 +15,17 @@
 #define TARN_SHM_LAYOUT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
 #define TARN_LAYOUT_MINOR 2
+
+/* Until 1.0 each minor layout is one of its own. */
+static inline bool layout_is_ours(uint32_t major, uint32_t minor) {
+    return major == TARN_LAYOUT_MAJOR && (TARN_LAYOUT_MAJOR > 0 || minor == TARN_LAYOUT_MINOR);
+}
 
 #define CACHE_LINE_BYTES 64
 #define BLOCK_BYTES 4096u

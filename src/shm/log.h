@@ -71,9 +71,10 @@ static inline _Atomic uint64_t *word_at(char *extent, uint64_t offset) {
 static inline bool segment_header_is_sound(struct segment_header *header, uint64_t nonce, uint32_t number,
                                            uint64_t mapped_bytes) {
     uint64_t bytes = header->bytes, table = header->table_offset, data = header->data_offset;
-    return load_acquire(&header->magic) == SEGMENT_MAGIC && header->layout_major == TARN_LAYOUT_MAJOR &&
-           header->nonce == nonce && header->number == number && bytes <= mapped_bytes && data <= bytes &&
-           table >= sizeof(*header) && table % CACHE_LINE_BYTES == 0 && table <= data &&
+    return load_acquire(&header->magic) == SEGMENT_MAGIC &&
+           layout_is_ours(header->layout_major, header->layout_minor) && header->nonce == nonce &&
+           header->number == number && bytes <= mapped_bytes && data <= bytes && table >= sizeof(*header) &&
+           table % CACHE_LINE_BYTES == 0 && table <= data &&
            header->extent_count <= (data - table) / sizeof(struct extent_entry) &&
            header->extent_count < 1u << EXTENT_INDEX_BITS;
 }

@@ -294,7 +294,10 @@ static bool start_newest(struct log_reader *reader, uint64_t history) {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
         uint64_t end = load_acquire(&header->sent) + 1; /* what comes later was sent after we joined: no chase */
-        if (!start_at(reader, load_acquire(&header->newest), 0, &header->newest) || !walk_to(reader, end))
+        bool there = start_at(reader, load_acquire(&header->newest), 0, &header->newest) && walk_to(reader, end);
+        if (reader->damaged)
+            return false;
+        if (!there)
             continue;
         if (history == 0)
             return true;
@@ -304,8 +307,9 @@ static bool start_newest(struct log_reader *reader, uint64_t history) {
         bool kept = ref != EXTENT_NONE; /* else not kept that long: all there is */
         if (!kept)
             ref = load_acquire(&header->oldest);
-        if (start_at(reader, ref, generation, kept ? NULL : &header->oldest) && walk_to(reader, wanted))
-            return true;
+        there = start_at(reader, ref, generation, kept ? NULL : &header->oldest) && walk_to(reader, wanted);
+        if (there || reader->damaged)
+            return there;
     }
     drop_position(reader);
     reader->generation = 0;
@@ -368,7 +372,10 @@ static bool change_over(struct log_reader *reader, const struct jump *jump, enum
     if (!entry || stamp_of(jump->generation) != reader->remote->incarnation ||
         !hold_move(reader->position, cell, jump->generation))
         return false;
-    space_ring(reader->publisher); /* S1: the last extent was let go */
+    if (reader->cursor) /* S1: the last extent was let go; what it waits for tells whether that is enough */
+        space_ring_at(reader->publisher, reader->sequence);
+    else
+        space_ring(reader->publisher);
     struct entered entered;
     enum entry_result result = validate(entry, segment, jump->generation, true, &entered);
     if (result != ENTERED) {
@@ -508,6 +515,7 @@ static enum reader_take take_referred(struct log_reader *reader, const struct re
     reader->lost++; /* retired before we came, gone, or nonsense */
     reader->at = record->next;
     reader->sequence++;
+    log_reader_tell(reader);
     return READER_LOST;
 }
 

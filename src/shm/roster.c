@@ -65,7 +65,7 @@ static int attach_segment(void **ret_base, int32_t id, uint32_t number, uint64_t
     if (load_acquire(&segment->magic) != ROSTER_MAGIC || segment->nonce != chain_nonce(first_nonce, number) ||
         segment->number != number)
         error = -EINVAL;
-    else if (segment->layout_major != TARN_LAYOUT_MAJOR)
+    else if (!layout_is_ours(segment->layout_major, segment->layout_minor))
         error = -EPROTO;
     if (error)
         segment_detach(base);

@@ -150,7 +150,7 @@ static void overtake(struct writer *writer) {
 
 void writer_unreserve(struct writer *writer) {
     writer->loan = NULL;
-    writer->planned_at = NULL;
+    writer->planned_at = writer->cleared = writer->ahead_at = NULL; /* the user may have written there */
 }
 
 void writer_drop(struct writer *writer) {
@@ -190,11 +190,11 @@ void writer_report_drops(struct writer *writer) {
  * Readies the word behind the planned record: zero, or, when no other like it fits and an extent is at hand, the jump
  * there, so that readers wait where the next message will arrive. True: the log goes on in ahead.
  */
-static bool ready_next(struct writer *writer, char *next, uint64_t record_bytes) {
+static bool ready_next(struct writer *writer, char *next, uint64_t record_bytes, enum extents_effort effort) {
     if (!fits(writer, writer->head, next, record_bytes)) {
         if (writer->ahead_at == next && writer->ahead->first_sequence == writer->sequence + 1)
             return true;
-        if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_QUICK) == 0) {
+        if (ready_ahead(writer, record_bytes, writer->sequence + 1, effort) == 0) {
             uint64_t word = prepare_jump(next, writer->ahead);
             store_relaxed(word_at(next, 0), word);
             writer->ahead_at = next;
@@ -210,32 +210,36 @@ static bool ready_next(struct writer *writer, char *next, uint64_t record_bytes)
 }
 
 /* Plans a record at the head, where it fits. */
-static void plan(struct writer *writer, uint64_t word, uint64_t record_bytes) {
+static void plan(struct writer *writer, uint64_t word, uint64_t record_bytes, enum extents_effort effort) {
     char *end = writer->at + round_up(record_bytes, 8);
     writer->next = next_place(writer, end, record_bytes);
     writer->after = NULL;
-    writer->jumps = ready_next(writer, writer->next, record_bytes);
+    writer->jumps = ready_next(writer, writer->next, record_bytes, effort);
     writer->word = word | (uint64_t)(writer->next - end) / 8 << RECORD_PAD_SHIFT;
 }
 
-static void plan_message(struct writer *writer, uint64_t bytes) {
+static void plan_message(struct writer *writer, uint64_t bytes, enum extents_effort effort) {
     uint64_t flags = writer->header_bytes > RECORD_HEADER_BYTES ? RECORD_TIMED : 0;
     writer->reserved = bytes;
-    plan(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes);
+    plan(writer, record_word(RECORD_MESSAGE, bytes, 0, flags), writer->header_bytes + bytes, effort);
 }
 
 int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort effort) {
     if (writer->loan)
         overtake(writer);
     int error = make_room(writer, writer->header_bytes + bytes, effort);
+    /* The log's end may be in the large extent that is wanted: then it goes on in a small one, and readers leave. */
+    if (error == -EAGAIN && effort == EFFORT_ALL && writer->head->bytes > EXTENT_BYTES_MIN &&
+        advance(writer, writer->header_bytes, EFFORT_ALL) == 0)
+        error = make_room(writer, writer->header_bytes + bytes, effort);
     if (!error)
-        plan_message(writer, bytes);
+        plan_message(writer, bytes, EFFORT_QUICK);
     return error;
 }
 
 void writer_shrink(struct writer *writer, uint64_t bytes) {
     writer->cleared = writer->ahead_at = NULL;
-    plan_message(writer, bytes);
+    plan_message(writer, bytes, EFFORT_QUICK);
 }
 
 void writer_stamp(struct writer *writer, int64_t sent_ns) {
@@ -256,45 +260,18 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
     store_relaxed(&reference->offset, (uint64_t)(place->payload - place->extent->base));
     store_relaxed(&reference->sent_ns, (uint64_t)sent_ns);
     store_relaxed(&reference->extent, place->extent->ref);
-    plan(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES);
+    plan(writer, record_word(RECORD_REFERENCE, bytes, 0, 0), RECORD_REFERENCE_BYTES, EFFORT_QUICK);
     writer->reserved = RECORD_REFERENCE_BYTES - writer->header_bytes; /* what the next may be like */
     writer_commit(writer);
     return 0;
 }
 
 /*
- * Readies what the next message needs if it is like the last one, of record_bytes: the cleared header word behind it, or
- * the jump to a new extent, whose lines would otherwise be fetched from the reader's cache before its commit.
- */
-static void look_ahead(struct writer *writer, uint64_t record_bytes) {
-    struct extent *head = writer->head;
-    if (!fits(writer, head, writer->at, record_bytes)) {
-        /* Memory is short: then at least let readers leave the large extent, so that it can be used again. */
-        if (advance(writer, record_bytes, EFFORT_RECLAIM) != 0 && head->bytes > EXTENT_BYTES_MIN)
-            advance(writer, writer->header_bytes, EFFORT_RECLAIM);
-        return;
-    }
-    char *next = next_place(writer, writer->at + record_bytes, record_bytes);
-    if (is_same_line(next, writer->at))
-        return; /* readers look at this line now: it is cleared when it is ours anyway */
-    if (!fits(writer, head, next, record_bytes)) {
-        if (ready_ahead(writer, record_bytes, writer->sequence + 1, EFFORT_RECLAIM) == 0) {
-            uint64_t word = prepare_jump(next, writer->ahead);
-            store_relaxed(word_at(next, 0), word);
-            writer->ahead_at = next;
-        }
-        return;
-    }
-    store_relaxed(word_at(next, 0), 0);
-    writer->cleared = next;
-}
-
-/*
- * What follows comes down to, where one message fills an extent, and the last ones were alike: the plan stays as it was, one
- * extent further. False: nothing happened.
+ * What writer_settle() comes down to, where one message fills an extent and the next one is planned like the last: the plan
+ * stays as it is, one extent further. False: nothing happened.
  */
 static bool settle_alike(struct writer *writer, uint64_t record_bytes) {
-    if (!writer->jumps || record_bytes != writer->alike_bytes || writer->dropped)
+    if (!writer->jumps || writer->word != writer->alike_word || writer->dropped)
         return false;
     struct extent *ahead = extents_take_next(&writer->extents, writer->ahead->bytes);
     if (!ahead)
@@ -318,12 +295,18 @@ void writer_settle(struct writer *writer) {
     bool jumped = writer->jumps;
     if (jumped)
         move_head(writer, writer->ahead);
-    look_ahead(writer, record_bytes);
-    if (writer->dropped || !fits(writer, writer->head, writer->at, record_bytes) || is_wasteful(writer, record_bytes))
+    if (!fits(writer, writer->head, writer->at, record_bytes)) {
+        /* Memory is short: then at least let readers leave the large extent, so that it can be used again. */
+        if (advance(writer, record_bytes, EFFORT_RECLAIM) != 0 && writer->head->bytes > EXTENT_BYTES_MIN)
+            advance(writer, writer->header_bytes, EFFORT_RECLAIM);
         return;
-    plan_message(writer, writer->reserved);
+    }
+    char *next = next_place(writer, writer->at + record_bytes, record_bytes);
+    if (writer->dropped || is_wasteful(writer, record_bytes) || is_same_line(next, writer->at))
+        return; /* the line that readers look at now is written when it is ours anyway */
+    plan_message(writer, writer->reserved, EFFORT_RECLAIM);
     writer->planned_at = writer->at;
-    writer->alike_bytes = jumped && writer->jumps ? record_bytes : 0;
+    writer->alike_word = jumped && writer->jumps ? writer->word : 0;
     writer->alike_stride = (uint64_t)(writer->next - writer->at);
 }
 

@@ -41,8 +41,8 @@ struct writer {
     char *next;        /* where the log will go on */
     char *after;       /* where it will after one more like it, if that is easy; else NULL: writer_settle() */
     bool jumps;        /* the log will go on in ahead */
-    uint64_t alike_bytes, alike_stride; /* records of that size fill an extent each, up to there; 0: none do */
-    char *planned_at;                   /* what writer_settle() planned for is there, and no reserving was needed yet */
+    uint64_t alike_word, alike_stride; /* records of that word fill an extent each, up to there; 0: none do */
+    char *planned_at;                  /* what writer_settle() planned for is there, and no reserving was needed yet */
     /* how records are placed: see place_grain() */
     uint64_t packed_grain, line_grain, origin;
     uint64_t header_bytes; /* 8, or 16 with a time of sending */
@@ -127,7 +127,7 @@ static inline bool is_same_line(const char *a, const char *b) {
  * size that writer_settle() planned for. Else nothing happened.
  */
 SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
-    uint64_t record_bytes = writer->header_bytes + bytes, grain = place_grain(writer, record_bytes);
+    uint64_t record_bytes = RECORD_HEADER_BYTES + bytes, grain = place_grain(writer, record_bytes);
     char *end = writer->at + round_up(record_bytes, 8);
     char *next = next_place(writer, end, record_bytes), *after = next + round_up(record_bytes, grain);
     if (unlikely(writer->loan || bytes < writer->easy_least || next + record_bytes > writer->easy_end))
@@ -136,8 +136,7 @@ SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
         store_relaxed(word_at(next, 0), 0);
         writer->cleared = next;
     }
-    uint64_t flags = writer->header_bytes > RECORD_HEADER_BYTES ? RECORD_TIMED : 0;
-    writer->word = record_word(RECORD_MESSAGE, bytes, (uint64_t)(next - end) / 8, flags);
+    writer->word = record_word(RECORD_MESSAGE, bytes, (uint64_t)(next - end) / 8, 0);
     writer->reserved = bytes;
     writer->next = next;
     writer->after = after + record_bytes > writer->easy_end ? NULL : after;

@@ -241,6 +241,7 @@ TEST(rounding_is_up_to_powers_of_two) {
 /* What a reader asks of a segment before it believes a word of it. */
 TEST(unsound_segment_headers_are_refused) {
     static struct segment_header sound = {.layout_major = TARN_LAYOUT_MAJOR,
+                                          .layout_minor = TARN_LAYOUT_MINOR,
                                           .nonce = 77,
                                           .bytes = 1 << 20,
                                           .number = 2,
