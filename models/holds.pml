@@ -6,12 +6,16 @@
  *
  * Each extent has two records: a message or a reference, and a jump. Sequence numbers count extents.
  *
+ * A reader that follows a jump changes over if no message of the extent that it leaves is out: its position's cell names
+ * the next extent instead (hold_move). Else, or if that one's segment is not attached yet, it goes the long way, with two
+ * cells. What nobody else knows it lets go by plain stores; others clear cells without a fence, too (space.pml).
+ *
  * Checked: an extent that somebody reads is never taken for writing (torn read); what the publisher has not retired can be
  * entered (false loss); a reader never finds the log damaged; with RELIABLE, whose cursor the publisher respects,
  * nothing is lost at all.
  *
- * Broken variants: NO_READER_FENCE, NO_PUBLISHER_FENCE, WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION,
- * DETACHED_IN_LOG; RESTORED_GENERATION: see README.md.
+ * Broken variants: NO_READER_FENCE, NO_PUBLISHER_FENCE, MOVE_WITHOUT_FENCE, MOVE_WITH_MESSAGES_OUT, REUSED_EARLY,
+ * WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION, DETACHED_IN_LOG; RESTORED_GENERATION: see README.md.
  *
  * An atomic block here has one load of shared memory at most, at its start (behind a fence), besides what only its own
  * process writes: stores go to the buffer, so nobody sees when they are issued.
@@ -55,6 +59,18 @@
 #define LOAN false
 #else
 #define LOAN true
+#endif
+#ifdef MOVE_WITH_MESSAGES_OUT
+#define NOTHING_IS_OUT true
+#else
+#define NOTHING_IS_OUT (refs[HOLD(r, position)] == 1)
+#endif
+#ifdef ONE_WAY_EACH /* reader 0 always changes over, others never */
+#define IS_ATTACHED (r == 0)
+#define IS_MISSING (r > 0)
+#else
+#define IS_ATTACHED true /* one or the other, each time anew */
+#define IS_MISSING true
 #endif
 #define MESSAGE 3        /* a first record; others are references: */
 #define PLACE(g, e) ((g) * 4 + (e))
@@ -302,7 +318,7 @@ inline lower_word(g)
     fi
 }
 
-/* hold_release: one reference to hold c ends, by the processor p; the last one clears the cell. */
+/* hold_release, by the processor p; the last one clears the cell: hold_clear */
 inline release(p, c)
 {
     atomic { /* fetch_sub of refs: a fence, too */
@@ -319,7 +335,9 @@ inline release(p, c)
     atomic {
         if
         :: last ->
-            FENCE(p); /* the store that makes the hold free lies behind that one; fetch_sub of other_count drains both */
+#ifndef REUSED_EARLY
+            FENCE(p); /* what makes the hold free is a store behind that one */
+#endif
             free_hold(c)
         :: else
         fi;
@@ -348,9 +366,26 @@ inline leave(c)
     fi
 }
 
-inline check_not_kept() /* else: a false loss */
+/* validate: entered, if e still has generation g, and, for a position, is in the log */
+inline look_at_generation()
 {
-    assert(!(generation_of[e] == g && (state[e] == LOG || state[e] == DETACHED)))
+    entered = memory[GENERATION(e)] == g;
+    if
+    :: entered -> readers_in[e]++
+    :: else -> assert(!(generation_of[e] == g && (state[e] == LOG || state[e] == DETACHED))) /* else: a false loss */
+    fi
+}
+
+inline look_at_sequence(is_position)
+{
+    if
+    :: entered -> first_sequence = memory[SEQUENCE(e)]
+    :: else
+    fi;
+    if
+    :: entered && is_position && first_sequence == DETACHED_MARK -> entered = false; readers_in[e]--
+    :: else
+    fi
 }
 
 /* enter: if entered, hold c names extent e of generation g, and it is validated */
@@ -374,27 +409,20 @@ inline enter(is_position)
 #ifndef NO_READER_FENCE
         FENCE(READER(r)); /* H1 */
 #endif
-        entered = memory[GENERATION(e)] == g;
-        if
-        :: entered -> first_sequence = memory[SEQUENCE(e)]
-        :: else -> check_not_kept()
-        fi;
-        if
-        :: entered && is_position && first_sequence == DETACHED_MARK -> entered = false
-        :: else
-        fi;
+        look_at_generation()
+    }
+    atomic {
+        look_at_sequence(is_position);
         if
         :: entered ->
             refs[HOLD(r, c)] = 1;
-            held_extent[HOLD(r, c)] = e;
-            readers_in[e]++
+            held_extent[HOLD(r, c)] = e
 #ifdef WORD_LOWERED_LATE
             ; lower_word(g)
 #endif
         :: else -> /* hold_cancel */
             STORE(READER(r), CELL(r, c), 0);
-            in_use[HOLD(r, c)] = false;
-            held_generation[HOLD(r, c)] = 0
+            free_hold(c)
         fi
     }
 }
@@ -454,15 +482,13 @@ inline change_over()
 #ifndef MOVE_WITHOUT_FENCE
         FENCE(READER(r)); /* H1 */
 #endif
-        entered = memory[GENERATION(e)] == g;
+        look_at_generation()
+    }
+    atomic {
+        look_at_sequence(true);
         if
-        :: entered -> first_sequence = memory[SEQUENCE(e)]
-        :: else -> check_not_kept()
-        fi;
-        if
-        :: entered && first_sequence != DETACHED_MARK ->
+        :: entered ->
             assert(first_sequence == sequence + 1); /* else: READER_DAMAGED */
-            readers_in[e]++;
             held_extent[HOLD(r, position)] = e;
             at = e;
             at_generation = g;
@@ -526,7 +552,10 @@ end:
         :: else
         fi;
         atomic { FORGET }
-    :: atomic { !overrun && !jumping && memory[FIRST(at)] -> place = memory[FIRST(at)]; jumping = true } /* log_reader_take */
+    :: atomic { !overrun && !jumping && memory[FIRST(at)] -> /* log_reader_take */
+            place = memory[FIRST(at)];
+            jumping = true
+        }
         if
 #ifndef NO_MESSAGES
         :: atomic { place == MESSAGE && with_user[r] == 0 -> /* position->taken++ */
@@ -559,17 +588,8 @@ end:
             assert(g > at_generation) /* else: READER_DAMAGED */
         }
         if
-#ifdef MOVE_WITH_MESSAGES_OUT
-        :: true -> change_over()
-#else
-        :: refs[HOLD(r, position)] == 1 -> change_over()
-#ifdef LONG_WAY
-        :: true
-#else
-        :: else
-#endif
-#endif
-            ->
+        :: NOTHING_IS_OUT && IS_ATTACHED -> change_over()
+        :: !NOTHING_IS_OUT || IS_MISSING ->
             enter(true);
             if
             :: entered ->

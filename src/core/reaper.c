@@ -120,6 +120,21 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     }
 }
 
+/*
+ * Publishers learn who is in the topic from the counter of changes, so they have to be told that nobody is to be waited for
+ * any more before they are woken, and before the slot is FREE: a repairer killed behind that would leave them waiting
+ * for what is in no list of the dead.
+ */
+static void stop_waiting_for(struct topic *topic, uint32_t slot) {
+    struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+    uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
+    if (state != SLOT_JOINING && state != SLOT_LIVE)
+        return;
+    store_release(&subscriber->state, SLOT_LEAVING);
+    /* killed here: not FREE, so the next one starts over */
+    topic_ring(topic); /* R1 */
+}
+
 bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
     if (!slot_is_dead(topic, kind, slot, thorough))
         return false;
@@ -131,8 +146,10 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
     if (dead && kind == PUBLISHER)
         publisher_slot_clear(topic, slot);
-    else if (dead)
+    else if (dead) {
+        stop_waiting_for(topic, slot);
         subscriber_slot_clear(topic, slot);
+    }
     if (locked)
         os_unlock(topic->fd, slot_byte(kind, slot));
     os_unlock(topic->fd, repair_byte);

@@ -406,7 +406,7 @@ static int ready(struct tarn_subscriber *subscriber) {
 static bool look_at_peers(struct tarn_subscriber *subscriber) {
     bool thorough = subscriber->looks++ % LOOKS_PER_THOROUGH == 0;
     subscriber->looked_ns = os_now_ns();
-    if (subscriber->retry)
+    if (subscriber->retry || thorough) /* a repairer may have died before it counted the change */
         subscriber->changes--;
     process_lock();
     /* all, since one that died while opening or before we attached it is nobody's reader */

@@ -27,6 +27,9 @@
  *   looks at the cells again later without another fence, since no new holder can appear. Only then is the extent
  *   written again. An open loan in it keeps it from being free likewise (private to the publisher).
  *
+ *   Where its user has no message of the extent that it leaves, a reader changes over in one cell: it writes e's name over
+ *   the last one's (release, R4), fences, and looks.
+ *
  *   A reader that comes too late was overrun. It goes on at the oldest valid extent, under a hold there, and the
  *   difference of the first sequence there and its own is what it lost: exact.
  *

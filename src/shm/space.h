@@ -11,7 +11,7 @@
  *   futex_wait(space, v), at most a slice
  *
  * S1 is B1 of bell.h with the roles exchanged: either the reader's change is before the barrier, and the publisher's try
- * sees it; or it is after, and then so is the reader's load, which sees the bit and, as the bit was set after it, wanted.
+ * sees it; or it is after, and then so is the reader's load, which sees the bit and, as both were stored before, wanted.
  * A reader that takes one message of many does not wake a publisher that needs all of them: cursors count from wanted on.
  *
  * models/space.pml checks this, and shows the lost wake-up without the barrier.
