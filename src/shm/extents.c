@@ -566,6 +566,16 @@ void extents_append(struct extents *extents, struct extent *extent) {
     push_tail(&extents->log, extent);
 }
 
+bool extents_is_in_the_way(const struct extents *extents, const struct extent *extent) {
+    if (extent->bytes > EXTENT_BYTES_MIN)
+        return true;
+    const struct owned_segment *segment = &extents->segments[extent_ref_segment(extent->ref)];
+    const struct cold_range *first = segment->cold;
+    /* new ones are cut from the lowest address, so that all that is not used lies behind them */
+    return extents->options.realtime && first && first->bytes >= EXTENT_BYTES_MIN &&
+           segment->base + first->offset < extent->base;
+}
+
 void extents_end(struct extent *extent, uint64_t sequence) {
     extent->end_sequence = sequence;
 }

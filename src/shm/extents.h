@@ -154,6 +154,9 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
 /* Makes it the log's last. */
 void extents_append(struct extents *extents, struct extent *extent);
 
+/* Whether it would help that the log, which ends in that extent, went on in a small one elsewhere. */
+bool extents_is_in_the_way(const struct extents *extents, const struct extent *extent);
+
 /* The log goes on behind it, with that sequence. */
 void extents_end(struct extent *extent, uint64_t sequence);
 

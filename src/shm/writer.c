@@ -228,8 +228,8 @@ int writer_reserve(struct writer *writer, uint64_t bytes, enum extents_effort ef
     if (writer->loan)
         overtake(writer);
     int error = make_room(writer, writer->header_bytes + bytes, effort);
-    /* The log's end may be in the large extent that is wanted: then it goes on in a small one, and readers leave. */
-    if (error == -EAGAIN && effort == EFFORT_ALL && writer->head->bytes > EXTENT_BYTES_MIN &&
+    /* The log's end may be in what is wanted, or in the middle of it: then it goes on elsewhere, and readers leave. */
+    if (error == -EAGAIN && effort == EFFORT_ALL && extents_is_in_the_way(&writer->extents, writer->head) &&
         advance(writer, writer->header_bytes, EFFORT_ALL) == 0)
         error = make_room(writer, writer->header_bytes + bytes, effort);
     if (!error)
