@@ -539,7 +539,11 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
     if (timeout_ns > 0)
         return wait_for(subscriber, NULL, timeout_ns);
     status = ready(subscriber);
-    return status ? status : was_interrupted(subscriber) ? say_interrupted(subscriber) : 0;
+    if (!status)
+        status = look_around(subscriber, os_now_ns());
+    if (!status)
+        drop_finished(subscriber);
+    return status;
 }
 
 LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
