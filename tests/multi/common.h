@@ -9,14 +9,19 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -247,6 +252,39 @@ static inline void continue_process(pid_t pid) {
 static inline void sleep_until_killed(void) {
     for (;;)
         pause();
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------------- */
+
+/* From now on the kernel gives this process that error for a system call, for whatever second argument if that is ANY. */
+#define ANY (-1)
+
+static inline void forbid_call(unsigned number, int second, unsigned error) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])), /* its low half */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)second, 0, second == ANY ? 0 : 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA)),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        SKIP("no seccomp filters here: %s", strerror(errno));
+}
+
+static inline void forbid_getppid(void *arg) {
+    (void)arg;
+    forbid_call(SYS_getppid, ANY, EPERM);
+    CHECK(syscall(SYS_getppid) == -1 && errno == EPERM);
+}
+
+static inline void probe_seccomp(void) {
+    int code = wait_child(spawn(forbid_getppid, NULL), LIMIT_S);
+    if (code == 77)
+        SKIP("no seccomp filters here");
+    CHECK_INT(code, ==, 0);
 }
 
 #endif

@@ -394,6 +394,64 @@ TEST(closed_with_memory_that_nobody_had_attached) {
     lose_unattached(NULL, true);
 }
 
+/* Takes what was sent to the end, and so attaches it all; keeps it attached while it lives. */
+static void attach_and_stay(void *arg) {
+    tarn_message message;
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    board->ready = 1;
+    for (uint64_t sequence = 1; sequence <= 4; sequence++) {
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+        CHECK_INT(message.sequence, ==, sequence);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    board->ready = 2;
+    AWAIT(board->stop);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void publish_grow_and_wait(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = TARN_IMMEDIATELY);
+    char *big = calloc(1, 8 << 20);
+    CHECK_STATUS(publish_number(publisher, 1), 1);
+    AWAIT(board->received == 1);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, big, 8 << 20), 1);
+    AWAIT(board->ready == 2);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 1);
+    free(big);
+}
+
+/* The publisher has gone before it looked; but its memory has not, as another subscriber has it. So nothing is lost to a
+   realtime one, which attaches in wait alone. */
+TEST(closed_with_memory_that_another_subscriber_has) {
+    uint64_t next = 1;
+    tarn_message message;
+    make_board();
+    pid_t other = spawn(attach_and_stay, NULL);
+    AWAIT(board->ready == 1);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = 1);
+    pid_t child = spawn(publish_grow_and_wait, NULL);
+    receive_up_to(subscriber, &next, 1);
+    board->received = 1;
+    CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 1);
+    for (uint64_t sequence = 2; sequence <= 4; sequence++) {
+        CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 1);
+        CHECK_INT(message.sequence, ==, sequence);
+        CHECK_INT(message.lost, ==, 0);
+        CHECK_INT(message.bytes, ==, 8 << 20);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 0);
+    board->stop = true;
+    CHECK_INT(wait_child(other, LIMIT_S), ==, 0);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 /* ---- a reliable subscriber is killed or stopped --------------------------------------------------------------- */
 
 static void join_and_sleep(void *arg) {

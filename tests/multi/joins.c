@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Joining and leaving at any moment: a storm of short lives, ended by close, exit or kill -9, beside a publisher and a
- * reliable subscriber that must notice nothing; last leavers that meet the next joiner; two users who create a topic at
- * the same instant. What is left at the end is counted by the harness.
+ * reliable subscriber that must notice nothing; last leavers that meet the next joiner; joiners that meet a publisher which
+ * grows, or opens; two users who create a topic at the same instant. What is left at the end is counted by the harness.
  */
 #include <grp.h>
 
@@ -278,6 +278,58 @@ TEST(joining_while_publishers_grow) {
     for (int i = 0; i < 3; i++)
         CHECK_INT(wait_child(children[i], 10), ==, 0);
     CHECK_INT(rendezvous->meetings, >, 100);
+}
+
+/* ---- joining while a publisher opens -------------------------------------------------------------------------- */
+
+struct slow_opening {
+    _Atomic bool under_way, joined, sent, over;
+};
+
+static struct slow_opening *slow;
+static void *schema; /* of the payload type: the first time that it is read, the publisher is being opened */
+
+static void wait_in_the_middle(int number) {
+    (void)number;
+    slow->under_way = true;
+    AWAIT(slow->joined);
+    CHECK(mprotect(schema, 4096, PROT_READ) == 0);
+}
+
+/* Sends more than it keeps, when it is open at last. */
+static void open_slowly(void *arg) {
+    (void)arg;
+    schema = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(schema != MAP_FAILED && signal(SIGSEGV, wait_in_the_middle) != SIG_ERR);
+    tarn_type type = {.struct_bytes = sizeof type, .name = "slow", .schema = schema, .schema_bytes = 1000};
+    tarn_publisher *publisher =
+        PUBLISHER("slow", .type = &type, .memory_limit_bytes = 1 << 20, .linger_ns = TARN_IMMEDIATELY);
+    CHECK(slow->joined);
+    for (uint64_t number = 1; number <= 10000; number++)
+        CHECK_STATUS(publish_number(publisher, number), 1);
+    slow->sent = true;
+    AWAIT(slow->over);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+/* All that the publisher sends comes after the join, so what is not kept until the first look is lost. */
+TEST(joining_while_a_publisher_opens) {
+    tarn_message message;
+    slow = shared_page(sizeof *slow);
+    pid_t child = spawn(open_slowly, NULL);
+    AWAIT(slow->under_way);
+    tarn_subscriber *subscriber = subscriber_of("slow", NULL);
+    CHECK_STATUS(tarn_subscriber_publishers(subscriber), 0);
+    slow->joined = true;
+    AWAIT(slow->sent);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 1);
+    CHECK_INT(message.lost, >, 0);
+    CHECK_INT(message.sequence, ==, message.lost + 1);
+    check_number(&message);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    slow->over = true;
+    CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
 /* ---- two users at the same instant ---------------------------------------------------------------------------- */

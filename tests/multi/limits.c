@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * What happens when the system has no more: descriptors, address space, segments, room or inodes in the topic directory,
- * permission to write there, lockable memory. Always a clear code and sentence; nothing leaked, nothing lost for others,
+ * locks, permission to write there, lockable memory. Always a clear code and sentence; nothing leaked, nothing lost for others,
  * and all is well again when there is more.
  */
 #include <sys/ipc.h>
@@ -30,17 +30,29 @@ static void talk_on(const char *topic) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+/* System V segments in this process' address space. */
+static int count_attached(void) {
+    int count = 0;
+    FILE *file = fopen("/proc/self/maps", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);)
+        count += strstr(line, "/SYSV") != NULL;
+    fclose(file);
+    return count;
+}
+
 /* An open that must fail leaves out parameter, descriptors and segments as they were. */
 #define CHECK_OPEN_REFUSED(status, words)                                                                              \
     do {                                                                                                               \
         tarn_publisher *publisher_ = (tarn_publisher *)&publisher_;                                                    \
         tarn_subscriber *subscriber_ = (tarn_subscriber *)&subscriber_;                                                \
-        int descriptors_ = count_descriptors(), segments_ = count_segments();                                          \
+        int descriptors_ = count_descriptors(), segments_ = count_segments(), attached_ = count_attached();            \
         CHECK_REFUSED(tarn_publisher_open(&publisher_, TOPIC, NULL), status, words);                                   \
         CHECK_REFUSED(tarn_subscriber_open(&subscriber_, TOPIC, NULL), status, words);                                 \
         CHECK(publisher_ == (tarn_publisher *)&publisher_ && subscriber_ == (tarn_subscriber *)&subscriber_);          \
         CHECK_INT(count_descriptors(), ==, descriptors_);                                                              \
         CHECK_INT(count_segments(), ==, segments_);                                                                    \
+        CHECK_INT(count_attached(), ==, attached_);                                                                    \
     } while (0)
 
 /* ---- descriptors ---------------------------------------------------------------------------------------------- */
@@ -389,6 +401,78 @@ TEST(missing_directory) {
     setenv("TARN_DIR", long_path, 1);
     CHECK_OPEN_REFUSED(TARN_ERROR_DIRECTORY, "too long");
     free(long_path);
+}
+
+/* ---- locks ---------------------------------------------------------------------------------------------------- */
+
+static void refuse_locks(void) {
+    forbid_call(SYS_fcntl, F_OFD_SETLK, ENOLCK);
+}
+
+/* Neither kind can be opened; the sentence says of which topic, and why. */
+static void open_without_locks(void *arg) {
+    (void)arg;
+    refuse_locks();
+    CHECK_OPEN_REFUSED(TARN_ERROR_LIMIT, TOPIC);
+    CHECK_OPEN_REFUSED(TARN_ERROR_LIMIT, "No locks available");
+}
+
+/* What was opened before goes on, and is closed well; no more is opened beside it. */
+static void go_on_without_locks(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = TARN_IMMEDIATELY);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    refuse_locks();
+    CHECK_OPEN_REFUSED(TARN_ERROR_LIMIT, "No locks available");
+    for (uint64_t number = 1; number <= 1000; number++) {
+        CHECK_STATUS(publish_number(publisher, number), 1);
+        CHECK_INT(receive_up_to(subscriber, &(uint64_t){number}, number), ==, 0);
+    }
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+static int count_topic_files(void) {
+    char path[512];
+    domain_path(path, NULL);
+    return count_files(path, 4096);
+}
+
+/* Where nobody is, and where somebody is; who that is goes on as if nothing had happened. */
+TEST(locks_run_out) {
+    probe_seccomp();
+    CHECK_INT(wait_child(spawn(open_without_locks, NULL), LIMIT_S), ==, 0);
+    CHECK_INT(count_topic_files(), <=, 1); /* deleting one takes a lock, too: the next one does it */
+    talk_on(TOPIC);
+    CHECK_INT(count_topic_files(), ==, 0);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    for (uint64_t word = 0; word < 3; word++) {
+        publish_word(publisher, word);
+        CHECK_INT(wait_child(spawn(open_without_locks, NULL), LIMIT_S), ==, 0);
+        receive_word(subscriber, word);
+        CHECK_STATUS(tarn_publisher_subscribers(publisher), 1);
+        CHECK_STATUS(tarn_subscriber_publishers(subscriber), 1);
+        CHECK_STATUS(tarn_subscriber_close(subscriber_of(TOPIC, NULL)), 0);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(count_topic_files(), ==, 0);
+}
+
+TEST(locks_run_out_for_those_who_are_there) {
+    probe_seccomp();
+    CHECK_INT(wait_child(spawn(go_on_without_locks, NULL), LIMIT_S), ==, 0);
+    talk_on(TOPIC);
+    CHECK_INT(count_topic_files(), ==, 0);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    CHECK_INT(wait_child(spawn(go_on_without_locks, NULL), LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_publisher_subscribers(publisher), 1);
+    CHECK_STATUS(tarn_subscriber_publishers(subscriber), 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(count_topic_files(), ==, 0);
 }
 
 /* ---- another user's directory --------------------------------------------------------------------------------- */

@@ -4,15 +4,10 @@
  * that an idle subscriber costs next to nothing. A lost wake-up ends with the slice of 100 ms, so it does not hang a
  * test: those that come so late are counted, and allowed for the few times that a busy machine explains.
  */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "common.h"
 
@@ -170,35 +165,13 @@ TEST_LIMIT(message_meets_sleeper, 60) {
 
 /* ---- without membarrier --------------------------------------------------------------------------------------- */
 
-/* From now on membarrier gives this process error, as in a container with an old filter. */
-static void forbid_membarrier(int error) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ((unsigned)error & SECCOMP_RET_DATA)),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no seccomp filters here: %s", strerror(errno));
-    CHECK(syscall(SYS_membarrier, 0, 0, 0) == -1 && errno == error);
-}
-
+/* As in a container with an old filter. */
 static void forbid_by_eperm(void) {
-    forbid_membarrier(EPERM);
+    forbid_call(SYS_membarrier, ANY, EPERM);
 }
 
 static void forbid_by_enosys(void) {
-    forbid_membarrier(ENOSYS);
-}
-
-static void probe_seccomp(void) {
-    pid_t child = spawn((void (*)(void *))(void (*)(void))forbid_by_eperm, NULL);
-    int code = wait_child(child, LIMIT_S);
-    if (code == 77)
-        SKIP("no seccomp filters here");
-    CHECK_INT(code, ==, 0);
+    forbid_call(SYS_membarrier, ANY, ENOSYS);
 }
 
 TEST_LIMIT(each_message_wakes_without_membarrier, 60) {

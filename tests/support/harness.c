@@ -213,11 +213,15 @@ void fill_pattern(void *buffer, size_t bytes, uint64_t seed) {
     }
 }
 
+static bool is_word_at(const char *place, size_t bytes, uint64_t word) {
+    return bytes < 8 ? memcmp(place, &word, bytes) == 0
+                     : memcmp(place, &word, 8) == 0; /* of that size it is an instruction, not a call */
+}
+
 bool check_pattern(const void *buffer, size_t bytes, uint64_t seed) {
     const char *from = buffer;
     for (size_t at = 0; at < bytes; at += 8) {
-        uint64_t word = pattern_word(seed, at / 8);
-        if (memcmp(from + at, &word, bytes - at < 8 ? bytes - at : 8) != 0) {
+        if (!is_word_at(from + at, bytes - at, pattern_word(seed, at / 8))) {
             fprintf(stderr, "  pattern %#llx differs in the 8 bytes from byte %zu of %zu\n", (unsigned long long)seed,
                     at, bytes);
             return false;

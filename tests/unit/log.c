@@ -302,6 +302,96 @@ TEST(realtime_publisher_lives_in_what_it_has) {
     close_both(publisher, subscriber);
 }
 
+/* Though more is at hand: what was used is warm, and few lines go round. */
+static void check_small_stay(size_t bytes, uint32_t realtime, uint64_t most) {
+    tarn_publisher *publisher = publisher_with(.realtime = realtime, .memory_limit_bytes = realtime ? 16 * MIB : 0);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    for (uint64_t i = 1; i <= 4 * MIB / (8 + bytes); i++) {
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+        expect(subscriber, bytes, i, 0);
+    }
+    CHECK_INT(bytes_held(), <=, most);
+    close_both(publisher, subscriber);
+}
+
+TEST(small_messages_stay_in_memory_that_was_used) {
+    for (uint32_t realtime = 0; realtime <= 1; realtime++) {
+        check_small_stay(8, realtime, 256 * KIB + 3 * 64 * KIB);
+        check_small_stay(1000, realtime, 256 * KIB + 3 * 64 * KIB);
+        check_small_stay(30000, realtime, 256 * KIB + 3 * 64 * KIB);
+    }
+}
+
+/* Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let go. */
+static void fragment(tarn_publisher *publisher, tarn_subscriber *subscriber, struct random *random) {
+    enum { HELD = 6 };
+    tarn_message held[HELD] = {{0}}, message;
+    for (int i = 0; i < 20; i++) {
+        size_t bytes = random_one_in(random, 3) ? MIB : random_between(random, 1, 900) * KIB;
+        int result = send_pattern(publisher, bytes, 0);
+        CHECK(result == 1 || result == TARN_ERROR_FULL);
+        CHECK_INT(tarn_subscriber_wait(subscriber, 0), >=, 0);
+        while (tarn_subscriber_take(subscriber, &message) == 1) {
+            tarn_message *place = &held[random_between(random, 0, HELD - 1)];
+            if (place->held_by)
+                release(place);
+            *place = message;
+            if (!random_one_in(random, 3))
+                release(place);
+        }
+    }
+    for (int i = 0; i < HELD; i++)
+        if (held[i].held_by)
+            release(&held[i]);
+}
+
+/* Where a subscriber keeps the memory that it is in until it looks again: in so many tries, after each of which it looks. */
+static void send_within(tarn_publisher *publisher, tarn_subscriber *subscriber, size_t bytes, int tries) {
+    int result = send_pattern(publisher, bytes, 0);
+    for (int i = 1; i < tries && result == TARN_ERROR_FULL; i++) {
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 0);
+        expect_nothing(subscriber);
+        result = send_pattern(publisher, bytes, 0);
+    }
+    CHECK_STATUS(result, 1);
+}
+
+TEST(realtime_publisher_puts_its_fragments_together) {
+    struct random random = random_start(1);
+    for (int i = 0; i < 100; i++) {
+        tarn_publisher *publisher = publisher_with(.realtime = 1, .when_full = TARN_FULL_FAIL);
+        tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+        fragment(publisher, subscriber, &random);
+        send_within(publisher, subscriber, random_between(&random, 100, 1024) * KIB, 4);
+        close_both(publisher, subscriber);
+    }
+}
+
+/* Nobody holds anything, and the default depth gives way: so each must be sent, whatever came before. */
+static void send_any_sizes(uint64_t limit, uint32_t realtime, int tries, struct random *random) {
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = limit, .realtime = realtime, .when_full = TARN_FULL_FAIL);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_message message;
+    for (int i = 0; i < 20; i++) {
+        send_within(publisher, subscriber, random_between(random, 0, limit), tries);
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 1);
+        take_one(subscriber, &message);
+        release(&message);
+        expect_nothing(subscriber);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST(messages_of_any_size_up_to_the_limit_follow_each_other) {
+    struct random random = random_start(1);
+    for (int i = 0; i < 10; i++) {
+        send_any_sizes(512 * KIB, 0, 1, &random);
+        send_any_sizes(2 * MIB, 0, 1, &random);
+        send_any_sizes(MIB, 1, 4, &random);
+    }
+}
+
 /* ---- loans ---------------------------------------------------------------------------------------------------- */
 
 #define LOANS 24
@@ -399,6 +489,28 @@ TEST(late_loans_leak_no_memory) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* One that is sent late, from an extent that the log has left long ago, keeps that one, and not all behind it with it. */
+TEST(late_loans_keep_no_messages) {
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_FAIL, .depth = 1);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t sequence = 0;
+    tarn_loan loan;
+    CHECK_STATUS(tarn_publisher_loan(publisher, 100, &loan), 1);
+    while (send_pattern(publisher, 50000, sequence + 1) == 1)
+        sequence++;
+    for (uint64_t i = 1; i <= sequence; i++)
+        expect(subscriber, 50000, i, 0);
+    fill_pattern(loan.data, 100, pattern_of(tarn_publisher_identity(publisher), ++sequence));
+    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    expect(subscriber, 100, sequence, 0);
+    for (int i = 0; i < 100; i++) {
+        CHECK_STATUS(send_pattern(publisher, 50000, ++sequence), 1);
+        expect(subscriber, 50000, sequence, 0);
+    }
+    close_both(publisher, subscriber);
+}
+
 /* Many small loans overtaken by each other: each keeps its extent, none its neighbours' messages. */
 TEST(many_open_loans) {
     static tarn_loan loans[5000];
@@ -450,6 +562,45 @@ TEST(drops_are_counted_as_lost_exactly) {
     CHECK_INT(taken + tarn_subscriber_lost(other), ==, sent + dropped + 1);
     CHECK_STATUS(tarn_subscriber_close(other), 0);
     close_both(publisher, reliable);
+}
+
+/* Until something was dropped; then all of it is taken. Returns the number of the next message. */
+static uint64_t drop_some(tarn_publisher *publisher, tarn_subscriber *subscriber, uint64_t next,
+                          uint64_t *ret_dropped) {
+    tarn_message message;
+    uint64_t sent = next;
+    while (send_pattern(publisher, 60000, sent) == 1)
+        sent++;
+    *ret_dropped = 1;
+    for (; tarn_subscriber_take(subscriber, &message) == 1; next++) {
+        CHECK_INT(message.sequence, ==, next);
+        release(&message);
+    }
+    CHECK_INT(next, ==, sent);
+    return sent + *ret_dropped;
+}
+
+/* What is larger than an extent comes in a new one, behind a report of drops, which takes an aligned place of its own. */
+static void send_behind_drops(uint32_t alignment, uint32_t timestamps) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP,
+                                               .alignment = alignment, .timestamps = timestamps);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    uint64_t next = 1, dropped;
+    for (size_t bytes = 66000; bytes < 83000; bytes += 500) { /* two sizes of extents and more */
+        next = drop_some(publisher, subscriber, next, &dropped);
+        CHECK_STATUS(send_pattern(publisher, bytes, next), 1);
+        expect(subscriber, bytes, next++, dropped);
+        CHECK_STATUS(send_pattern(publisher, bytes, next), 1);
+        expect(subscriber, bytes, next++, 0);
+        expect_nothing(subscriber);
+    }
+    close_both(publisher, subscriber);
+}
+
+TEST(aligned_messages_fit_behind_a_report_of_drops) {
+    for (uint32_t alignment = 8; alignment <= 4096; alignment *= 2)
+        for (uint32_t timestamps = 0; timestamps <= 1; timestamps++)
+            send_behind_drops(alignment, timestamps);
 }
 
 TEST(full_fails_at_once_or_in_time_and_uses_no_sequence_number) {
@@ -799,4 +950,66 @@ TEST(messages_outlive_their_publisher) {
     expect_nothing(subscriber);
     CHECK_STATUS(tarn_subscriber_publishers(subscriber), 0);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+/* Memory that a publisher added, and took along when it left: not even a realtime subscriber, whose take attaches nothing,
+   waits for it for ever. */
+static void leave_with_added_memory(uint32_t realtime) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.realtime = realtime);
+    CHECK_STATUS(send_pattern(publisher, 8, 1), 1);
+    expect(subscriber, 8, 1, 0);
+    send_range(publisher, 8 * MIB, 2, 4);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 1);
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 0);
+    expect_nothing(subscriber);
+    publisher = publisher_with();
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 0);
+    send_range(publisher, 8, 1, 3);
+    for (uint64_t i = 1; i <= 3; i++)
+        expect(subscriber, 8, i, 0);
+    expect_nothing(subscriber);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 1000000), 0);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 3);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST(nobody_waits_for_memory_that_has_gone) {
+    leave_with_added_memory(0);
+    leave_with_added_memory(1);
+}
+
+/* Segments in this process' address space. */
+static int count_attached(void) {
+    int count = 0;
+    FILE *file = fopen("/proc/self/maps", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);)
+        count += strstr(line, "/SYSV") != NULL;
+    fclose(file);
+    return count;
+}
+
+/* Their memory goes when all is read; with a realtime subscriber, in wait, for which a timeout of 0 suffices. */
+static void let_go(uint32_t realtime, int64_t timeout_ns) {
+    tarn_subscriber *subscriber = subscriber_with(.realtime = realtime);
+    for (int i = 0; i < 20; i++) {
+        tarn_publisher *publisher = publisher_with();
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, timeout_ns), 0);
+        CHECK_STATUS(send_pattern(publisher, 100, 1), 1);
+        expect(subscriber, 100, 1, 0);
+        CHECK_STATUS(tarn_publisher_close(publisher), 0);
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, timeout_ns), 0);
+        expect_nothing(subscriber);
+        CHECK_INT(count_attached(), <=, 2); /* the roster, and perhaps one that was not looked at again */
+    }
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST(publishers_that_left_are_let_go) {
+    let_go(0, 0);
+    let_go(0, 1000000);
+    let_go(1, 1000000);
+    let_go(1, 0);
 }
