@@ -159,7 +159,7 @@ typedef struct tarn_publisher_options {
  * ret: receives the handle, yours until tarn_publisher_close. topic: segments of letters, digits, '_', '-' and '.',
  * joined by single slashes, at most 255 bytes; copied. options: may be NULL; read during the call only.
  * Any thread; not in a signal handler. Returns 0 or an error: any of _ARGUMENT, _TOPIC_NAME, _DIRECTORY, _PERMISSION,
- * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _SYSTEM.
+ * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _DAMAGED, _SYSTEM.
  */
 int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options);
 

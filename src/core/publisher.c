@@ -549,6 +549,11 @@ static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publi
         return status;
     }
     publisher->slot = roster_publisher(&publisher->topic->roster, publisher->slot_number);
+    if (!publisher->slot) {
+        status = topic_say_damaged(publisher->topic);
+        leave(publisher);
+        return status;
+    }
     publisher->bell = options->wake == TARN_WAKE_NEVER ? &nobody_sleeps : &publisher->topic->roster.header->bell;
     publisher->identity = publisher->slot->who.number;
     publisher->tickets = os_random() | 1;

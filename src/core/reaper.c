@@ -69,6 +69,8 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
 
 void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
+    if (!publisher)
+        return;                                     /* a peer damaged the link to it */
     slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
     segment_sweep(load_relaxed(&publisher->pending_key));
@@ -91,6 +93,8 @@ static void clear_row(struct topic *topic, struct publisher_slot *publisher, uin
 
 void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+    if (!subscriber)
+        return; /* a peer damaged the link to it */
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         store_release(&subscriber->cells[i], 0); /* R4 */
     store_relaxed(&subscriber->cell_list, 0);

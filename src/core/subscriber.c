@@ -692,6 +692,12 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
         return status;
     }
     subscriber->slot = roster_subscriber(&subscriber->topic->roster, subscriber->slot_number);
+    if (!subscriber->slot) {
+        status = topic_say_damaged(subscriber->topic);
+        topic_leave(subscriber->topic, SUBSCRIBER, subscriber->slot_number);
+        handle_free(&closed_subscribers, &subscriber->handle);
+        return status;
+    }
     subscriber->changes_now = &subscriber->topic->roster.header->changes;
     count_readers(subscriber, 0);
     subscriber->reliable = options->reliable;

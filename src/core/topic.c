@@ -95,6 +95,12 @@ static bool is_in_place(int directory_fd, const char *file, dev_t device, ino_t 
            state.st_ino == inode;
 }
 
+int topic_say_damaged(const struct topic *topic) {
+    return fail(TARN_ERROR_DAMAGED,
+                "topic \"%s\": a peer damaged the list of participants; it is made anew when all of them have left",
+                topic->name);
+}
+
 bool topic_is_in_place(const struct topic *topic) {
     char file[TARN_TOPIC_BYTES_MAX + 1];
     topic_file_name(file, topic->name);
@@ -435,12 +441,16 @@ static int find_slot(struct topic *topic, enum slot_kind kind, uint32_t *ret_slo
 static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     if (kind == PUBLISHER) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
+        if (!publisher)
+            return; /* a peer damaged the link to it: opening says so */
         slot_next_incarnation(&publisher->incarnation);
         store_release(&publisher->state, SLOT_OPENING);
         process_identify(&publisher->who);
         return;
     }
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+    if (!subscriber)
+        return;
     slot_next_incarnation(&subscriber->incarnation);
     store_release(&subscriber->state, SLOT_OPENING);
     process_identify(&subscriber->who);

@@ -53,6 +53,9 @@ int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const c
  */
 void topic_leave(struct topic *topic, enum slot_kind kind, uint32_t slot);
 
+/* A peer damaged the roster so that a slot just claimed is not found. Returns TARN_ERROR_DAMAGED. */
+int topic_say_damaged(const struct topic *topic);
+
 /* Whether the file at the topic's path is still the one that this process joined. */
 bool topic_is_in_place(const struct topic *topic);
 
