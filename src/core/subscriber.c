@@ -43,6 +43,7 @@ struct tarn_subscriber {
     uint32_t slot_number;
     uint64_t history;
     uint32_t wait_strategy;
+    uint32_t looks_at_once; /* before the clock is looked at: LOOKS_PER_CLOCK; 1 for who sleeps at once */
     int64_t spin_ns;
     int64_t looked_ns; /* at peers */
     uint32_t looks;
@@ -467,7 +468,7 @@ static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *re
  */
 SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
     struct log_reader *only = subscriber->only;
-    for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
+    for (uint32_t i = 0; i < subscriber->looks_at_once; i++) {
         if (log_reader_sees(only))
             return take_easily(subscriber, ret);
         spin_pause();
@@ -479,7 +480,7 @@ SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
 static int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (ret && subscriber->only->position)
         return spin(subscriber, ret) ? 1 : look_once(subscriber, ret);
-    for (uint32_t i = 0; i < LOOKS_PER_CLOCK; i++) {
+    for (uint32_t i = 0; i < subscriber->looks_at_once; i++) {
         int status = look_once(subscriber, ret);
         if (status)
             return status;
@@ -705,6 +706,7 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     subscriber->history = options->history;
     subscriber->max_held = options->max_held ? options->max_held : DEFAULT_MAX_HELD;
     subscriber->wait_strategy = options->wait_strategy;
+    subscriber->looks_at_once = options->wait_strategy == TARN_WAIT_SLEEP ? 1 : LOOKS_PER_CLOCK;
     subscriber->spin_ns = options->spin_ns == TARN_IMMEDIATELY ? 0
                           : options->spin_ns                   ? options->spin_ns
                                                                : DEFAULT_SPIN_NS;
