@@ -302,10 +302,8 @@ static bool is_kept(const struct extents *extents, const struct extent *extent, 
     uint64_t end = extent->late_end > extent->end_sequence ? extent->late_end : extent->end_sequence;
     if (reliable_cursor < end)
         return true;
-    /* Where memory is short a message sent late does not keep the log behind the place where it lies: nothing could be
-       sent any more, so it would never get older. */
     if (extents->options.depth)
-        return next_sequence - (relaxed ? extent->end_sequence : end) < extents->options.depth;
+        return next_sequence - end < extents->options.depth;
     return !relaxed && (next_sequence - end < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
 }
 

@@ -489,28 +489,6 @@ TEST(late_loans_leak_no_memory) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
-/* One that is sent late, from an extent that the log has left long ago, keeps that one, and not all behind it with it. */
-TEST(late_loans_keep_no_messages) {
-    tarn_publisher *publisher =
-        publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_FAIL, .depth = 1);
-    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
-    uint64_t sequence = 0;
-    tarn_loan loan;
-    CHECK_STATUS(tarn_publisher_loan(publisher, 100, &loan), 1);
-    while (send_pattern(publisher, 50000, sequence + 1) == 1)
-        sequence++;
-    for (uint64_t i = 1; i <= sequence; i++)
-        expect(subscriber, 50000, i, 0);
-    fill_pattern(loan.data, 100, pattern_of(tarn_publisher_identity(publisher), ++sequence));
-    CHECK_STATUS(tarn_loan_send(&loan), 1);
-    expect(subscriber, 100, sequence, 0);
-    for (int i = 0; i < 100; i++) {
-        CHECK_STATUS(send_pattern(publisher, 50000, ++sequence), 1);
-        expect(subscriber, 50000, sequence, 0);
-    }
-    close_both(publisher, subscriber);
-}
-
 /* Many small loans overtaken by each other: each keeps its extent, none its neighbours' messages. */
 TEST(many_open_loans) {
     static tarn_loan loans[5000];
