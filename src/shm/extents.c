@@ -299,12 +299,11 @@ static void trim(struct extents *extents, uint64_t next_sequence) {
 /* Whether the policy still keeps an extent: depth, small retention, reliable readers. younger_bytes: of the log behind it. */
 static bool is_kept(const struct extents *extents, const struct extent *extent, uint64_t next_sequence,
                     uint64_t younger_bytes, uint64_t reliable_cursor, bool relaxed) {
-    uint64_t end = extent->late_end > extent->end_sequence ? extent->late_end : extent->end_sequence;
-    if (reliable_cursor < end)
+    if (reliable_cursor < extent->end_sequence)
         return true;
     if (extents->options.depth)
-        return next_sequence - end < extents->options.depth;
-    return !relaxed && (next_sequence - end < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
+        return next_sequence - extent->end_sequence < extents->options.depth;
+    return !relaxed && (next_sequence - extent->end_sequence < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
 }
 
 static struct extent *extent_of(struct extents *extents, extent_ref ref) {
@@ -403,11 +402,7 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 }
 
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence) {
-    if (extent->state == EXTENT_LOG) {
-        extent->late_end = sequence + 1;
-        return;
-    }
-    extent->end_sequence = sequence + 1;
+    extent->end_sequence = sequence + 1; /* extents_end(), if it is yet to come, says no less */
     if (extent->state != EXTENT_RETIRED)
         return;
     struct extent *previous = NULL;
@@ -552,7 +547,6 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
 void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence) {
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
-    extent->late_end = 0;
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);

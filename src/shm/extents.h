@@ -38,7 +38,6 @@ struct extent {
     uint64_t generation; /* the last one given, stamped */
     uint64_t first_sequence;
     uint64_t end_sequence; /* behind the last message that lies in it; of the log's last extent told when it ends */
-    uint64_t late_end;     /* behind the last message of an overtaken loan in it, sent while it is in the log */
     int64_t freed_ns;
     uint32_t pins; /* open loans in it */
     extent_ref ref;
