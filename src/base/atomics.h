@@ -43,17 +43,6 @@ static inline void prefetch_for_write(const void *address) {
 #endif
 }
 
-/*
- * Where this thread will probably write its next message: behind its last one. Who has taken a message often answers it, so
- * it asks for that line at once, while the message itself is still looked at. A prefetch of a place that is no more does
- * nothing. In a shared library on glibc the word is in static TLS, where it costs one instruction to get at.
- */
-#if defined(__GLIBC__)
-extern _Thread_local const char *next_write __attribute__((tls_model("initial-exec")));
-#else
-extern _Thread_local const char *next_write;
-#endif
-
 static inline void spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -23,7 +23,7 @@ static void open_easy_ways(struct writer *writer) {
     writer->easy_least = head->bytes > EXTENT_BYTES_MIN ? head->bytes / 8 : 0;
 }
 
-_Thread_local const char *next_write; /* see base/atomics.h */
+_Thread_local const char *next_write; /* see log.h */
 
 /* A new extent's size for such a record: behind the hole that aligns it, and with what fits() asks for. */
 static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
