@@ -3,9 +3,6 @@
 #include "shm/writer.h"
 
 #include <errno.h>
-#include <string.h>
-
-#include "shm/log.h"
 
 /* Whether such a record, and behind it a jump, fits at a place of the extent. */
 static bool fits(const struct writer *writer, const struct extent *extent, const char *at, uint64_t record_bytes) {
@@ -80,7 +77,7 @@ static void move_head(struct writer *writer, struct extent *next) {
  */
 static inline void fetch_next(const struct writer *writer, uint64_t extent_bytes, uint64_t record_bytes) {
     const struct extent *next = extents_next(&writer->extents, extent_bytes);
-    if (!next || extent_bytes == EXTENT_BYTES_MIN)
+    if (!next)
         return;
     prefetch_for_write(next->entry);
     prefetch_for_write(next->base);

@@ -144,17 +144,22 @@ SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
     return true;
 }
 
-/* Commits as planned. False: writer_settle() is due, after those who sleep were woken. */
-SHORT_HALF bool writer_commit(struct writer *writer) {
-    char *next = writer->next, *after = writer->after;
+/* Sends the message at the head: stores its record's word. The log goes on at next. */
+SHORT_HALF void store_word(struct writer *writer, uint64_t word, char *next) {
     /* killed here: the message is absent; nobody looks behind a word that is 0. */
-    store_release(word_at(writer->at, 0), writer->word); /* L1 */
+    store_release(word_at(writer->at, 0), word); /* L1 */
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
     writer->sequence++;
     writer->at = next;
-    writer->loan = NULL;
     next_write = next;
+}
+
+/* Commits as planned. False: writer_settle() is due, after those who sleep were woken. */
+SHORT_HALF bool writer_commit(struct writer *writer) {
+    char *next = writer->next, *after = writer->after;
+    store_word(writer, writer->word, next);
+    writer->loan = NULL;
     if (unlikely(!after))
         return false;
     if (!is_same_line(after, next)) { /* readers look at next's line now; and it is cleared when it is ours anyway */
@@ -176,12 +181,7 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
     char *after = end + (end - at);
-    /* killed here, and behind: as in writer_commit() */
-    store_release(word_at(at, 0), record_word(RECORD_MESSAGE, bytes, 0, 0)); /* L1 */
-    store_relaxed(writer->sent, writer->sequence);
-    writer->sequence++;
-    writer->at = end;
-    next_write = end;
+    store_word(writer, record_word(RECORD_MESSAGE, bytes, 0, 0), end);
     if (!is_same_line(after, end)) {
         prefetch_for_write(after + STREAM_AHEAD_BYTES);
         store_relaxed(word_at(after, 0), 0);
