@@ -30,17 +30,6 @@ static void talk_on(const char *topic) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
-/* System V segments in this process' address space. */
-static int count_attached(void) {
-    int count = 0;
-    FILE *file = fopen("/proc/self/maps", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);)
-        count += strstr(line, "/SYSV") != NULL;
-    fclose(file);
-    return count;
-}
-
 /* An open that must fail leaves out parameter, descriptors and segments as they were. */
 #define CHECK_OPEN_REFUSED(status, words)                                                                              \
     do {                                                                                                               \

@@ -162,6 +162,18 @@ void harness_gate_wait(const char *file, int line, struct gate gate, int limit_s
         harness_fail(file, line, "nobody opened the gate within %d s", limit_s);
 }
 
+/* ---- looks ---------------------------------------------------------------------------------------------------- */
+
+int count_attached(void) {
+    int count = 0;
+    FILE *file = fopen("/proc/self/maps", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);)
+        count += strstr(line, "/SYSV") != NULL;
+    fclose(file);
+    return count;
+}
+
 /* ---- chance --------------------------------------------------------------------------------------------------- */
 
 /* splitmix64: every seed is a good one. */

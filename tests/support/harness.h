@@ -136,6 +136,10 @@ void gate_signal(struct gate gate); /* lets one wait pass, now or later */
 #define gate_wait(gate, limit_s) harness_gate_wait(__FILE__, __LINE__, (gate), (limit_s))
 void harness_gate_wait(const char *file, int line, struct gate gate, int limit_s);
 
+/* ---- looks ---------------------------------------------------------------------------------------------------- */
+
+int count_attached(void); /* System V segments in this process' address space */
+
 /* ---- chance --------------------------------------------------------------------------------------------------- */
 
 /* Each user (thread, process) starts its own with a salt of its own; the same seed gives the same numbers. */

@@ -958,17 +958,6 @@ TEST(nobody_waits_for_memory_that_has_gone) {
     leave_with_added_memory(1);
 }
 
-/* Segments in this process' address space. */
-static int count_attached(void) {
-    int count = 0;
-    FILE *file = fopen("/proc/self/maps", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);)
-        count += strstr(line, "/SYSV") != NULL;
-    fclose(file);
-    return count;
-}
-
 /* Their memory goes when all is read; with a realtime subscriber, in wait, for which a timeout of 0 suffices. */
 static void let_go(uint32_t realtime, int64_t timeout_ns) {
     tarn_subscriber *subscriber = subscriber_with(.realtime = realtime);
