@@ -73,7 +73,7 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot) {
         return;                                     /* a peer damaged the link to it */
     slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
-    segment_sweep(load_relaxed(&publisher->pending_key));
+    segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
     store_relaxed(&publisher->segment.backend, BACKEND_NONE);
     store_relaxed(&publisher->refuses_reliable, 0);
@@ -106,7 +106,7 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
         unlinkat(topic->directory.fd, name, 0);
         store_relaxed(&subscriber->doorbell, DOORBELL_NONE);
     }
-    segment_sweep(load_relaxed(&subscriber->pending_key));
+    segment_sweep(topic->directory.access.key_seed, load_relaxed(&subscriber->pending_key));
     store_relaxed(&subscriber->pending_key, 0);
     uint32_t publishers = roster_publisher_slots(&topic->roster);
     for (uint32_t i = 0; i < publishers; i++) {

@@ -95,15 +95,8 @@ void segment_detach(void *base) {
         shmdt(base);
 }
 
-uint32_t segment_sweep_all(uint32_t key_seed) {
-    uint32_t swept = 0;
-    for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
-        swept += segment_sweep(key_of(key_seed, i));
-    return swept;
-}
-
-bool segment_sweep(uint32_t key) {
-    int id = key ? shmget((key_t)key, 0, 0) : -1;
+static bool sweep(uint32_t key) {
+    int id = shmget((key_t)key, 0, 0);
     struct shmid_ds state;
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)
         return false;
@@ -111,4 +104,18 @@ bool segment_sweep(uint32_t key) {
     if (state.shm_cpid <= 0 || kill(state.shm_cpid, 0) == 0 || errno == EPERM)
         return false;
     return shmctl(id, IPC_RMID, NULL) == 0;
+}
+
+bool segment_sweep(uint32_t key_seed, uint32_t key_noted) {
+    for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
+        if (key_noted == key_of(key_seed, i))
+            return sweep(key_noted);
+    return false; /* none, or a peer's lie: whatever has that key is nobody's here */
+}
+
+uint32_t segment_sweep_all(uint32_t key_seed) {
+    uint32_t swept = 0;
+    for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
+        swept += sweep(key_of(key_seed, i));
+    return swept;
 }

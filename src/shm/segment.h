@@ -47,13 +47,13 @@ int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable);
 
 void segment_detach(void *base);
 
+/*
+ * Removes the orphan that a death between shmget and IPC_RMID leaves: the segment of the key that the dead one noted, if it
+ * is one of the topic's, nobody is attached, and its maker is gone. Returns whether there was one.
+ */
+bool segment_sweep(uint32_t key_seed, uint32_t key_noted);
+
 /* Nobody being alive in the topic: removes whatever orphans it has, under all of its keys. Returns their number. */
 uint32_t segment_sweep_all(uint32_t key_seed);
-
-/*
- * Removes the orphan that a death between shmget and IPC_RMID leaves: the segment of that key, if nobody is attached.
- * Returns whether there was one.
- */
-bool segment_sweep(uint32_t key);
 
 #endif

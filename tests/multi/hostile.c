@@ -336,3 +336,42 @@ TEST(damaged_links_to_slots) {
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         damage_links(values[i]);
 }
+
+/* ---- a noted key that is not the topic's ------------------------------------------------------------------------ */
+
+enum { FOREIGN_KEY = 0x7a9e5eed };
+
+/* Of somebody else altogether, who made it, and will come back to it. */
+static void make_foreign_segment(void *arg) {
+    (void)arg;
+    CHECK_INT(shmget(FOREIGN_KEY, BLOCK_BYTES, IPC_CREAT | IPC_EXCL | 0600), >=, 0);
+}
+
+static void *block_at(uint32_t block) {
+    return (char *)regions[0].words + (uint64_t)block * BLOCK_BYTES;
+}
+
+/* Whoever repairs a slot removes the orphan that its owner left, and nothing else that a damaged slot names. */
+TEST(noted_key_of_somebody_else) {
+    need_root();
+    stage = shared_page(sizeof *stage);
+    CHECK_INT(wait_child(spawn(make_foreign_segment, NULL), LIMIT_S), ==, 0);
+    int foreign = shmget(FOREIGN_KEY, 0, 0);
+    pid_t staying = spawn(stay, NULL);
+    AWAIT(stage->ready == 1);
+    tarn_subscriber *witness = subscriber_of(TOPIC, NULL);
+    map_roster();
+    struct publisher_slot *publisher = block_at(header()->publisher_blocks[0]);
+    struct subscriber_slot *subscriber = block_at(header()->subscriber_blocks[0]);
+    CHECK_INT(publisher->state, ==, SLOT_LIVE);
+    CHECK_INT(subscriber->state, ==, SLOT_LIVE);
+    publisher->pending_key = subscriber->pending_key = FOREIGN_KEY;
+    kill_child(staying);
+    CHECK_INT(wait_child(spawn_program((const char *[]){tarn_program(), "gc", NULL}), LIMIT_S), ==, 0);
+    CHECK_INT(publisher->state, ==, SLOT_FREE);
+    CHECK_INT(subscriber->state, ==, SLOT_FREE);
+    CHECK_INT(shmget(FOREIGN_KEY, 0, 0), ==, foreign);
+    CHECK_STATUS(tarn_subscriber_close(witness), 0);
+    shmdt(regions[--region_count].words);
+    CHECK_INT(shmctl(foreign, IPC_RMID, NULL), ==, 0);
+}
