@@ -51,10 +51,9 @@ static int for_each_file(const struct directory *directory, each_file *visit, vo
 /* Opens the file of a topic from for_each_file. 0; 1: it is gone; or a status. */
 static int open_file(struct topic *topic, const char *file) {
     int status = topic_file_open(&topic->directory, file, topic->name, false, &topic->fd);
-    struct stat state;
-    if (status == 0 && fstat(topic->fd, &state) == 0) {
-        topic->device = state.st_dev;
-        topic->inode = state.st_ino;
+    if (status == 0 && topic_file_identify(topic) != 0) {
+        status = fail_system(TARN_ERROR_SYSTEM, errno, "topic \"%s\": cannot look at its file", topic->name);
+        close(topic->fd);
     }
     return status;
 }

@@ -122,6 +122,16 @@ static uint32_t key_seed_of(const struct stat *state) {
     return (uint32_t)(mixed >> 32);
 }
 
+int topic_file_identify(struct topic *topic) {
+    struct stat state;
+    if (fstat(topic->fd, &state) != 0)
+        return -1;
+    topic->device = state.st_dev;
+    topic->inode = state.st_ino;
+    topic->directory.access.key_seed = key_seed_of(&state);
+    return 0;
+}
+
 /* ---- the master lock: creating, replacing, deleting ----------------------------------------------------------- */
 
 /*
@@ -499,12 +509,8 @@ static int join_living(struct topic *topic, const char *file, enum slot_kind kin
 
 static int join_file(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot,
                      int64_t deadline_ns) {
-    struct stat state;
-    if (fstat(topic->fd, &state) != 0)
+    if (topic_file_identify(topic) != 0)
         return fail_system(TARN_ERROR_SYSTEM, errno, "topic \"%s\": cannot look at its file", topic->name);
-    topic->device = state.st_dev;
-    topic->inode = state.st_ino;
-    topic->directory.access.key_seed = key_seed_of(&state);
     int status = join_living(topic, file, kind, ret_slot);
     if (status != AGAIN)
         return status;
