@@ -2,7 +2,7 @@
 /*
  * Holds, words and generations (src/shm/log.h): one publisher that reuses EXTENTS extents for GENERATIONS generations;
  * READERS subscribers that follow its log from the start, keep a message now and then, and have it released by another
- * thread; one loan, opened in the first extent and sent at any time later, as a reference.
+ * thread; one loan, opened in the first extent (or, with LOANED=1, the second) and sent at any time later, as a reference.
  *
  * Each extent has two records: a message or a reference, and a jump. Sequence numbers count extents.
  *
@@ -60,6 +60,9 @@
 #else
 #define LOAN true
 #endif
+#ifndef LOANED
+#define LOANED 0 /* the extent in which the loan is opened, the first time that it is used */
+#endif
 #ifdef MOVE_WITH_MESSAGES_OUT
 #define NOTHING_IS_OUT true
 #else
@@ -84,7 +87,8 @@ byte end_of[EXTENTS];
 byte generation;             /* count of the last one given */
 byte sequence_of_head;
 byte head = EXTENTS;         /* none yet */
-bool loan_open;              /* pins extent 0 */
+byte late_end;               /* of LOANED: struct extent */
+bool loan_open;              /* pins LOANED */
 
 /* ---- the readers' private memory, shared by the two threads of each (struct hold) ---- */
 
@@ -152,6 +156,17 @@ inline retire(e)
     any = true
 }
 
+inline leave_log(e) /* with a message that was sent late in it, it can be entered by reference from now on */
+{
+    if
+    :: e == LOANED && late_end > 0 ->
+        state[e] = DETACHED;
+        end_of[e] = late_end;
+        STORE(PUBLISHER, SEQUENCE(e), DETACHED_MARK)
+    :: else -> retire(e)
+    fi
+}
+
 inline extents_reclaim()
 {
     FENCE(PUBLISHER); /* H2 */
@@ -169,7 +184,7 @@ inline extents_reclaim()
             fi;
             if
             :: break
-            :: retire(e);
+            :: skip -> leave_log(e);
                 oldest_in_log(keep);
                 STORE(PUBLISHER, OLDEST, keep)
             fi
@@ -177,7 +192,7 @@ inline extents_reclaim()
         e = 0;
         keep = 0;
         if /* retire_detached */
-        :: state[0] == DETACHED && cursor >= end_of[0] -> retire(0)
+        :: state[LOANED] == DETACHED && cursor >= end_of[LOANED] -> retire(LOANED)
         :: skip
         fi;
         cursor = 0
@@ -196,7 +211,7 @@ inline free_unheld()
     least_of_readers(oldest, WORD(0));
     atomic {
         highest = 0;
-        held = loan_open; /* a set of extents; extent->pins */
+        held = loan_open << LOANED; /* a set of extents; extent->pins */
         do
         :: i == EXTENTS -> break
         :: i < EXTENTS ->
@@ -241,24 +256,25 @@ inline free_unheld()
 
 inline reenter() /* extents_reenter: the loan is being sent */
 {
-    end_of[0] = sequence_of_head + 1;
-#ifndef NO_NEW_GENERATION
     if
-    :: state[0] == RETIRED ->
+#ifndef NO_NEW_GENERATION
+    :: state[LOANED] == RETIRED ->
 #ifdef RESTORED_GENERATION
-        generation_of[0] = 1;
+        generation_of[LOANED] = LOANED + 1;
 #else
         generation++;
-        generation_of[0] = generation;
+        generation_of[LOANED] = generation;
 #endif
-        state[0] = DETACHED;
+        state[LOANED] = DETACHED;
+        end_of[LOANED] = sequence_of_head + 1;
 #ifndef DETACHED_IN_LOG
-        STORE(PUBLISHER, SEQUENCE(0), DETACHED_MARK);
+        STORE(PUBLISHER, SEQUENCE(LOANED), DETACHED_MARK);
 #endif
-        STORE(PUBLISHER, GENERATION(0), generation_of[0])
+        STORE(PUBLISHER, GENERATION(LOANED), generation_of[LOANED])
+#endif
+    :: state[LOANED] == LOG -> late_end = sequence_of_head + 1
     :: else
     fi
-#endif
 }
 
 active proctype publisher()
@@ -290,7 +306,12 @@ active proctype publisher()
             STORE(PUBLISHER, GENERATION(e), generation);
             if /* advance */
             :: head < EXTENTS -> STORE(PUBLISHER, JUMP(head), PLACE(generation, e))
-            :: else -> STORE(PUBLISHER, OLDEST, e); loan_open = LOAN
+            :: else -> STORE(PUBLISHER, OLDEST, e)
+            fi;
+            if
+            :: generation == LOANED + 1 -> loan_open = LOAN
+            :: generation > LOANED + 1 && e == LOANED -> late_end = 0
+            :: else
             fi;
             head = e;
             e = 0
@@ -299,10 +320,10 @@ active proctype publisher()
             STORE(PUBLISHER, JUMP(head), 0);
             if
             :: STORE(PUBLISHER, FIRST(head), MESSAGE)
-            :: loan_open && generation > 1 && generation < GENERATIONS ->
+            :: loan_open && head != LOANED && generation < GENERATIONS ->
                 loan_open = false;
                 reenter();
-                STORE(PUBLISHER, FIRST(head), PLACE(generation_of[0], 0))
+                STORE(PUBLISHER, FIRST(head), PLACE(generation_of[LOANED], LOANED))
             fi
         }
     od

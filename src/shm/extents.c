@@ -296,14 +296,17 @@ static void trim(struct extents *extents, uint64_t next_sequence) {
 
 /* ---- retiring and freeing ------------------------------------------------------------------------------------- */
 
-/* Whether the policy still keeps an extent: depth, small retention, reliable readers. younger_bytes: of the log behind it. */
-static bool is_kept(const struct extents *extents, const struct extent *extent, uint64_t next_sequence,
-                    uint64_t younger_bytes, uint64_t reliable_cursor, bool relaxed) {
-    if (reliable_cursor < extent->end_sequence)
+/*
+ * Whether the policy still keeps an extent, whose messages end before end: depth, small retention, reliable readers.
+ * younger_bytes: of the log behind it.
+ */
+static bool is_kept(const struct extents *extents, uint64_t end, uint64_t next_sequence, uint64_t younger_bytes,
+                    uint64_t reliable_cursor, bool relaxed) {
+    if (reliable_cursor < end)
         return true;
     if (extents->options.depth)
-        return next_sequence - extent->end_sequence < extents->options.depth;
-    return !relaxed && (next_sequence - extent->end_sequence < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
+        return next_sequence - end < extents->options.depth;
+    return !relaxed && (next_sequence - end < DEFAULT_DEPTH || younger_bytes < SMALL_RETENTION_BYTES);
 }
 
 static struct extent *extent_of(struct extents *extents, extent_ref ref) {
@@ -345,12 +348,22 @@ static void free_unheld(struct extents *extents) {
     }
 }
 
-static void retire(struct extents *extents, struct extent_queue *from, struct extent *previous) {
-    struct extent *extent = remove_after(from, previous);
+static void retire(struct extents *extents, struct extent *extent) {
     /* release: H1 needs the fence behind it; the jump out of this extent was written long before. */
     store_release(&extent->entry->generation, 0);
     extent->state = EXTENT_RETIRED;
     push_tail(&extents->retired, extent);
+}
+
+/*
+ * Leaves an extent open to readers, but no longer as a part of the log: it can be entered by a reference from now on. Who
+ * enters it as such at this moment reads on there like anyone else who was in it.
+ */
+static void detach(struct extents *extents, struct extent *extent) {
+    store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
+    extent->end_sequence = extent->late_end;
+    extent->state = EXTENT_DETACHED;
+    push_tail(&extents->detached, extent);
 }
 
 static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t reliable_cursor, bool relaxed) {
@@ -358,15 +371,21 @@ static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t
     uint64_t younger_bytes = extents->log.bytes;
     while (keep && keep != extents->log.tail) { /* the one being written stays */
         younger_bytes -= keep->bytes;
-        if (is_kept(extents, keep, next_sequence, younger_bytes, reliable_cursor, relaxed))
+        if (is_kept(extents, keep->end_sequence, next_sequence, younger_bytes, reliable_cursor, relaxed))
             break;
         keep = keep->next;
     }
     bool any = keep != extents->log.head;
     if (any) /* before retiring, so that who reads a stale one finds its generation 0, and looks again */
         store_release(&extents_header(extents)->oldest, keep->ref);
-    while (extents->log.head != keep)
-        retire(extents, &extents->log, NULL);
+    while (extents->log.head != keep) {
+        struct extent *extent = remove_after(&extents->log, NULL);
+        /* messages sent late from it would keep all that follows, were it to stay in the log */
+        if (extent->late_end > extent->end_sequence)
+            detach(extents, extent);
+        else
+            retire(extents, extent);
+    }
     return any;
 }
 
@@ -377,10 +396,10 @@ static bool retire_detached(struct extents *extents, uint64_t next_sequence, uin
         struct extent *next = extent->next;
         /* Where the log still refers to it, it is kept, so that who reads there does not lose it. */
         bool referred = !relaxed && extents->log.head && extent->end_sequence > extents->log.head->first_sequence;
-        if (referred || is_kept(extents, extent, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
+        if (referred || is_kept(extents, extent->end_sequence, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
             previous = extent;
         else {
-            retire(extents, &extents->detached, previous);
+            retire(extents, remove_after(&extents->detached, previous));
             any = true;
         }
         extent = next;
@@ -402,7 +421,11 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 }
 
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence) {
-    extent->end_sequence = sequence + 1; /* extents_end(), if it is yet to come, says no less */
+    if (extent->state == EXTENT_LOG) {
+        extent->late_end = sequence + 1;
+        return;
+    }
+    extent->end_sequence = sequence + 1;
     if (extent->state != EXTENT_RETIRED)
         return;
     struct extent *previous = NULL;
@@ -547,6 +570,7 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
 void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence) {
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
+    extent->late_end = 0;
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);

@@ -5,11 +5,12 @@
  *
  *   cold --carve--> FREE --take--> AHEAD --append--> LOG --retire--> RETIRED --nobody holds it--> FREE ...
  *     ^               |                                                |  ^
- *     +---- give back +                                loan sent late  v  | its message is no longer kept
- *                                                                    DETACHED
+ *     +---- give back +               |                loan sent late  v  | its message is no longer kept
+ *                                      +--- loan sent late --------> DETACHED
  *
  * cold: addresses without memory behind them. FREE extents are warm and reused first. The memory limit counts all that
- * is not cold, and not kept only because readers hold it. Segments are added, each twice the last, and stay until the publisher closes.
+ * is not cold, and not kept only because readers hold it. Segments are added, each twice the last, and stay until the
+ * publisher closes.
  *
  * Which FREE extent is taken decides the bandwidth: small messages want few, warm lines (last in, first out); those larger
  * than EXTENT_BYTES_MIN want to rotate through more memory than the other core's private cache holds.
@@ -37,7 +38,8 @@ struct extent {
     uint64_t bytes;
     uint64_t generation; /* the last one given, stamped */
     uint64_t first_sequence;
-    uint64_t end_sequence; /* behind the last message that lies in it; of the log's last extent told when it ends */
+    uint64_t end_sequence; /* behind its last message; of the log's last extent told when it ends */
+    uint64_t late_end;     /* behind the last message of a loan that was sent late from it; 0: there is none */
     int64_t freed_ns;
     uint32_t pins; /* open loans in it */
     extent_ref ref;

@@ -41,6 +41,8 @@
  * A loan that was not sent before its extent was retired: the extent gets a new generation, above all others, when the
  * loan is sent, so that readers can enter it through the reference, and only so; it is retired again when that message is
  * no longer kept. Holders of its old generation still count, because cells name the extent.
+ * One that is sent before that keeps the extent, but not in the log: when nothing else is kept there, the extent leaves
+ * the log with its generation, and can be entered through the reference only.
  *
  * Reliable readers. The publisher retires an extent only when every reliable reader's cursor (next sequence it will take,
  * release R3) has passed its end. Retiring first makes joiners visible:
