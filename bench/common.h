@@ -190,6 +190,7 @@ void bench_pair_stop(struct bench_pair *pair);
 
 struct bench_floor {
     double standing_ns, walking_ns; /* one way, p50 */
+    double speed_per_ns;            /* simple instructions on the slower of the two CPUs */
 };
 /* Both floors, each for about duration_ns, in turns. */
 struct bench_floor bench_floor_measure(struct bench_pair *pair, int64_t duration_ns);

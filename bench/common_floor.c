@@ -6,6 +6,8 @@
  *   walking    the same on the next line of a ring (4 MiB per direction) each time, as whoever writes a log must: the
  *              line is in the other's cache from the last lap, or in the cache that both share
  *   bare       walking, and a payload that is written before and read after, in full
+ *   speed      additions per ns on the slower of both CPUs, both being busy: it falls to half while something else runs
+ *              on the other hardware thread of the same core (the other CPU, or what the host puts there), and with the clock
  *   burdened   walking, and so many instructions that do nothing before each answer: what the processor charges for any
  *              code at all between a message and its answer. It runs ahead of a line that is under way, speculating, as far
  *              as its reorder buffer goes (256 instructions on Zen 3), so the first instructions cost most: they delay the
@@ -101,6 +103,37 @@ static void bounce_here(struct bench_pair *pair, struct bounce bounce, uint64_t 
     pair->floor_rounds += count;
 }
 
+/* Four independent chains of additions, as many as any core can do at one time, in blocks without a branch. */
+#define ADD_FOUR                                                                                                       \
+    a++, b++, c++, d++;                                                                                                \
+    __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
+#define ADD_SIXTEEN ADD_FOUR ADD_FOUR ADD_FOUR ADD_FOUR
+#define ADD_BLOCK ADD_SIXTEEN ADD_SIXTEEN ADD_SIXTEEN ADD_SIXTEEN
+
+static double additions_per_ns(void) {
+    enum { BLOCKS = 4000, PER_BLOCK = 64 };
+    uint64_t a = 0, b = 0, c = 0, d = 0;
+    int64_t start_ns = bench_now_ns();
+    for (int i = 0; i < BLOCKS; i++) {
+        ADD_BLOCK
+    }
+    return (double)BLOCKS * PER_BLOCK / (double)(bench_now_ns() - start_ns);
+}
+
+static void speed_there(struct bench_pair *pair, void *arguments) {
+    (void)pair;
+    *(double *)arguments = additions_per_ns();
+}
+
+/* Of the slower one, while both are busy. */
+static double speed_of_both(struct bench_pair *pair) {
+    double there = 0;
+    bench_pair_begin(pair, speed_there, &there, sizeof(there));
+    double here = additions_per_ns();
+    bench_pair_finish(pair, &there, sizeof(there));
+    return here < there ? here : there;
+}
+
 /* As many rounds as duration_ns will hold, judged by count of them; at least least. */
 static uint64_t rounds_for(struct bench_pair *pair, size_t bytes, uint64_t count, uint64_t least, int64_t duration_ns,
                            struct bench_samples *samples) {
@@ -128,6 +161,7 @@ struct bench_floor bench_floor_measure(struct bench_pair *pair, int64_t duration
     return (struct bench_floor){
         .standing_ns = bench_samples_summary(&standing, 2).p50,
         .walking_ns = bench_samples_summary(&walking, 2).p50,
+        .speed_per_ns = speed_of_both(pair),
     };
 }
 
@@ -169,5 +203,6 @@ struct bench_floor bench_floor_between(struct bench_floor before, struct bench_f
     return (struct bench_floor){
         .standing_ns = (before.standing_ns + after.standing_ns) / 2,
         .walking_ns = (before.walking_ns + after.walking_ns) / 2,
+        .speed_per_ns = (before.speed_per_ns + after.speed_per_ns) / 2,
     };
 }

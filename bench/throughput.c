@@ -132,18 +132,19 @@ static double measure(struct bench_pair *pair, struct stream *stream, bool by_lo
                       struct bench_report *report) {
     double rates[ROUNDS_MAX];
     size_t counted = 0;
-    printf("%10s %12s | %9s %9s\n", "M msg/s", "GB/s", "standing", "walking");
+    printf("%10s %12s | %9s %9s %9s\n", "M msg/s", "GB/s", "standing", "walking", "CPU speed");
     struct bench_floor before = bench_floor_measure(pair, FLOOR_NS);
     for (size_t i = 0; i < rounds && i < ROUNDS_MAX; i++) {
         double rate = run(pair, stream, by_loan);
         struct bench_floor after = bench_floor_measure(pair, FLOOR_NS);
         bool steady = bench_floor_difference(before, after) <= BENCH_FLOOR_TOLERANCE;
         struct bench_floor floor = bench_floor_between(before, after);
-        printf("%10.1f %12.2f | %6.1f ns %6.1f ns%s\n", rate / 1e6, rate * (double)stream->bytes / 1e9,
-               floor.standing_ns, floor.walking_ns, steady ? "" : "  ! not counted: floors differ");
+        printf("%10.1f %12.2f | %6.1f ns %6.1f ns %6.2f /ns%s\n", rate / 1e6, rate * (double)stream->bytes / 1e9,
+               floor.standing_ns, floor.walking_ns, floor.speed_per_ns, steady ? "" : "  ! not counted: floors differ");
         fflush(stdout);
         bench_report_row(report, "stream", "bytes", (double)stream->bytes, "per_second", rate, "standing_ns",
-                         floor.standing_ns, "walking_ns", floor.walking_ns, "counted", (double)steady, NULL);
+                         floor.standing_ns, "walking_ns", floor.walking_ns, "speed_per_ns", floor.speed_per_ns,
+                         "counted", (double)steady, NULL);
         if (steady) {
             rates[counted++] = rate;
         }
