@@ -21,6 +21,7 @@
 #include "shm/segment.h"
 
 #define MASTER_TIMEOUT_NS NS_PER_SECOND
+#define MASTER_RETRY_LEAST_NS 10000
 #define MASTER_RETRY_NS NS_PER_MS
 #define CLAIM_TRIES 16u /* free slots whose byte somebody has locked */
 #define PROBES 4u       /* slots in use whose owner a newcomer looks after, before it takes a new one */
@@ -145,7 +146,9 @@ static void sleep_unlocked(long ns) {
 }
 
 static int take_master(int fd, int64_t deadline_ns, const char *name) {
-    for (;;) {
+    /* making a topic takes some 100 us; waits grow, as who is stopped meanwhile should not be asked all the time */
+    for (long wait_ns = MASTER_RETRY_LEAST_NS;;
+         wait_ns = 2 * wait_ns < MASTER_RETRY_NS ? 2 * wait_ns : MASTER_RETRY_NS) {
         int error = os_lock(fd, TOPIC_LOCK_MASTER);
         if (error == 0)
             return 0;
@@ -163,7 +166,7 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
                 "creating or deleting it: continue or end it",
                 name, who);
         }
-        sleep_unlocked(MASTER_RETRY_NS);
+        sleep_unlocked(wait_ns);
     }
 }
 
