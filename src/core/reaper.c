@@ -86,9 +86,9 @@ static void clear_row(struct topic *topic, struct publisher_slot *publisher, uin
     struct reader_row *row = roster_row(&topic->roster, publisher, slot);
     if (!row)
         return;
-    store_relaxed(&row->cursor[slot % ROW_SUBSCRIBERS], 0); /* a successor has not attached until it says so */
-    store_relaxed(&row->attached[slot % ROW_SUBSCRIBERS], 0);
-    store_release(&row->oldest[slot % ROW_SUBSCRIBERS], GENERATION_GONE); /* R2 */
+    store_relaxed(&row->cursor[row_place(slot)], 0); /* a successor has not attached until it says so */
+    store_relaxed(&row->attached[row_place(slot)], 0);
+    store_release(&row->oldest[row_place(slot)], GENERATION_GONE); /* R2 */
 }
 
 void subscriber_slot_clear(struct topic *topic, uint32_t slot) {

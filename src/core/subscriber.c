@@ -31,6 +31,7 @@ struct tarn_subscriber {
     uint32_t changes;        /* of the roster, when we last looked at it */
     uint32_t credit;         /* messages that may be taken before those held are counted again */
     uint32_t credit_given;   /* when they last were */
+    uint32_t quiet_credit;   /* credit when a take last found nothing, and nothing to do either; else NEVER_QUIET */
     uint32_t next;           /* whose turn it is */
     struct log_reader **readers;
     uint32_t reader_count, reader_capacity;
@@ -55,6 +56,8 @@ struct tarn_subscriber {
     _Atomic uint32_t interrupted;
 };
 
+#define NEVER_QUIET UINT32_MAX
+
 static struct closed_handles closed_subscribers;
 
 /* ---- following the roster ------------------------------------------------------------------------------------- */
@@ -71,6 +74,7 @@ static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32
 /* Keeps the error just made for the next take to tell. */
 static void keep_trouble(struct tarn_subscriber *subscriber, int status) {
     subscriber->trouble = status;
+    subscriber->quiet_credit = NEVER_QUIET;
     snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
 }
 
@@ -105,7 +109,8 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     struct roster_taker taker = {false, subscriber->slot_number, subscriber->holds.incarnation,
                                  &subscriber->slot->pending_key};
     struct reader_row *row = roster_make_row(&subscriber->topic->roster, publisher, slot, &taker);
-    struct log_reader *reader = row ? malloc(sizeof(*reader)) : NULL;
+    struct log_reader *reader =
+        row ? aligned_alloc(CACHE_LINE_BYTES, round_up(sizeof(*reader), CACHE_LINE_BYTES)) : NULL;
     struct remote *remote;
     if (!reader)
         return -ENOMEM;
@@ -114,8 +119,7 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
         free(reader);
         return error;
     }
-    log_reader_init(reader, &subscriber->holds, remote, row, subscriber->slot_number % ROW_SUBSCRIBERS,
-                    subscriber->reliable);
+    log_reader_init(reader, &subscriber->holds, remote, row, row_place(subscriber->slot_number), subscriber->reliable);
     *ret = reader;
     return 0;
 }
@@ -165,6 +169,7 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
 static void update(struct tarn_subscriber *subscriber, bool joining) {
     struct roster *roster = &subscriber->topic->roster;
     subscriber->retry = false;
+    subscriber->quiet_credit = NEVER_QUIET;
     subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {     /* first: a slot's words belong to its newest owner */
         struct log_reader *reader = subscriber->readers[i];
@@ -328,8 +333,10 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     if (subscriber->trouble)
         return say_trouble(subscriber);
     struct doorbell *doorbell = &subscriber->doorbell;
-    if (!doorbell->open)
+    if (!doorbell->open) {
+        subscriber->quiet_credit = subscriber->only->gone ? NEVER_QUIET : subscriber->credit;
         return 0;
+    }
     if (doorbell_drain(doorbell) && !subscriber->realtime)
         look_at_peers(subscriber);
     doorbell_arm(doorbell, subscriber->topic, subscriber->slot);
@@ -346,6 +353,13 @@ SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *re
     return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
 }
 
+/* Whether another look at the only publisher's log will do, since a take found nothing, and nothing has changed. */
+SHORT_HALF bool is_quiet(const struct tarn_subscriber *subscriber) {
+    const struct log_reader *only = subscriber->only;
+    return subscriber->credit == subscriber->quiet_credit && only->position && !log_reader_sees(only) &&
+           !roster_changed(subscriber);
+}
+
 LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
@@ -359,8 +373,12 @@ LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
 }
 
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret) {
-    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret && take_easily(subscriber, ret))
-        return 1;
+    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret) {
+        if (take_easily(subscriber, ret))
+            return 1;
+        if (is_quiet(subscriber))
+            return 0;
+    }
     return take(subscriber, ret);
 }
 
@@ -592,6 +610,7 @@ int tarn_subscriber_fd(tarn_subscriber *subscriber) {
     if (subscriber->doorbell.open)
         return subscriber->doorbell.epoll;
     process_lock();
+    subscriber->quiet_credit = NEVER_QUIET;
     int fd = doorbell_open(&subscriber->doorbell, subscriber->topic, subscriber->slot, subscriber->slot_number);
     process_unlock();
     if (fd >= 0)

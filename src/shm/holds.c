@@ -13,9 +13,12 @@
 #define FIRST_CHUNK CELLS_INLINE
 
 static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cells, uint32_t count) {
-    struct hold *made = calloc(count, sizeof(*made));
+    /* aligned: each on one line, as other threads release messages of its neighbours */
+    _Static_assert(sizeof(*holds->chunks[0]) % CACHE_LINE_BYTES == 0, "private layout");
+    struct hold *made = aligned_alloc(CACHE_LINE_BYTES, count * sizeof(*made));
     if (!made)
         return -ENOMEM;
+    memset(made, 0, count * sizeof(*made));
     for (uint32_t i = 0; i < count; i++) {
         made[i].cell = &cells[i];
         made[i].holds = holds;

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
-#define TARN_LAYOUT_MINOR 2
+#define TARN_LAYOUT_MINOR 3
 
 /* Until 1.0 each minor layout is one of its own. */
 static inline bool layout_is_ours(uint32_t major, uint32_t minor) {
@@ -176,8 +176,8 @@ struct publisher_slot {
 };
 
 /*
- * What subscribers tell one publisher. Word i belongs to subscriber slot (row * ROW_SUBSCRIBERS + i), or to who repairs
- * that slot. A word of another incarnation than the publisher's (0 too) says: not attached yet.
+ * What subscribers tell one publisher. Word row_place(slot) of row slot / ROW_SUBSCRIBERS belongs to that subscriber slot,
+ * or to who repairs it. A word of another incarnation than the publisher's (0 too) says: not attached yet.
  */
 struct reader_row {
     /* Oldest generation that it may still read, held messages included. May lag, never lead. GONE: none at all. */
@@ -188,6 +188,15 @@ struct reader_row {
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t attached[ROW_SUBSCRIBERS];
 };
 #define GENERATION_GONE UINT64_MAX
+
+/*
+ * Reliable readers write a word with each message, so the first 16 of a row have lines of their own; else each would wait
+ * for the line that the others have just written.
+ */
+static inline uint32_t row_place(uint32_t subscriber_slot) {
+    uint32_t lines = ROW_SUBSCRIBERS * sizeof(uint64_t) / CACHE_LINE_BYTES, i = subscriber_slot % ROW_SUBSCRIBERS;
+    return i % lines * (ROW_SUBSCRIBERS / lines) + i / lines;
+}
 
 enum doorbell_state {
     DOORBELL_NONE = 0,

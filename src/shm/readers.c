@@ -72,13 +72,13 @@ static struct reader_row *row_of(struct readers *readers, struct reader *reader)
 static uint64_t oldest_of(struct readers *readers, struct reader *reader) {
     struct reader_row *row = row_of(readers, reader);
     /* acquire, R2: with the release that raised it; the reads of what it let go are over. */
-    uint64_t oldest = row ? load_acquire(&row->oldest[reader->slot % ROW_SUBSCRIBERS]) : 0;
+    uint64_t oldest = row ? load_acquire(&row->oldest[row_place(reader->slot)]) : 0;
     return oldest == GENERATION_GONE || stamp_of(oldest) == readers->incarnation ? oldest : 0;
 }
 
 static uint64_t cursor_of(struct readers *readers, struct reader *reader) {
     struct reader_row *row = row_of(readers, reader);
-    uint64_t cursor = row ? load_acquire(&row->cursor[reader->slot % ROW_SUBSCRIBERS]) : 0; /* acquire, R3 */
+    uint64_t cursor = row ? load_acquire(&row->cursor[row_place(reader->slot)]) : 0; /* acquire, R3 */
     return stamp_of(cursor) == readers->incarnation ? cursor & COUNT_MASK : 0;
 }
 
@@ -141,7 +141,7 @@ bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(v
 
 static bool has_attached(struct readers *readers, struct reader *reader, uint32_t segment_count) {
     struct reader_row *row = row_of(readers, reader);
-    uint32_t attached = row ? load_acquire(&row->attached[reader->slot % ROW_SUBSCRIBERS]) : 0;
+    uint32_t attached = row ? load_acquire(&row->attached[row_place(reader->slot)]) : 0;
     return (uint16_t)(attached >> 16) == readers->incarnation && (attached & 0xffff) >= segment_count;
 }
 

@@ -140,7 +140,7 @@ static const struct golden segments[] = {
 
 TEST(version_is_that_of_these_numbers) {
     CHECK_INT(TARN_LAYOUT_MAJOR, ==, 0);
-    CHECK_INT(TARN_LAYOUT_MINOR, ==, 2);
+    CHECK_INT(TARN_LAYOUT_MINOR, ==, 3);
 }
 
 TEST(structs_lie_where_they_lay) {
