@@ -15,11 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
+const char *bench_program = "bench";
+
 _Noreturn void bench_fail(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fflush(stdout);
-    fputs("bench: ", stderr);
+    fprintf(stderr, "%s: ", bench_program);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);

@@ -11,6 +11,11 @@
  *   common_payload.c   payload that is really written, and really read and checked
  *   common_pingpong.c  a message there and one back over two topics
  *   common_pipe.c      the same over two pipes
+ *   common_stream.c    messages in one direction, as fast as they go
+ *   common_crowd.c     sends to many subscribers that are awake
+ *   common_wakeup.c    sends to one that sleeps
+ *
+ * `tarn bench` measures by the same parts.
  *
  * How it is measured. Two processes, never threads, each pinned to a CPU of its own. The host of a virtual machine moves
  * its CPUs about (a cache line may need 25 ns in one minute and 250 ns in the next), so a time is worth little alone:
@@ -38,6 +43,7 @@
 /* ---- common.c: failing, CPUs, clocks, numbers ----------------------------------------------------------------- */
 
 /* Says a sentence on stderr, "bench: ...", and ends the process with 1. Partners die with their starter. */
+extern const char *bench_program; /* "bench": how the sentence starts */
 _Noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 _Noreturn void bench_fail_call(int result, const char *what);
@@ -151,6 +157,8 @@ void bench_report_close(struct bench_report *report);
 
 /* Points TARN_DIR to a new folder that a small process of its own removes when this process is gone. Call it first. */
 void bench_place_open(void);
+/* If set before: called by that process, just before it removes the folder. */
+extern void (*bench_place_sweep)(const char *directory);
 
 /* ---- common_pair.c -------------------------------------------------------------------------------------------- */
 
@@ -255,5 +263,53 @@ void bench_pingpong_close(struct bench_pair *pair);
 /* The same through pipes of 1 MiB, everything written and read; spin: polled by read instead of sleeping in it. */
 void bench_pipe_run(struct bench_pair *pair, size_t bytes, bool spin, uint64_t count, int64_t duration_ns,
                     struct bench_samples *samples);
+
+/* ---- common_stream.c ------------------------------------------------------------------------------------------- */
+
+struct bench_stream {
+    size_t bytes;
+    enum bench_touch touch;
+    bool by_loan; /* else by publish, which is for messages of at most a cache line here */
+    uint64_t count;
+    uint64_t first;  /* number of the next message, which is also its payload's seed: 1 at the beginning */
+    int64_t took_ns; /* the subscriber's result */
+};
+/* Opens publisher and subscriber. limit_bytes: the publisher's memory limit. One at a time. */
+void bench_stream_open(struct bench_pair *pair, uint64_t limit_bytes);
+/* Judges the speed by a first short stream, then goes once through all memory, then settles the streams' length. */
+void bench_stream_warm_up(struct bench_pair *pair, struct bench_stream *stream, double seconds);
+/* One stream of count messages. Returns messages per second. */
+double bench_stream_run(struct bench_pair *pair, struct bench_stream *stream);
+void bench_stream_close(struct bench_pair *pair);
+
+/* ---- common_crowd.c -------------------------------------------------------------------------------------------- */
+
+#define BENCH_CROWD_MAX 4000
+#define BENCH_CROWD_BLOCK 250 /* messages to one topic before it is the other's turn */
+
+struct bench_crowd_cost {
+    double p50, mean, p99; /* of one send, ns */
+    size_t left_out;
+};
+struct bench_crowd_costs {
+    struct bench_crowd_cost one, many; /* with one subscriber, and with as many as asked for */
+    size_t messages;                   /* to the many */
+};
+struct bench_crowd_costs bench_crowd_measure(struct bench_pair *pair, size_t bytes, uint64_t subscriber_count,
+                                             bool reliable, int64_t duration_ns);
+
+/* ---- common_wakeup.c ------------------------------------------------------------------------------------------- */
+
+enum bench_sleep {
+    BENCH_SLEEP_FUTEX,
+    BENCH_SLEEP_RECEIVE,
+    BENCH_SLEEP_FIFO,
+    BENCH_SLEEP_TARN_FD,
+    BENCH_SLEEP_KINDS,
+};
+void bench_wakeup_open(struct bench_pair *pair);
+/* count sleeps of each kind, each left asleep for rest_ns before it is woken. samples: one for each kind, in_ns. */
+void bench_wakeup_run(struct bench_pair *pair, uint64_t count, int64_t rest_ns, struct bench_samples *samples);
+void bench_wakeup_close(struct bench_pair *pair);
 
 #endif

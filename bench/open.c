@@ -9,6 +9,9 @@
  * in a process with one thread; with four (where registering for membarrier costs milliseconds, so the library leaves
  * it out); and with four after tarn_process_register, whose own time is told apart. The child measures itself and
  * prints two numbers, nanoseconds of registering and of opening to the first message.
+ *
+ * --topics and --subscribers: so many other topics with a publisher each, and so many subscribers in the topic that is
+ * joined, are there already, in the parent.
  */
 #define _GNU_SOURCE
 #include "common.h"
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -163,6 +167,24 @@ static void measure(const struct kind *kind, size_t runs, struct bench_report *r
     }
 }
 
+/* Stays as it is until this process ends. */
+static void populate(size_t topics, size_t subscribers) {
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    for (size_t i = 0; i < topics; i++) {
+        char topic[64];
+        tarn_publisher *publisher;
+        snprintf(topic, sizeof(topic), "bench/other-%zu", i);
+        bench_expect(tarn_publisher_open(&publisher, topic, NULL), 0, "cannot open one more topic");
+    }
+    for (size_t i = 0; i < subscribers; i++) {
+        tarn_subscriber *subscriber;
+        bench_expect(tarn_subscriber_open(&subscriber, "bench/join", NULL), 0, "cannot open one more subscriber");
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "--child") == 0) {
         for (size_t i = 0; i < BENCH_COUNT(kinds); i++) {
@@ -172,9 +194,11 @@ int main(int argc, char **argv) {
         }
         return 1;
     }
-    const char *runs_text = "200", *json = NULL, *marks = NULL;
+    const char *runs_text = "200", *topics = "0", *subscribers = "0", *json = NULL, *marks = NULL;
     const struct bench_option options[] = {
         {"--runs", "COUNT", "processes per kind (200)", &runs_text},
+        {"--topics", "COUNT", "other topics that are there already (0)", &topics},
+        {"--subscribers", "COUNT", "subscribers that are in the topic which is joined (0)", &subscribers},
         {"--json", "FILE", "write the results to FILE", &json},
         {"--marks", "FILE", "append the marks to FILE", &marks},
     };
@@ -185,6 +209,7 @@ int main(int argc, char **argv) {
         bench_fail("--runs is 1 to %d", RUNS_MAX);
     }
     bench_place_open();
+    populate((size_t)bench_parse_number(topics), (size_t)bench_parse_number(subscribers));
     struct bench_report *report = bench_report_open("open", json, marks);
     printf(
         "From opening to the first message, each time in a fresh process; %zu of each kind.\n\n%-42s %10s %10s %10s\n",
