@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* tarn itself. Receivers are reliable, so that nothing is lost. Who sends little publishes it, others write in place. */
+#include "peer.h"
+
+#include <stdlib.h>
+
+#include "tarn.h"
+
+#define PUBLISHED_BYTES_MAX 64
+
+struct sender {
+    tarn_publisher *publisher;
+    tarn_loan loan;
+    size_t bytes;
+    uint32_t receivers;
+    char message[PUBLISHED_BYTES_MAX];
+};
+
+struct receiver {
+    tarn_subscriber *subscriber;
+    tarn_message message;
+};
+
+static const char *version(void) {
+    return tarn_version();
+}
+
+static void *open_sender(const struct peer_channel *channel, uint32_t index) {
+    (void)index;
+    struct sender *sender = calloc(1, sizeof(*sender));
+    tarn_publisher_options options = {
+        .struct_bytes = sizeof(options),
+        .full_timeout_ns = TARN_FOREVER,
+        .memory_limit_bytes = channel->bytes <= (1 << 16) ? 4u << 20 : 0,
+    };
+    sender->bytes = channel->bytes;
+    sender->receivers = channel->receivers;
+    if (tarn_publisher_open(&sender->publisher, channel->name, &options) < 0) {
+        peer_fail("%s", tarn_error());
+    }
+    return sender;
+}
+
+static void *open_receiver(const struct peer_channel *channel, uint32_t index) {
+    (void)index;
+    struct receiver *receiver = calloc(1, sizeof(*receiver));
+    tarn_subscriber_options options = {
+        .struct_bytes = sizeof(options),
+        .reliable = 1,
+        .wait_strategy = channel->sleeps ? TARN_WAIT_SLEEP : TARN_WAIT_SPIN,
+    };
+    if (tarn_subscriber_open(&receiver->subscriber, channel->name, &options) < 0) {
+        peer_fail("%s", tarn_error());
+    }
+    return receiver;
+}
+
+static bool connected(void *handle) {
+    struct sender *sender = handle;
+    return tarn_publisher_subscribers(sender->publisher) == (int)sender->receivers;
+}
+
+static void *loan(void *handle) {
+    struct sender *sender = handle;
+    if (sender->bytes <= PUBLISHED_BYTES_MAX) {
+        return sender->message;
+    }
+    if (tarn_publisher_loan(sender->publisher, sender->bytes, &sender->loan) != 1) {
+        peer_fail("%s", tarn_error());
+    }
+    return sender->loan.data;
+}
+
+static void send_message(void *handle) {
+    struct sender *sender = handle;
+    int result = sender->bytes <= PUBLISHED_BYTES_MAX
+                     ? tarn_publisher_publish(sender->publisher, sender->message, sender->bytes)
+                     : tarn_loan_send(&sender->loan);
+    if (result != 1) {
+        peer_fail("%s", tarn_error());
+    }
+}
+
+static const void *take(void *handle, bool wait) {
+    struct receiver *receiver = handle;
+    int result = wait ? tarn_subscriber_receive(receiver->subscriber, &receiver->message, TARN_FOREVER)
+                      : tarn_subscriber_take(receiver->subscriber, &receiver->message);
+    if (result < 0) {
+        peer_fail("%s", tarn_error());
+    }
+    if (result == 1 && receiver->message.lost != 0) {
+        peer_fail("a reliable subscriber lost messages");
+    }
+    return result == 1 ? receiver->message.data : NULL;
+}
+
+static void done(void *handle) {
+    struct receiver *receiver = handle;
+    tarn_message_release(&receiver->message);
+}
+
+static void close_sender(void *handle) {
+    struct sender *sender = handle;
+    tarn_publisher_close(sender->publisher);
+    free(sender);
+}
+
+static void close_receiver(void *handle) {
+    struct receiver *receiver = handle;
+    tarn_subscriber_close(receiver->subscriber);
+    free(receiver);
+}
+
+const struct peer peer = {
+    .interface = PEER_INTERFACE,
+    .name = "tarn",
+    .title = "tarn",
+    .how = "Publish up to 64 B, else loans; reliable subscribers, take (spinning) or receive (sleeping). Memory limit "
+           "4 MiB for messages up to "
+           "64 KiB, else the default.",
+    .bytes_max = UINT64_C(1) << 30,
+    .senders_max = PEER_HANDLES_MAX,
+    .receivers_max = PEER_HANDLES_MAX,
+    .can_sleep = true,
+    .version = version,
+    .open_sender = open_sender,
+    .open_receiver = open_receiver,
+    .connected = connected,
+    .loan = loan,
+    .send = send_message,
+    .take = take,
+    .done = done,
+    .close_sender = close_sender,
+    .close_receiver = close_receiver,
+};
