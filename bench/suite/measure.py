@@ -14,20 +14,20 @@ TRIES = 3  # of one run whose floors differ
 TIMEOUT_S = 120
 INSTRUCTION_COUNTS = (1000, 5000)
 GROWTH_RUNS = 30
+AERON = "bench/peers/aeron"
 
 
 class Runner:
     def __init__(self, programs, cpus, say):
         self.compare = os.path.join(programs, "bench_compare")
-        self.aeron = os.path.join(programs, "aeron")
+        self.jar = os.path.join(programs, "aeron", "aeron-peer.jar")
         self.programs, self.cpus, self.say = programs, cpus, say
         self.failed = {}  # peer: what it said last
 
     def describe(self, peer):
         """{"title", "version", "how", ...}, or None if the peer is not built."""
         if peer == "aeron":
-            run = os.path.join(self.aeron, "describe.json")
-            return json.load(open(run)) if os.path.exists(run) else None
+            return json.load(open(f"{AERON}/describe.json")) if os.path.exists(self.jar) else None
         done = subprocess.run([self.compare, "--peer", peer, "--describe"], capture_output=True, text=True)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -37,8 +37,8 @@ class Runner:
         command += ["--sleep"] if step.sleep else []
         return command + (["--cpus", self.cpus] if self.cpus else [])
 
-    def run(self, command):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    def run(self, command, environment=None):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
         if done.returncode != 0:
             raise RuntimeError((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
         return json.loads(done.stdout)
@@ -57,10 +57,10 @@ class Runner:
         floor = [self.compare, "--scenario", "floor"] + (["--cpus", self.cpus] if self.cpus else [])
         before = self.run(floor)["after"]
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-            command = [os.path.join(self.aeron, "run"), step.scenario, "--bytes", str(step.bytes), "--seconds"]
+            command = [f"{AERON}/run", step.scenario, "--bytes", str(step.bytes), "--seconds"]
             command += [str(max(step.seconds, 0.5)), "--cpus", self.cpus or "0,1", "--folder", folder]
             command += ["--touch", step.touch] if step.scenario == "latency" else []
-            result = self.run(command)
+            result = self.run(command, {**os.environ, "AERON_JAR": self.jar})
         after = self.run(floor)["after"]
         if step.scenario == "latency":
             result = {"one_way": result}
