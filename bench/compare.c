@@ -644,9 +644,9 @@ int main(int argc, char **argv) {
     run.handles = (uint32_t)bench_parse_number(handles);
     run.count = (uint64_t)bench_parse_number(count);
     if (describe != NULL) {
-        printf("{\"peer\": \"%s\", \"title\": \"%s\", \"version\": \"%s\", \"how\": \"%s\", \"can_sleep\": %s}\n",
+        printf("{\"peer\": \"%s\", \"title\": \"%s\", \"version\": \"%s\", \"how\": \"%s\", \"copies\": %s}\n",
                run.peer->name, run.peer->title, run.peer->version(), run.peer->how,
-               run.peer->can_sleep ? "true" : "false");
+               run.peer->copies ? "true" : "false");
         return 0;
     }
     const struct scenario *scenario = find_scenario(scenario_name);

@@ -6,7 +6,9 @@
 
 #include "tarn.h"
 
-#define PUBLISHED_BYTES_MAX 64
+#define PUBLISHED_BYTES_MAX 24
+#define LIMIT_BYTES (UINT64_C(4) << 20)
+#define LIMIT_MESSAGES 8
 
 struct sender {
     tarn_publisher *publisher;
@@ -31,7 +33,8 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
     tarn_publisher_options options = {
         .struct_bytes = sizeof(options),
         .full_timeout_ns = TARN_FOREVER,
-        .memory_limit_bytes = channel->bytes <= (1 << 16) ? 4u << 20 : 0,
+        .memory_limit_bytes =
+            channel->bytes * LIMIT_MESSAGES > LIMIT_BYTES ? channel->bytes * LIMIT_MESSAGES : LIMIT_BYTES,
     };
     sender->bytes = channel->bytes;
     sender->receivers = channel->receivers;
@@ -115,9 +118,8 @@ const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "tarn",
     .title = "tarn",
-    .how = "Publish up to 64 B, else loans; reliable subscribers, take (spinning) or receive (sleeping). Memory limit "
-           "4 MiB for messages up to "
-           "64 KiB, else the default.",
+    .how = "Publish up to 24 B, else loans; reliable subscribers, take (spinning) or receive (sleeping). Memory limit "
+           "4 MiB, or 8 messages if that is more.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
     .receivers_max = PEER_HANDLES_MAX,

@@ -115,7 +115,7 @@ def main():
     titles = {name: described["title"] for name, described in about.items()}
     steps = plan.steps(mode, chosen.scenario)
     results = runner.measure(steps, list(about),
-                             lambda peer, step: plan.takes_part(peer, step, about[peer].get("copies", False)))
+                             lambda peer, step: plan.takes_part(peer, step, about[peer]["copies"]))
     say("")
     if not results:
         sys.exit("bench: nothing was measured")

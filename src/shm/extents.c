@@ -17,6 +17,7 @@
 
 #define FIRST_SEGMENT_DATA_BYTES (512u * 1024)
 #define DEFAULT_DEPTH 8u
+#define STREAM_NS (10 * NS_PER_MS) /* who needs the next extent for small messages sooner sends a stream */
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
@@ -60,10 +61,12 @@ static struct extent *remove_after(struct extent_queue *queue, struct extent *pr
 static void make_free(struct extents *extents, struct extent *extent) {
     extent->state = EXTENT_FREE;
     extent->freed_ns = extents->trimmed_ns; /* close enough: the clock is read at most once an interval */
-    if (extent->bytes <= EXTENT_BYTES_MIN)
-        push_head(&extents->free, extent); /* few, warm lines */
+    if (extent->bytes > EXTENT_BYTES_MIN)
+        push_tail(&extents->free_large, extent);
+    else if (extents->streams)
+        push_tail(&extents->free, extent); /* rotate */
     else
-        push_tail(&extents->free_large, extent); /* rotate */
+        push_head(&extents->free, extent); /* few lines */
 }
 
 /* ---- segments ------------------------------------------------------------------------------------------------- */
@@ -482,30 +485,29 @@ static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
 }
 
 /*
- * Whether messages should rather get new memory than used memory: large ones, until they rotate through enough; and so that
- * several extents are retired at once, which readers notice less than one at a time, and which costs a publisher with
- * many readers less.
+ * Whether messages should rather get new memory than used memory: until they rotate through enough; and so that several
+ * extents are retired at once, which readers notice less than one at a time, and which costs a publisher with many readers
+ * less.
  */
 static bool wants_more(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
     uint64_t more = more_for_readers(extents, size);
-    if ((size <= EXTENT_BYTES_MIN && more == 0) || extents->warm_bytes + size > extents_limit(extents) / 2)
+    bool rotates = size > EXTENT_BYTES_MIN || extents->streams;
+    if ((!rotates && more == 0) || extents->warm_bytes + size > extents_limit(extents) / 2)
         return false;
-    if (size <= EXTENT_BYTES_MIN)
+    if (!rotates)
         return extents->warm_bytes < SMALL_RETENTION_BYTES + more * size;
     if (!extents->options.rotation_bytes)
         extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes ||
-           extents->warm_bytes / size < kept + RETIRED_AT_ONCE + more;
+           (size > EXTENT_BYTES_MIN && extents->warm_bytes / size < kept + RETIRED_AT_ONCE + more);
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
-    /* small ones use up what is free first; then all readers are looked at */
-    bool waits = size <= EXTENT_BYTES_MIN && extents->free.head;
+    /* who sends little uses up what is free first; then all readers are looked at */
+    bool waits = size <= EXTENT_BYTES_MIN && !extents->streams && extents->free.head;
     struct extent *extent = !waits && wants_more(extents, size) ? carve(extents, size) : NULL;
-    if (!extent)
-        extent = take_free(extents, size);
-    return extent;
+    return extent ? extent : take_free(extents, size);
 }
 
 static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret) {
@@ -539,8 +541,9 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
 
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                        struct extent **ret) {
-    /* For small ones first, so that the latest freed is taken, and those not needed can age. */
-    bool first = effort != EFFORT_QUICK && size <= EXTENT_BYTES_MIN && more_for_readers(extents, size) == 0;
+    /* Where little is sent first, so that the latest freed is taken, and those not needed can age. */
+    bool first =
+        effort != EFFORT_QUICK && size <= EXTENT_BYTES_MIN && !extents->streams && more_for_readers(extents, size) == 0;
     if (effort != EFFORT_QUICK)
         trim(extents, next_sequence);
     if (first)
@@ -561,10 +564,16 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
                  struct extent **ret) {
     if ((*ret = extents_take_next(extents, size)))
         return 0; /* whether more are wanted is looked at when there are none */
+    int64_t now = size <= EXTENT_BYTES_MIN ? os_now_ns() : 0;
+    if (now)
+        extents->streams = now - extents->taken_ns < STREAM_NS;
     int error = find_extent(extents, size, next_sequence, effort, ret);
-    if (!error)
-        (*ret)->state = EXTENT_AHEAD;
-    return error;
+    if (error)
+        return error;
+    (*ret)->state = EXTENT_AHEAD;
+    if (now)
+        extents->taken_ns = now;
+    return 0;
 }
 
 void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence) {

@@ -12,8 +12,9 @@
  * is not cold, and not kept only because readers hold it. Segments are added, each twice the last, and stay until the
  * publisher closes.
  *
- * Which FREE extent is taken decides the bandwidth: small messages want few, warm lines (last in, first out); those larger
- * than EXTENT_BYTES_MIN want to rotate through more memory than the other core's private cache holds.
+ * Which FREE extent is taken decides the bandwidth. What the other core has read, and has in its private cache yet, is
+ * slower to get back than what only the shared cache has: large messages, and streams of small ones, rotate through
+ * more than that private cache holds. Who sends little uses few extents over and over, the last freed first.
  */
 #ifndef TARN_SHM_EXTENTS_H
 #define TARN_SHM_EXTENTS_H
@@ -72,7 +73,7 @@ struct extents_options {
     uint64_t depth;          /* 0: the default, which gives way to the memory limit */
     uint64_t limit_bytes;    /* 0: the machine's, looked up when more than the first segment is wanted */
     uint64_t slack_bytes;    /* beyond the limit: see core/publisher.c */
-    uint64_t rotation_bytes; /* 0: the machine's, looked up with the first large message */
+    uint64_t rotation_bytes; /* 0: the machine's, looked up with the first large message or stream */
     bool realtime;
 };
 
@@ -84,12 +85,14 @@ struct extents {
     uint32_t segment_count;
     struct owned_segment segments[SEGMENTS_MAX];
     struct extent_queue log, retired, detached;
-    struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN: the last freed is taken first; larger: rotating */
+    struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN, and larger; the first is taken first */
     uint64_t generation;                  /* count of the last one given */
     uint64_t warm_bytes;                  /* of all extents */
     uint64_t held_bytes; /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
     int64_t trimmed_ns;
+    int64_t taken_ns;     /* when the last one for small messages was taken */
+    bool streams;         /* and the one before it shortly before */
     uint32_t quick_takes; /* since the clock was last looked at */
 };
 

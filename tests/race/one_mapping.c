@@ -186,7 +186,7 @@ static struct subscriber_slot *join(struct one_reader *one, struct log_reader *r
     atomic_store(&subscriber->state, SLOT_LIVE);
     atomic_fetch_add(&world.roster.header->changes, 1); /* R1 */
     full_fence();
-    log_reader_init(reader, holds, &world.remote, row, one->slot, world.reliable);
+    log_reader_init(reader, holds, &world.remote, row, row_place(one->slot), world.reliable);
     log_reader_start_newest(reader, 0);
     log_reader_tell(reader);
     one->joins++;
@@ -207,8 +207,8 @@ static void leave(struct one_reader *one, struct log_reader *reader, struct hold
         sched_yield();
     holds_free(holds);
     struct reader_row *row = reader->row;
-    atomic_store(&row->cursor[one->slot], 0);
-    atomic_store_explicit(&row->oldest[one->slot], GENERATION_GONE, memory_order_release);
+    atomic_store(&row->cursor[row_place(one->slot)], 0);
+    atomic_store_explicit(&row->oldest[row_place(one->slot)], GENERATION_GONE, memory_order_release);
     atomic_store_explicit(&subscriber->state, SLOT_FREE, memory_order_release);
     atomic_fetch_add(&world.roster.header->changes, 1);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "base/machine.h"
 #include "core/inspect.h"
 
 static int64_t now_ns(void) {
@@ -302,24 +303,32 @@ TEST(realtime_publisher_lives_in_what_it_has) {
     close_both(publisher, subscriber);
 }
 
-/* Though more is at hand: what was used is warm, and few lines go round. */
-static void check_small_stay(size_t bytes, uint32_t realtime, uint64_t most) {
-    tarn_publisher *publisher = publisher_with(.realtime = realtime, .memory_limit_bytes = realtime ? 16 * MIB : 0);
+/* Sends so many bytes in all; pause_ns: after each extent, about. */
+static void check_memory_used(size_t bytes, uint64_t total, int64_t pause_ns, uint32_t realtime, uint64_t most) {
+    tarn_publisher *publisher = publisher_with(.realtime = realtime, .memory_limit_bytes = realtime ? 32 * MIB : 0);
     tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
-    for (uint64_t i = 1; i <= 4 * MIB / (8 + bytes); i++) {
+    for (uint64_t i = 1; i <= total / (8 + bytes); i++) {
         CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
         expect(subscriber, bytes, i, 0);
+        if (i % (64 * KIB / (8 + bytes)) == 0)
+            nanosleep(&(struct timespec){0, pause_ns}, NULL);
     }
     CHECK_INT(bytes_held(), <=, most);
     close_both(publisher, subscriber);
 }
 
+/* Though more is at hand: few lines go round. */
 TEST(small_messages_stay_in_memory_that_was_used) {
     for (uint32_t realtime = 0; realtime <= 1; realtime++) {
-        check_small_stay(8, realtime, 256 * KIB + 3 * 64 * KIB);
-        check_small_stay(1000, realtime, 256 * KIB + 3 * 64 * KIB);
-        check_small_stay(30000, realtime, 256 * KIB + 3 * 64 * KIB);
+        check_memory_used(8, MIB, 12000000, realtime, 256 * KIB + 3 * 64 * KIB);
+        check_memory_used(1000, MIB, 12000000, realtime, 256 * KIB + 3 * 64 * KIB);
+        check_memory_used(30000, MIB, 12000000, realtime, 256 * KIB + 3 * 64 * KIB);
     }
+}
+
+TEST(streams_rotate_through_more_than_a_cache_holds_and_no_more) {
+    for (uint32_t realtime = 0; realtime <= 1; realtime++)
+        check_memory_used(1000, 3 * machine_rotation_bytes(), 0, realtime, machine_rotation_bytes() + 256 * KIB);
 }
 
 /* Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let go. */
