@@ -34,8 +34,10 @@
 #define CONNECT_NS (20LL * 1000 * 1000 * 1000)
 #define SAMPLES_MAX (1u << 21)
 #define WAKEUP_GAP_NS 300000
-#define WARM_UP_PART 0.25 /* of the time that is measured, at least; */
-#define WARM_UP_COUNT 40  /* and so many messages, so that memory has been through every place it will rotate through */
+/* For so long, and so many messages, so that memory has been through every place it will rotate through. The first tenths of
+   a second of anything that moves much memory are slow on virtual machines. */
+#define WARM_UP_SECONDS 0.3
+#define WARM_UP_COUNT 40
 #define WARM_UP_SECONDS_MAX 2.0
 
 static struct {
@@ -167,7 +169,7 @@ static inline bool take_seed(void *receiver, uint64_t seed) {
 static inline bool is_over(bool warm_up, uint64_t passed_ticks, uint64_t count) {
     double seconds = (double)passed_ticks * bench_ns_per_tick() / 1e9;
     if (warm_up) {
-        return seconds > WARM_UP_SECONDS_MAX || (seconds > run.seconds * WARM_UP_PART && count >= WARM_UP_COUNT);
+        return seconds > WARM_UP_SECONDS_MAX || (seconds > WARM_UP_SECONDS && count >= WARM_UP_COUNT);
     }
     return seconds > run.seconds && count >= 4;
 }
@@ -631,7 +633,7 @@ int main(int argc, char **argv) {
         {"--bytes", "BYTES", "per message, 8 or more (8)", &bytes},
         {"--touch", "WHAT", "line: first word written and read; full: everything (full)", &touch},
         {"--sleep", NULL, "receivers sleep instead of spinning", &sleeps},
-        {"--seconds", "SECONDS", "to measure, a warm-up of a quarter of it not counted (0.1)", &seconds},
+        {"--seconds", "SECONDS", "to measure, a warm-up of 0.3 s not counted (0.1)", &seconds},
         {"--handles", "COUNT", "senders of fanin, receivers of fanout and memory (1)", &handles},
         {"--count", "COUNT", "messages of instructions (1000)", &count},
         {"--cpus", "A,B", "the two CPUs to run on", &cpus},
