@@ -34,17 +34,18 @@
 #define CONNECT_NS (20LL * 1000 * 1000 * 1000)
 #define SAMPLES_MAX (1u << 21)
 #define WAKEUP_GAP_NS 300000
-/* For so long, and so many messages, so that memory has been through every place it will rotate through. The first tenths of
+/* So many messages, so that memory has been through every place it will rotate through, and for a time: the first tenths of
    a second of anything that moves much memory are slow on virtual machines. */
-#define WARM_UP_SECONDS 0.3
 #define WARM_UP_COUNT 40
+#define WARM_UP_SECONDS 0.1
+#define WARM_UP_STREAM_SECONDS 0.3
 #define WARM_UP_SECONDS_MAX 2.0
 
 static struct {
     const struct peer *peer;
     struct peer_channel there, back;
     enum bench_touch touch;
-    double seconds;
+    double seconds, warm_up_seconds;
     uint32_t handles; /* senders or receivers of fanin and fanout */
     uint64_t count;   /* of instructions */
 } run;
@@ -169,7 +170,7 @@ static inline bool take_seed(void *receiver, uint64_t seed) {
 static inline bool is_over(bool warm_up, uint64_t passed_ticks, uint64_t count) {
     double seconds = (double)passed_ticks * bench_ns_per_tick() / 1e9;
     if (warm_up) {
-        return seconds > WARM_UP_SECONDS_MAX || (seconds > WARM_UP_SECONDS && count >= WARM_UP_COUNT);
+        return seconds > WARM_UP_SECONDS_MAX || (seconds > run.warm_up_seconds && count >= WARM_UP_COUNT);
     }
     return seconds > run.seconds && count >= 4;
 }
@@ -519,13 +520,13 @@ static void measure_nothing(struct bench_pair *pair) {
 struct scenario {
     const char *name;
     void (*measure)(struct bench_pair *pair);
-    bool back, many_senders, many_receivers, sleeps;
+    bool back, many_senders, many_receivers, sleeps, streams;
 };
 
 static const struct scenario scenarios[] = {
     {.name = "latency", .measure = measure_latency, .back = true},
-    {.name = "stream", .measure = measure_stream},
-    {.name = "fanin", .measure = measure_fanin, .many_senders = true},
+    {.name = "stream", .measure = measure_stream, .streams = true},
+    {.name = "fanin", .measure = measure_fanin, .many_senders = true, .streams = true},
     {.name = "fanout", .measure = measure_fanout, .many_receivers = true},
     {.name = "wakeup", .measure = measure_wakeup, .sleeps = true},
     {.name = "open", .measure = measure_open},
@@ -575,6 +576,7 @@ static uint32_t free_port(void) {
 
 static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
     const struct peer *peer = run.peer;
+    run.warm_up_seconds = scenario->streams ? WARM_UP_STREAM_SECONDS : WARM_UP_SECONDS;
     run.there = (struct peer_channel){
         .name = "there",
         .folder = getenv("TARN_DIR"),
@@ -633,7 +635,7 @@ int main(int argc, char **argv) {
         {"--bytes", "BYTES", "per message, 8 or more (8)", &bytes},
         {"--touch", "WHAT", "line: first word written and read; full: everything (full)", &touch},
         {"--sleep", NULL, "receivers sleep instead of spinning", &sleeps},
-        {"--seconds", "SECONDS", "to measure, a warm-up of 0.3 s not counted (0.1)", &seconds},
+        {"--seconds", "SECONDS", "to measure, a warm-up not counted (0.1)", &seconds},
         {"--handles", "COUNT", "senders of fanin, receivers of fanout and memory (1)", &handles},
         {"--count", "COUNT", "messages of instructions (1000)", &count},
         {"--cpus", "A,B", "the two CPUs to run on", &cpus},

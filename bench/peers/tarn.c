@@ -8,7 +8,7 @@
 
 #define PUBLISHED_BYTES_MAX 24
 #define LIMIT_BYTES (UINT64_C(4) << 20)
-#define LIMIT_MESSAGES 8
+#define LIMIT_MESSAGES 4
 
 struct sender {
     tarn_publisher *publisher;
@@ -33,6 +33,7 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
     tarn_publisher_options options = {
         .struct_bytes = sizeof(options),
         .full_timeout_ns = TARN_FOREVER,
+        .depth = 1,
         .memory_limit_bytes =
             channel->bytes * LIMIT_MESSAGES > LIMIT_BYTES ? channel->bytes * LIMIT_MESSAGES : LIMIT_BYTES,
     };
@@ -118,8 +119,8 @@ const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "tarn",
     .title = "tarn",
-    .how = "Publish up to 24 B, else loans; reliable subscribers, take (spinning) or receive (sleeping). Memory limit "
-           "4 MiB, or 8 messages if that is more.",
+    .how = "Publish up to 24 B, else loans; reliable subscribers, take (spinning) or receive (sleeping). Depth 1, "
+           "memory limit 4 MiB, or 4 messages if that is more.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
     .receivers_max = PEER_HANDLES_MAX,

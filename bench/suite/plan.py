@@ -46,7 +46,7 @@ def steps(mode, scenarios):
     quick = mode == "quick"
     latencies = [8, 64 * KB, MB] if quick else [8, 64, KB, 16 * KB, 64 * KB, MB, 16 * MB]
     lines = [8, 64 * KB] if quick else [8, 64, KB, 16 * KB, 64 * KB, MB, 16 * MB, 64 * MB]
-    sleeping = [8] if quick else [8, KB, 64 * KB, MB]
+    sleeping = [8] if quick else [8, 64 * KB]
     streams = [8, 64 * KB] if quick else [8, 64, KB, 16 * KB, 64 * KB, MB, 16 * MB]
     many = [1, 16] if quick else [1, 4, 16, 64, 256, 1000]
     rounds = 1 if quick else 3
@@ -64,8 +64,8 @@ def steps(mode, scenarios):
     for handles in [h for h in many if h <= 256]:
         made.append(Step("fanin", 64, handles=handles, rounds=min(rounds, 2)))
     made.append(Step("wakeup", 8, sleep=True, seconds=0.3, rounds=rounds))
-    made.append(Step("open", 8, rounds=3 if quick else 10))
-    for handles in [1, 16] if quick else [1, 4, 16, 64]:
+    made.append(Step("open", 8, rounds=3 if quick else 5))
+    for handles in [1, 16] if quick else [1, 16, 64]:
         made.append(Step("memory", 64, handles=handles, rounds=1))
     for handles in [0, 100] if quick else [0, 10, 100, 1000]:
         made.append(Step("growth", 8, handles=handles, rounds=1))
