@@ -149,8 +149,8 @@ typedef struct tarn_publisher_options {
                                  ones that are there already make opening fail with TARN_ERROR_REFUSED */
     uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening; never grows, gives
                                 nothing back; what subscribers hold counts, too; peers are repaired by others */
-    uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more rotate through before it is reused: decides
-                                their bandwidth. 0: from the cache sizes */
+    uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more, and streams of smaller ones, rotate through
+                                before it is reused: decides their bandwidth. 0: from the cache sizes */
 } tarn_publisher_options;
 
 /*

@@ -32,7 +32,7 @@ static const char *version(void) {
 
 static mqd_t open_queue(const struct peer_channel *channel, uint32_t receiver, int flags, char *name, size_t size) {
     setrlimit(RLIMIT_MSGQUEUE, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}); /* root's; others keep the default */
-    snprintf(name, size, "/tarn-bench-%s-%u", channel->name, receiver);
+    snprintf(name, size, "/tarn-bench-%ld-%s-%u", (long)(intptr_t)channel->prepared, channel->name, receiver);
     struct mq_attr attributes = {.mq_msgsize = (long)channel->bytes, .mq_maxmsg = (long)(QUEUE_BYTES / channel->bytes)};
     attributes.mq_maxmsg = attributes.mq_maxmsg < 2 ? 2 : attributes.mq_maxmsg > 1024 ? 1024 : attributes.mq_maxmsg;
     mqd_t queue = mq_open(name, flags | O_CREAT | O_CLOEXEC, 0600, &attributes);
@@ -44,6 +44,11 @@ static mqd_t open_queue(const struct peer_channel *channel, uint32_t receiver, i
         peer_fail("%s of %zu bytes: %s", name, channel->bytes, strerror(errno));
     }
     return queue;
+}
+
+/* So that a run that was killed leaves nothing that the next would meet. */
+static void prepare(struct peer_channel *channel) {
+    channel->prepared = (void *)(intptr_t)getpid();
 }
 
 static void *open_sender(const struct peer_channel *channel, uint32_t index) {
@@ -127,6 +132,7 @@ const struct peer peer = {
     .copies = true,
     .can_sleep = true,
     .version = version,
+    .prepare = prepare,
     .open_sender = open_sender,
     .open_receiver = open_receiver,
     .loan = loan,

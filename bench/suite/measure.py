@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 
+from plan import WITH_SERVER
+
 TOLERANCE = 0.2  # by how much the walking floors before and after a run may differ
 TRIES = 3  # of one run whose floors differ
 TIMEOUT_S = 120
@@ -34,7 +36,7 @@ class Runner:
     def command(self, step, peer):
         command = [self.compare, "--scenario", step.scenario, "--peer", peer, "--bytes", str(step.bytes)]
         command += ["--touch", step.touch, "--handles", str(step.handles), "--seconds", str(step.seconds)]
-        command += ["--sleep"] if step.sleep else []
+        command += ["--sleep"] if step.sleep or peer in WITH_SERVER else []
         return command + (["--cpus", self.cpus] if self.cpus else [])
 
     def run(self, command, environment=None):
@@ -96,7 +98,7 @@ class Runner:
         for _ in range(TRIES):
             try:
                 result = self.once(step, peer)
-            except (RuntimeError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+            except (RuntimeError, OSError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
                 self.failed[peer] = f"{step}: {error}"
                 return None
             if "skipped" in result:

@@ -11,8 +11,9 @@ def figures(result):
     """The figures of one run, by name."""
     found = {}
     for part in ("one_way", "send", "last_arrival", "wakeup", "both", "join", "both-threads", "join-threads"):
-        for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns"):
-            if name in result.get(part, {}):
+        for name, least in (("p50_ns", 0), ("p99_ns", 1000), ("p999_ns", 10000), ("max_ns", 0)):
+            # too few samples tell nothing about a tail
+            if name in result.get(part, {}) and result[part].get("count", least) >= least:
                 found[f"{part}_{name}"] = result[part][name]
     for name in ("per_second", "open_ns", "idle_bytes", "per_message"):
         if name in result:
@@ -57,7 +58,7 @@ def summarise(results):
 
 
 def row_of(runs, other_state):
-    names = figures(runs[0])
+    names = [name for name in figures(runs[0]) if all(name in figures(run) for run in runs)]
     row = {"runs": len(runs), "other_state": other_state}
     for name in names:
         values = [figures(run)[name] for run in runs]

@@ -246,6 +246,7 @@ static void tell_statistics(struct tarn_subscriber *subscriber) {
 /* Counts what the user holds. False: as much as is allowed. */
 static bool renew_credit(struct tarn_subscriber *subscriber) {
     uint64_t held = holds_outstanding(&subscriber->holds);
+    subscriber->quiet_credit = NEVER_QUIET; /* the same credit may come again */
     subscriber->taken += subscriber->credit_given - subscriber->credit;
     subscriber->credit = subscriber->credit_given =
         held < subscriber->max_held ? subscriber->max_held - (uint32_t)held : 0;
@@ -327,9 +328,9 @@ static bool look_at_peers(struct tarn_subscriber *subscriber);
 
 /* Lets go of what is finished, and makes the descriptor quiet. */
 static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    tell_statistics(subscriber);
     if (!subscriber->realtime)
         drop_finished(subscriber);
+    tell_statistics(subscriber);
     if (subscriber->trouble)
         return say_trouble(subscriber);
     struct doorbell *doorbell = &subscriber->doorbell;

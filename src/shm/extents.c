@@ -492,9 +492,12 @@ static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
 static bool wants_more(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
     uint64_t more = more_for_readers(extents, size);
-    bool rotates = size > EXTENT_BYTES_MIN || extents->streams;
-    if ((!rotates && more == 0) || extents->warm_bytes + size > extents_limit(extents) / 2)
+    /* realtime: what small messages use in the middle of its one segment, large ones cannot have */
+    bool rotates = size > EXTENT_BYTES_MIN || (extents->streams && !extents->options.realtime);
+    if (!rotates && more == 0)
         return false;
+    if (extents->warm_bytes + size > MEMORY_LIMIT_MIN / 2 && extents->warm_bytes + size > extents_limit(extents) / 2)
+        return false; /* looked up only where the least that it may be does not do */
     if (!rotates)
         return extents->warm_bytes < SMALL_RETENTION_BYTES + more * size;
     if (!extents->options.rotation_bytes)

@@ -71,7 +71,7 @@ struct owned_segment {
 struct extents_options {
     struct segment_access access;
     uint64_t depth;          /* 0: the default, which gives way to the memory limit */
-    uint64_t limit_bytes;    /* 0: the machine's, looked up when more than the first segment is wanted */
+    uint64_t limit_bytes;    /* 0: the machine's, looked up when it may matter */
     uint64_t slack_bytes;    /* beyond the limit: see core/publisher.c */
     uint64_t rotation_bytes; /* 0: the machine's, looked up with the first large message or stream */
     bool realtime;
@@ -118,7 +118,7 @@ static inline uint64_t extents_size_for(struct extents *extents, uint64_t record
 }
 
 enum extents_effort {
-    EFFORT_QUICK,   /* what is FREE already, or, where large messages rotate, cold */
+    EFFORT_QUICK,   /* what is FREE already, or, where messages rotate, cold */
     EFFORT_RECLAIM, /* and what can be retired and freed now, or is cold */
     EFFORT_ALL,     /* and new segments, up to the limit, and giving up default retention for it */
 };

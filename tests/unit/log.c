@@ -12,6 +12,7 @@
 #include "common.h"
 #include "base/machine.h"
 #include "core/inspect.h"
+#include "shm/extents.h"
 
 static int64_t now_ns(void) {
     struct timespec now;
@@ -326,9 +327,29 @@ TEST(small_messages_stay_in_memory_that_was_used) {
     }
 }
 
-TEST(streams_rotate_through_more_than_a_cache_holds_and_no_more) {
-    for (uint32_t realtime = 0; realtime <= 1; realtime++)
-        check_memory_used(1000, 3 * machine_rotation_bytes(), 0, realtime, machine_rotation_bytes() + 256 * KIB);
+/* Where there is that much: here since the reader fell behind once. */
+TEST(streams_rotate_through_more_than_a_cache_holds) {
+    enum { BLOCKS_MAX = 4096, BYTES = 1000 };
+    static uintptr_t blocks[BLOCKS_MAX];
+    uint64_t rotation = machine_rotation_bytes(), count = 2 * rotation / (8 + BYTES), used = 0;
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 4 * rotation);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    send_range(publisher, BYTES, 1, count);
+    for (uint64_t i = 1; i <= count; i++)
+        expect(subscriber, BYTES, i, 0);
+    for (uint64_t i = 1, at; i <= count; i++) {
+        tarn_message message;
+        send_range(publisher, BYTES, count + i, count + i);
+        take_one(subscriber, &message);
+        uintptr_t block = (uintptr_t)message.data / EXTENT_BYTES_MIN;
+        for (at = 0; at < used && blocks[at] != block; at++)
+            ;
+        if (at == used && used < BLOCKS_MAX)
+            blocks[used++] = block;
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_INT(used * EXTENT_BYTES_MIN, >=, rotation / 2);
+    close_both(publisher, subscriber);
 }
 
 /* Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let go. */
