@@ -26,7 +26,7 @@ def parse(arguments):
     parser.add_argument("scenario", nargs="*", help=", ".join(SCENARIOS) + " (all)")
     parser.add_argument("--peers", help="comma-separated; tarn is always there")
     parser.add_argument("--quick", action="store_true", help="few sizes and peers, once each: under 3 minutes")
-    parser.add_argument("--all", action="store_true", help="DDS, Aeron and brokers, too: under 40 minutes")
+    parser.add_argument("--all", action="store_true", help="DDS, Aeron and brokers, too")
     parser.add_argument("--cpus", help="A,B: the two CPUs to run on")
     parser.add_argument("--out", default="bench/results", help="folder of the results (bench/results)")
     parser.add_argument("--programs", default="build", help=argparse.SUPPRESS)
@@ -99,11 +99,12 @@ def write(chosen, facts, results, table, titles):
 
 
 def short(step, peer, run):
-    """A run as it is kept: without what the row of its step says already."""
-    kept = {name: value for name, value in run.items() if name not in ("scenario", "title", "version", "copies", "how")}
+    """A run as it is kept: its figures and floors; the row of its step says the rest."""
+    said = ("step", "peer", "scenario", "title", "version", "copies", "bytes", "touch", "wait", "handles", "cpus")
+    kept = {name: value for name, value in run.items() if name not in said}
     for part in ("one_way", "send", "last_arrival", "wakeup"):
         if part in kept:
-            kept[part] = {name: value for name, value in kept[part].items() if name != "quantiles_ns"}
+            kept[part] = {name: value for name, value in kept[part].items() if name not in ("quantiles_ns", "mean_ns")}
     return {"step": str(step), "peer": peer, **kept}
 
 

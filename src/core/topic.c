@@ -463,7 +463,7 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
     }
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
     if (!subscriber)
-        return;
+        return; /* a peer damaged the link to it: opening says so */
     slot_next_incarnation(&subscriber->incarnation);
     store_release(&subscriber->state, SLOT_OPENING);
     process_identify(&subscriber->who);

@@ -363,7 +363,9 @@ static void retire(struct extents *extents, struct extent *extent) {
  * enters it as such at this moment reads on there like anyone else who was in it.
  */
 static void detach(struct extents *extents, struct extent *extent) {
+    /* relaxed, and no fence: either value is right for who enters, and its memory is not used again before it is retired */
     store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
+    /* killed here, or just before: all of this publisher goes; readers keep what they have mapped. */
     extent->end_sequence = extent->late_end;
     extent->state = EXTENT_DETACHED;
     push_tail(&extents->detached, extent);
