@@ -21,6 +21,8 @@
 #endif
 
 #define SHARED_DIRECTORY "/run/tarn"
+#define UNFINISHED "@new-" /* and a number: a domain in the making */
+#define MAKE_TRIES 16
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */
 
@@ -193,18 +195,38 @@ static int dress_domain(int base, const struct stat *base_state, const char *nam
     return status;
 }
 
+static DIR *entries_at(int parent, const char *name) {
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    if (!entries && fd >= 0)
+        close(fd);
+    return entries;
+}
+
+/* Removes directories in the making that somebody who died has left. Who is not dead makes another. */
+static void sweep_unfinished(int parent, const char *base) {
+    DIR *entries = entries_at(parent, base);
+    if (!entries)
+        return;
+    for (struct dirent *entry; (entry = readdir(entries));)
+        if (strncmp(entry->d_name, UNFINISHED, strlen(UNFINISHED)) == 0)
+            unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+    closedir(entries);
+}
+
 /* Makes <base>/<domain>: under another name first, so that nobody finds it with permissions that it will not have. */
-static int make_domain(int base, const struct stat *base_state, const char *domain, const char *shown) {
+static int try_to_make_domain(int base, const struct stat *base_state, const char *domain, const char *shown) {
     char name[32];
-    snprintf(name, sizeof(name), "@new-%016llx", (unsigned long long)os_random());
+    snprintf(name, sizeof(name), UNFINISHED "%016llx", (unsigned long long)os_random());
     if (mkdirat(base, name, 0700) != 0)
         return refuse_directory(errno, shown);
-    /* killed here: an empty directory of no meaning */
+    /* killed here: an empty directory of no meaning, which whoever makes the next one sweeps */
     int status = dress_domain(base, base_state, name, shown);
     if (!status && syscall(SYS_renameat2, base, name, base, domain, RENAME_NOREPLACE) == 0)
         return 0;
-    int error = errno;
-    unlinkat(base, name, AT_REMOVEDIR);
+    int error = status ? 0 : errno;
+    if (unlinkat(base, name, AT_REMOVEDIR) != 0 && errno == ENOENT && (status == 1 || error == ENOENT))
+        return 1; /* somebody swept it */
     if (status || error == EEXIST)
         return status;
     if (error != EINVAL && error != ENOSYS)
@@ -212,6 +234,16 @@ static int make_domain(int base, const struct stat *base_state, const char *doma
     if (mkdirat(base, domain, 0700) != 0) /* a file system that cannot: then without that nicety */
         return errno == EEXIST ? 0 : refuse_directory(errno, shown);
     return dress_domain(base, base_state, domain, shown);
+}
+
+static int make_domain(int base, const struct stat *base_state, const char *domain, const char *shown) {
+    sweep_unfinished(base, ".");
+    for (int tries = 0; tries < MAKE_TRIES; tries++) {
+        int status = try_to_make_domain(base, base_state, domain, shown);
+        if (status != 1)
+            return status;
+    }
+    return fail(TARN_ERROR_DIRECTORY, "%s was removed under way, again and again", shown);
 }
 
 /* In a directory where anyone may create files, a domain of some third user is a trap. */
@@ -279,9 +311,9 @@ void directory_close(struct directory *directory) {
 }
 
 DIR *directory_entries(const struct directory *directory) {
-    int fd = openat(directory->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-    if (!entries && fd >= 0)
-        close(fd);
-    return entries;
+    return entries_at(directory->fd, ".");
+}
+
+void directory_sweep_unfinished(const struct directory *directory) {
+    sweep_unfinished(directory->fd, "..");
 }

@@ -27,6 +27,9 @@ void directory_close(struct directory *directory);
 /* A new stream over the directory's entries, for closedir(). NULL, with errno: it cannot be listed. */
 DIR *directory_entries(const struct directory *directory);
 
+/* Removes what those have left beside it who died while they made a domain. */
+void directory_sweep_unfinished(const struct directory *directory);
+
 /* 0, or TARN_ERROR_TOPIC_NAME with a sentence that helps. */
 int topic_name_check(const char *topic);
 void topic_file_name(char ret[static TARN_TOPIC_BYTES_MAX + 1], const char *topic);

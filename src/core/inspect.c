@@ -317,6 +317,7 @@ int inspect_sweep(struct inspect_sweep *ret, const char *directory_path, const c
     status = for_each_file(&directory, sweep_topic, ret);
     if (status == 0)
         sweep_doorbells(ret, &directory);
+    directory_sweep_unfinished(&directory);
     process_unlock();
     directory_close(&directory);
     return status;

@@ -84,9 +84,11 @@ SHORT_HALF int wake(struct tarn_publisher *publisher) {
 
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
 
-static void reap_reader(void *context, const struct reader *reader) {
+/* Who is dead need not be repaired to be waited for no longer: whoever is at it may be stopped. */
+static bool reap_reader(void *context, const struct reader *reader) {
     struct tarn_publisher *publisher = context;
-    slot_reap(publisher->topic, SUBSCRIBER, reader->slot, true);
+    return slot_reap(publisher->topic, SUBSCRIBER, reader->slot, true) ||
+           slot_is_dead(publisher->topic, SUBSCRIBER, reader->slot, true);
 }
 
 /* Nobody is waited for, and no memory is added for anybody, without asking the kernel whether he is alive. */
@@ -107,13 +109,14 @@ struct blame {
     uint32_t count;
 };
 
-static void name_reader(void *context, const struct reader *reader) {
+static bool name_reader(void *context, const struct reader *reader) {
     struct blame *blame = context;
     if (blame->count++ > 0)
-        return;
+        return false;
     struct identity who = reader->subscriber->who;
     snprintf(blame->text, sizeof(blame->text), "%s subscriber %.15s (pid %" PRId32 ")",
              reader->reliable ? "reliable" : "holding", who.command, who.pid);
+    return false;
 }
 
 static int say_full(struct tarn_publisher *publisher) {
@@ -166,16 +169,20 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, const vo
     if (publisher->when_full != TARN_FULL_WAIT)
         return say_full(publisher);
     int64_t deadline_ns = os_deadline_ns(publisher->full_timeout_ns);
-    for (;;) {
+    for (bool in_time = true;;) {
         bool barrier;
         uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
         error = try(publisher, context, EFFORT_ALL);
         if (error == 0)
             return 1;
-        int64_t now = os_now_ns();
-        if (error != -EAGAIN || now >= deadline_ns)
+        if (error != -EAGAIN || !in_time)
             return say_reserve_failed(publisher, error);
-        space_sleep(publisher->slot, value, barrier, deadline_ns - now);
+        int64_t now = os_now_ns();
+        in_time = now < deadline_ns;
+        if (in_time)
+            space_sleep(publisher->slot, value, barrier, deadline_ns - now);
+        else
+            publisher->buried_ns = 0; /* nobody is blamed who has died since the last look */
         bury_dead(publisher);
     }
 }
@@ -588,20 +595,13 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
 
 /* ---- the rest of a life --------------------------------------------------------------------------------------- */
 
-static void leave_alone(void *context, const struct reader *reader) {
-    (void)context;
-    (void)reader;
-}
-
-/* Those who are behind, after the dead among them were buried. */
+/* Those who are behind, but for the dead among them, who are buried. */
 static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence) {
     if (!readers_refresh(&publisher->readers))
         return UINT32_MAX;
     process_lock();
     uint32_t segments = publisher->writer.extents.segment_count;
     uint32_t behind = readers_behind(&publisher->readers, segments, sequence, reap_reader, publisher);
-    if (behind && readers_refresh(&publisher->readers))
-        behind = readers_behind(&publisher->readers, segments, sequence, leave_alone, NULL);
     process_unlock();
     return behind;
 }

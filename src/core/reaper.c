@@ -70,8 +70,9 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
 void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     if (!publisher)
-        return;                                     /* a peer damaged the link to it */
-    slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
+        return; /* a peer damaged the link to it */
+    store_release(&publisher->state, SLOT_LEAVING); /* before the incarnation, so that none is LIVE without an owner */
+    slot_next_incarnation(&publisher->incarnation); /* then: readers take nothing new for the old owner's */
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);

@@ -182,9 +182,10 @@ static void update(struct tarn_subscriber *subscriber, bool joining) {
     }
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(roster, slot);
+        /* first the incarnation: one seen after a state that was LIVE could be that of nobody, between two owners */
+        uint16_t incarnation = publisher ? incarnation_of(&publisher->incarnation) : 0;
         if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
             continue;
-        uint16_t incarnation = incarnation_of(&publisher->incarnation);
         struct log_reader *reader = find_reader(subscriber, slot, incarnation);
         if (!reader) {
             add_reader(subscriber, publisher, slot, incarnation, joining);

@@ -145,6 +145,12 @@ static bool has_attached(struct readers *readers, struct reader *reader, uint32_
     return (uint16_t)(attached >> 16) == readers->incarnation && (attached & 0xffff) >= segment_count;
 }
 
+/* Leaves a dead reader out. Another takes its index. */
+static void leave_out(struct readers *readers, uint32_t index) {
+    readers->reliable_count -= readers->list[index].reliable;
+    readers->list[index] = readers->list[--readers->count];
+}
+
 uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, reader_visit *visit,
                         void *context) {
     uint32_t behind = 0;
@@ -153,8 +159,10 @@ uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_
         if (!reader->live || (has_attached(readers, reader, segment_count) &&
                               (!reader->reliable || cursor_of(readers, reader) >= sequence)))
             continue;
-        behind++;
-        visit(context, reader);
+        if (visit(context, reader))
+            leave_out(readers, i--);
+        else
+            behind++;
     }
     return behind;
 }
@@ -163,7 +171,9 @@ void readers_blocking(struct readers *readers, uint64_t generation, uint64_t seq
                       void *context) {
     for (uint32_t i = 0; i < readers->count; i++) {
         struct reader *reader = &readers->list[i];
-        if (oldest_of(readers, reader) <= generation || (reader->reliable && cursor_of(readers, reader) < sequence))
-            visit(context, reader);
+        bool blocks =
+            oldest_of(readers, reader) <= generation || (reader->reliable && cursor_of(readers, reader) < sequence);
+        if (blocks && visit(context, reader))
+            leave_out(readers, i--);
     }
 }

@@ -50,7 +50,8 @@ uint64_t readers_oldest(struct readers *readers);
 bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
                    void *context);
 
-typedef void reader_visit(void *context, const struct reader *reader);
+/* Returns whether the reader is dead: then it is left out until the list is made anew. */
+typedef bool reader_visit(void *context, const struct reader *reader);
 
 /*
  * Live readers that have not attached segment_count segments, or are reliable and have not taken all before sequence:

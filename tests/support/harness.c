@@ -31,12 +31,22 @@ static void say(const char *prefix, const char *format, va_list values) {
         return;
 }
 
+static char context[512];
+
+void set_context(const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    vsnprintf(context, sizeof context, format, values);
+    va_end(values);
+}
+
 void harness_fail(const char *file, int line, const char *format, ...) {
-    char prefix[512];
+    char prefix[1024];
     const char *short_name = strstr(file, "tests/");
     va_list values;
     va_start(values, format);
-    snprintf(prefix, sizeof prefix, "%s:%d [%d]: ", short_name ? short_name : file, line, (int)getpid());
+    snprintf(prefix, sizeof prefix, "%s:%d [%d]: %s%s", short_name ? short_name : file, line, (int)getpid(), context,
+             *context ? ": " : "");
     say(prefix, format, values);
     va_end(values);
     _exit(EXIT_FAILURE);

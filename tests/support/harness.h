@@ -83,6 +83,9 @@ void allow_files(void);
                  tarn_status_text(got_), expected_, tarn_error());                                                     \
     } while (0)
 
+/* What is being tried, said with each check that fails in this process from now on. */
+void set_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 _Noreturn void harness_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 _Noreturn void harness_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
