@@ -4,6 +4,7 @@
  * fail with an error of its own, and is then done again; or do without. Nothing is lost or left. See scene.h.
  */
 #include <stdlib.h>
+#include <sys/shm.h>
 
 #include "scene.h"
 
@@ -62,6 +63,13 @@ static const struct failing_call *failing_call_at(const struct traced *traced) {
     return NULL;
 }
 
+/* A segment of one's own can only be gone already when it is to be removed. */
+static bool is_removing(const struct traced *traced) {
+    uint64_t arguments[3];
+    tracer_arguments(traced, arguments);
+    return traced->at.call == SYS_shmctl && arguments[1] == IPC_RMID;
+}
+
 /* To unlock a byte cannot fail: the kernel needs memory for it only where it splits a range, some 100 bytes. */
 static bool is_unlocking(const struct traced *traced) {
     uint64_t arguments[3];
@@ -100,7 +108,7 @@ static unsigned fail_with(const struct operation *operation, unsigned point, uns
     int error = call->errors[choice % count];
     set_context("point %u, %s, which fails with %s", point, tracer_describe(&scene.traced), strerror(error));
     scene.ledger->may_fail = true;
-    tracer_fail_call(&scene.traced, error, call->is_made);
+    tracer_fail_call(&scene.traced, error, call->is_made || is_removing(&scene.traced));
     tracer_finish(&scene.traced);
     failures += scene.ledger->result < 0;
     end_after_failure(&scene);
