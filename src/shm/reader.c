@@ -468,8 +468,13 @@ enum reader_look log_reader_look(struct log_reader *reader) {
             reader->sequence += record.bytes;
             reader->at = record.next;
             log_reader_tell(reader);
+        } else if (record.kind == RECORD_JUMP) {
+            uint64_t generation = reader->generation;
+            look = follow_jump(reader);
+            if (look == READER_PENDING && reader->generation == generation)
+                break; /* its segment is not attached, and not by us */
         } else
-            look = record.kind == RECORD_JUMP ? follow_jump(reader) : READER_DAMAGED;
+            look = READER_DAMAGED;
     }
     return checked(reader, look);
 }
