@@ -498,7 +498,7 @@ static enum entry_result hold_referred(struct log_reader *reader, const struct r
     enum entry_result result = enter(reader, load_relaxed(&reference->extent), generation, false, &entered);
     if (result != ENTERED)
         return result;
-    if (offset > entered.bytes || record->bytes > entered.bytes - offset) {
+    if (offset % 8 || offset > entered.bytes || record->bytes > entered.bytes - offset) {
         hold_cancel(entered.hold);
         return BAD;
     }
