@@ -58,6 +58,10 @@ struct input {
 void add_word(const volatile void *attached, size_t bytes);
 void add_words(const volatile void *attached, size_t bytes, unsigned count);
 
+/* Two words of a jump or reference; and what it may be made to lead to. */
+void add_link(const volatile void *extent, const volatile void *generation);
+void add_target(uint32_t extent, uint64_t generation);
+
 /* Does what the input says for that moment. Undone after the run. */
 void damage(const struct input *input, unsigned when);
 /* Whether the input does no damage behind that moment. */
@@ -89,7 +93,7 @@ void image_add_roster_words(struct roster *roster);
 /* All words of a publisher's segments: headers, tables, records. base: of number 0, 1, ... */
 void image_add_log_words(char *const *bases, unsigned count);
 
-/* Reads a little of each line, as a user would. */
+/* Reads a little of each page, and the last byte. */
 void look_at_payload(const void *data, uint64_t bytes);
 
 #endif

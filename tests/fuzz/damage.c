@@ -39,6 +39,30 @@ void add_words(const volatile void *attached, size_t bytes, unsigned count) {
         add_word((const volatile char *)attached + i * bytes, bytes);
 }
 
+/* Two words that name an extent, and all that could stand there and make sense. */
+struct link {
+    struct word extent, generation;
+};
+struct target {
+    uint32_t extent;
+    uint64_t generation;
+};
+
+#define LINKS_MAX 128
+static struct link links[LINKS_MAX];
+static struct target targets[LINKS_MAX];
+static unsigned link_count, target_count;
+
+void add_link(const volatile void *extent, const volatile void *generation) {
+    EXPECT(link_count < LINKS_MAX);
+    links[link_count++] = (struct link){{segment_raw(extent), 4}, {segment_raw(generation), 8}};
+}
+
+void add_target(uint32_t extent, uint64_t generation) {
+    EXPECT(target_count < LINKS_MAX);
+    targets[target_count++] = (struct target){extent, generation};
+}
+
 static uint64_t read_word(const struct word *word) {
     uint64_t value = 0;
     memcpy(&value, word->at, word->bytes);
@@ -125,6 +149,11 @@ static uint64_t value_worth_trying(unsigned n, uint64_t is) {
     return n == KINDS ? is ^ RECORD_TIMED : is | RECORD_PAD_MASK << RECORD_PAD_SHIFT;
 }
 
+/* Bounds under the same high bits, where those are 0. */
+static bool is_tried_already(unsigned n, uint64_t is) {
+    return n >= VALUES_32 && n < VALUES_32 + BOUNDS && is <= COUNT_MASK;
+}
+
 /* ---- damages ---------------------------------------------------------------------------------------------------- */
 
 enum how {
@@ -133,6 +162,7 @@ enum how {
     FLIP,  /* bit number argument */
     ADD,   /* argument, signed */
     COPY,  /* what stands in the word of number value */
+    LEAD,  /* the jump or reference of number value: to an extent that is there, of number argument */
     SWEEP, /* all that are worth trying, one after the other: a run each. Only as an input's first and only damage */
     HOWS,
 };
@@ -150,7 +180,8 @@ struct undo {
     uint64_t was;
 };
 
-static struct undo undos[DAMAGES_MAX];
+#define UNDOS_MAX (2 * DAMAGES_MAX)
+static struct undo undos[UNDOS_MAX];
 static unsigned undo_count;
 static unsigned sweep_value;
 static uint64_t run_count;
@@ -186,6 +217,7 @@ static uint64_t damaged_value(struct damage damage, const struct word *word) {
         return is + (uint64_t)(int64_t)(int8_t)damage.argument;
     case COPY:
         return read_word(&words[damage.value % word_count]);
+    case LEAD:
     case SWEEP:
     case HOWS:
         break;
@@ -193,15 +225,31 @@ static uint64_t damaged_value(struct damage damage, const struct word *word) {
     return value_worth_trying(sweep_value, is);
 }
 
+static void write_damage(const struct word *word, uint64_t value) {
+    EXPECT(undo_count < UNDOS_MAX);
+    undos[undo_count++] = (struct undo){*word, read_word(word)};
+    write_word(word, value);
+}
+
+static void lead_elsewhere(struct damage damage) {
+    if (link_count == 0 || target_count == 0)
+        return;
+    const struct link *link = &links[damage.value % link_count];
+    const struct target *target = &targets[damage.argument % target_count];
+    write_damage(&link->extent, target->extent);
+    write_damage(&link->generation, target->generation);
+}
+
 void damage(const struct input *input, unsigned when) {
     for (unsigned i = 0; i < input->damage_count; i++) {
         struct damage damage = damage_at(input, i);
+        const struct word *word = &words[damage.word % word_count];
         if (when_of(damage) != when)
             continue;
-        const struct word *word = &words[damage.word % word_count];
-        EXPECT(undo_count < DAMAGES_MAX);
-        undos[undo_count++] = (struct undo){*word, read_word(word)};
-        write_word(word, damaged_value(damage, word));
+        if (how_of(damage) == LEAD)
+            lead_elsewhere(damage);
+        else
+            write_damage(word, damaged_value(damage, word));
     }
 }
 
@@ -232,9 +280,10 @@ static void run_input(const struct input *input) {
         run(input);
         return;
     }
-    unsigned values = values_of(&words[damage_at(input, 0).word % word_count]);
-    for (sweep_value = 0; sweep_value < values; sweep_value++)
-        run(input);
+    const struct word *word = &words[damage_at(input, 0).word % word_count];
+    for (sweep_value = 0; sweep_value < values_of(word); sweep_value++)
+        if (!is_tried_already(sweep_value, read_word(word)))
+            run(input);
     sweep_value = 0;
 }
 
@@ -283,7 +332,7 @@ static uint64_t mix(uint64_t *state) {
     return x ^ x >> 31;
 }
 
-static size_t write_damage(uint8_t *data, size_t at, enum how how, uint64_t moment, uint64_t word, uint64_t random) {
+static size_t append_damage(uint8_t *data, size_t at, enum how how, uint64_t moment, uint64_t word, uint64_t random) {
     struct damage damage = {
         .when_and_how = (uint8_t)(how * WHENS + moment % WHENS),
         .argument = (uint8_t)(random >> 8),
@@ -299,16 +348,18 @@ static void write_options(uint8_t *data, uint64_t random) {
     data[1] = (uint8_t)(random >> 8);
 }
 
-/* First a sweep over each word, at each moment, in an order that gets around soon. Then one damage, or one more. */
+/* First a sweep over each word, one moment after the other. Then one damage, or one more. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed) {
     static uint64_t sweeps;
     uint64_t state = seed, sweep_count = (uint64_t)word_count * WHENS;
     if (most < OPTION_BYTES + sizeof(struct damage))
         return LLVMFuzzerMutate(data, bytes, most);
     if (sweeps < sweep_count) {
-        uint64_t n = sweeps++ * 7919 % sweep_count; /* a prime that divides no such count */
+        static const uint8_t moments[WHENS] = {0, 2, 3, 1};
+        uint64_t n = sweeps++;
         write_options(data, mix(&state));
-        return write_damage(data, OPTION_BYTES, SWEEP, n % WHENS, n / WHENS, 0);
+        /* in an order that gets around soon: a prime that divides no such count */
+        return append_damage(data, OPTION_BYTES, SWEEP, moments[n / word_count], n * 7919 % word_count, 0);
     }
     uint64_t choice = mix(&state) % 8;
     if (choice == 0)
@@ -318,5 +369,5 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigne
     if (fresh || choice == 4)
         write_options(data, mix(&state));
     uint64_t moment = mix(&state), word = mix(&state), how = mix(&state);
-    return write_damage(data, fresh ? OPTION_BYTES : OPTION_BYTES + whole, how % SWEEP, moment, word, mix(&state));
+    return append_damage(data, fresh ? OPTION_BYTES : OPTION_BYTES + whole, how % SWEEP, moment, word, mix(&state));
 }

@@ -198,10 +198,12 @@ static void add_record_words(char *at) {
             ADD_WORD(reference->generation);
             ADD_WORD(reference->offset);
             ADD_WORD(reference->extent);
+            add_link(&reference->extent, &reference->generation);
         } else if (word >> RECORD_KIND_SHIFT == RECORD_JUMP) {
             ADD_WORD(jump->generation);
             ADD_WORD(jump->first_line);
             ADD_WORD(jump->extent);
+            add_link(&jump->extent, &jump->generation);
         }
         if (word == 0 || word >> RECORD_KIND_SHIFT == RECORD_JUMP)
             return;
@@ -217,6 +219,7 @@ void image_add_log_words(char *const *bases, unsigned count) {
             if (table[k].generation == 0)
                 continue;
             add_entry_words(&table[k]);
+            add_target(extent_ref_make(i, k), table[k].generation);
             add_record_words(bases[i] + table[k].offset);
         }
     }
@@ -224,7 +227,7 @@ void image_add_log_words(char *const *bases, unsigned count) {
 
 void look_at_payload(const void *data, uint64_t bytes) {
     const volatile unsigned char *payload = data;
-    for (uint64_t at = 0; at < bytes; at += CACHE_LINE_BYTES)
+    for (uint64_t at = 0; at < bytes; at += BLOCK_BYTES)
         (void)payload[at];
     if (bytes)
         (void)payload[bytes - 1];
