@@ -155,14 +155,31 @@ static void check_message(struct run *run, const tarn_message *message) {
     look_at_payload(message->data, message->bytes);
 }
 
-static void take(struct run *run) {
-    tarn_message message;
-    if (log_reader_take(&run->reader, &message) != READER_TAKEN)
-        return;
-    check_message(run, &message);
-    run->held[run->held_count++] = message;
+static void keep(struct run *run, const tarn_message *message) {
+    check_message(run, message);
+    run->held[run->held_count++] = *message;
     if (!has(run, HOLDS) || run->held_count == HELD_MOST)
         release_all(run);
+}
+
+/* The short way without a look before, as most takes go; or the long one. */
+static enum reader_look look_and_take(struct run *run) {
+    tarn_message message;
+    const char *at = run->reader.at, *limit = run->reader.limit;
+    if (log_reader_take_plain(&run->reader, &message)) {
+        EXPECT((const char *)message.data > at && (const char *)message.data <= limit);
+        EXPECT(message.bytes <= (size_t)(limit - (const char *)message.data));
+        keep(run, &message);
+        return READER_MESSAGE;
+    }
+    bool adrift = run->reader.adrift;
+    enum reader_look look = log_reader_look(&run->reader);
+    EXPECT((uintptr_t)run->reader.at % 8 == 0);
+    if (adrift)
+        run->next = run->reader.sequence - run->reader.lost;
+    if (look == READER_MESSAGE && log_reader_take(&run->reader, &message) == READER_TAKEN)
+        keep(run, &message);
+    return look;
 }
 
 static void take_all(struct run *run) {
@@ -171,13 +188,8 @@ static void take_all(struct run *run) {
             damage(run->input, 3);
         if (has(run, FOLLOWS))
             log_reader_follow(&run->reader);
-        bool adrift = run->reader.adrift;
-        enum reader_look look = log_reader_look(&run->reader);
-        if (adrift)
-            run->next = run->reader.sequence - run->reader.lost;
-        if (look == READER_MESSAGE)
-            take(run);
-        else if (look != READER_PENDING)
+        enum reader_look look = look_and_take(run);
+        if (look != READER_MESSAGE && look != READER_PENDING)
             break;
     }
 }
