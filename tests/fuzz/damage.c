@@ -131,7 +131,7 @@ static const uint64_t steps[] = {1, 8, 64, 4096, EXTENT_BYTES_MIN, 1u << EXTENT_
 #define STEPS (sizeof steps / sizeof steps[0])
 #define KINDS 16 /* of records */
 #define VALUES_32 (BOUNDS + 2 * STEPS)
-#define VALUES_64 (VALUES_32 + BOUNDS + KINDS + 2)
+#define VALUES_64 (VALUES_32 + 2 * BOUNDS + KINDS + 2)
 
 /* Number n of the values that are worth trying where one of these stands. */
 static uint64_t value_worth_trying(unsigned n, uint64_t is) {
@@ -144,14 +144,20 @@ static uint64_t value_worth_trying(unsigned n, uint64_t is) {
     if (n < BOUNDS) /* the same incarnation, or kind of record */
         return (is & ~COUNT_MASK) | (bounds[n] & COUNT_MASK);
     n -= BOUNDS;
+    if (n < BOUNDS) /* another extent of the same publisher */
+        return (is & ~(uint64_t)UINT32_MAX) | (bounds[n] & UINT32_MAX);
+    n -= BOUNDS;
     if (n < KINDS)
         return (is & ~(UINT64_C(15) << RECORD_KIND_SHIFT)) | (uint64_t)n << RECORD_KIND_SHIFT;
     return n == KINDS ? is ^ RECORD_TIMED : is | RECORD_PAD_MASK << RECORD_PAD_SHIFT;
 }
 
-/* Bounds under the same high bits, where those are 0. */
+/* Bounds under the same high bits, where those are 0, or the bound's low bits are one that is tried anyway. */
 static bool is_tried_already(unsigned n, uint64_t is) {
-    return n >= VALUES_32 && n < VALUES_32 + BOUNDS && is <= COUNT_MASK;
+    if (n < VALUES_32 || n >= VALUES_32 + 2 * BOUNDS)
+        return false;
+    n -= VALUES_32;
+    return n < BOUNDS ? is <= COUNT_MASK : is <= UINT32_MAX || bounds[n - BOUNDS] > UINT32_MAX;
 }
 
 /* ---- damages ---------------------------------------------------------------------------------------------------- */
