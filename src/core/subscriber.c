@@ -23,6 +23,7 @@
 #define LOOKS_PER_CLOCK 64u    /* looks at the logs while spinning, for each at the clock */
 #define LOOKS_NS 20000         /* what so many looks take at most: shorter timeouts look at the clock first */
 #define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
+#define LOSSES_AT_ONCE 4096u   /* messages that are no more, in one take of a log: one for each open loan is honest */
 
 struct tarn_subscriber {
     struct handle handle;
@@ -277,7 +278,7 @@ static int say_no_memory(const struct tarn_subscriber *subscriber, const struct 
 
 /* Past what is no plain message. 1: taken; 0: nothing; or a status. */
 static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
-    for (;;) {
+    for (uint32_t i = 0; i < LOSSES_AT_ONCE; i++) {
         enum reader_look look = log_reader_look(reader);
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, reader);
@@ -293,6 +294,7 @@ static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *re
         if (take != READER_LOST)
             return take == READER_FAILED ? say_no_memory(subscriber, reader) : take == READER_TAKEN;
     }
+    return 0; /* others have their turn; a publisher may go on like that for ever */
 }
 
 SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {

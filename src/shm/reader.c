@@ -6,8 +6,9 @@
 
 #include "base/process.h"
 
-#define STEPS_MAX 65536u /* records that are no message, looked at in one step: one for each open loan is honest */
-#define RESTARTS_MAX 16u /* extents that were retired under our hands while we chose one */
+#define STEPS_MAX 65536u     /* records that are no message, looked at in one step: one for each open loan is honest */
+#define RESTARTS_MAX 16u     /* extents that were retired under our hands while we chose one */
+#define WALK_EXTENTS_MAX 16u /* entered on the way to a place that is in the first of them, or just behind */
 
 static _Atomic uint64_t no_record; /* always 0: where readers are that are nowhere */
 struct log_reader log_reader_nowhere = {.at = (char *)&no_record, .limit = (char *)&no_record};
@@ -252,14 +253,18 @@ static bool start_at(struct log_reader *reader, extent_ref ref, uint64_t generat
 
 static bool skip_message(struct log_reader *reader);
 
-/* Walks over messages up to that sequence, or to the end. False: overrun or damaged on the way. */
+/* Walks over messages up to that sequence, or to the end. False: overrun or damaged on the way, or it is too far. */
 static bool walk_to(struct log_reader *reader, uint64_t sequence) {
-    while (reader->sequence < sequence) {
+    uint64_t generation = reader->generation;
+    for (uint32_t extents = 0; reader->sequence < sequence;) {
         enum reader_look look = log_reader_look(reader);
         if (look == READER_EMPTY)
             break;
         if (look == READER_DAMAGED || look == READER_NO_MEMORY || !reader->position)
             return false;
+        if (reader->generation != generation && ++extents > WALK_EXTENTS_MAX)
+            return false; /* a publisher may put off its end for ever */
+        generation = reader->generation;
         if (look == READER_MESSAGE && reader->sequence < sequence && !skip_message(reader))
             return false;
     }
@@ -468,8 +473,13 @@ enum reader_look log_reader_look(struct log_reader *reader) {
             reader->sequence += record.bytes;
             reader->at = record.next;
             log_reader_tell(reader);
+        } else if (record.kind == RECORD_JUMP) {
+            uint64_t generation = reader->generation;
+            look = follow_jump(reader);
+            if (look == READER_PENDING && reader->generation == generation)
+                break; /* its segment is not attached, and not by us */
         } else
-            look = record.kind == RECORD_JUMP ? follow_jump(reader) : READER_DAMAGED;
+            look = READER_DAMAGED;
     }
     return checked(reader, look);
 }
@@ -493,7 +503,7 @@ static enum entry_result hold_referred(struct log_reader *reader, const struct r
     enum entry_result result = enter(reader, load_relaxed(&reference->extent), generation, false, &entered);
     if (result != ENTERED)
         return result;
-    if (offset > entered.bytes || record->bytes > entered.bytes - offset) {
+    if (offset % 8 || offset > entered.bytes || record->bytes > entered.bytes - offset) {
         hold_cancel(entered.hold);
         return BAD;
     }

@@ -27,6 +27,7 @@ static bool grow_list(struct readers *readers) {
 }
 
 static bool rebuild(struct readers *readers) {
+    uint64_t most = (uint64_t)roster_attached_blocks(readers->roster) * SUBSCRIBERS_PER_BLOCK;
     readers->count = readers->reliable_count = 0;
     uint32_t slots = roster_subscriber_slots(readers->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
@@ -37,7 +38,7 @@ static bool rebuild(struct readers *readers) {
         uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
         if (state != SLOT_JOINING && state != SLOT_LIVE && state != SLOT_LEAVING)
             continue;
-        if (!grow_list(readers))
+        if (readers->count == most || !grow_list(readers))
             return false;
         bool live = state != SLOT_LEAVING;
         readers->list[readers->count++] = (struct reader){
@@ -111,7 +112,8 @@ static void cell_holds(struct readers *readers, uint64_t cell, void (*found)(voi
         found(context, (extent_ref)cell);
 }
 
-static bool subscriber_holds(struct readers *readers, struct subscriber_slot *subscriber,
+/* blocks: how many were looked at before; raised. */
+static bool subscriber_holds(struct readers *readers, struct subscriber_slot *subscriber, uint32_t *blocks,
                              void (*found)(void *, extent_ref), void *context) {
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         cell_holds(readers, load_acquire(&subscriber->cells[i]), found, context); /* acquire, R4 */
@@ -122,7 +124,7 @@ static bool subscriber_holds(struct readers *readers, struct subscriber_slot *su
     for (uint32_t b = 0; b < CELL_BLOCKS_MAX; b++) {
         link = load_acquire(&list->blocks[b]);
         _Atomic uint64_t *cells = roster_block(readers->roster, link);
-        if (!cells && roster_is_unreachable(readers->roster, link))
+        if (cells ? ++*blocks > roster_attached_blocks(readers->roster) : roster_is_unreachable(readers->roster, link))
             return false;
         for (uint32_t i = 0; cells && i < CELLS_PER_BLOCK; i++)
             cell_holds(readers, load_acquire(&cells[i]), found, context);
@@ -132,9 +134,10 @@ static bool subscriber_holds(struct readers *readers, struct subscriber_slot *su
 
 bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
                    void *context) {
+    uint32_t blocks = 0;
     for (uint32_t i = 0; i < readers->count; i++)
         if (oldest_of(readers, &readers->list[i]) <= generation &&
-            !subscriber_holds(readers, readers->list[i].subscriber, found, context))
+            !subscriber_holds(readers, readers->list[i].subscriber, &blocks, found, context))
             return false;
     return true;
 }

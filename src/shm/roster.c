@@ -350,6 +350,13 @@ struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot 
     return roster_row(roster, publisher, subscriber->slot);
 }
 
+uint32_t roster_attached_blocks(const struct roster *roster) {
+    uint32_t blocks = 0;
+    for (uint32_t number = 0; number < ROSTER_SEGMENTS_MAX; number++)
+        blocks += load_acquire(&roster->base[number]) ? segment_blocks(number) : 0;
+    return blocks;
+}
+
 static uint32_t bounded(uint32_t value, uint32_t limit) {
     return value < limit ? value : limit;
 }

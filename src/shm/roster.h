@@ -85,6 +85,9 @@ struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publ
 struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot *publisher, uint32_t publisher_slot,
                                    const struct roster_taker *subscriber);
 
+/* Blocks of the segments that are attached: links that are right name each of them once at most. */
+uint32_t roster_attached_blocks(const struct roster *roster);
+
 /* Slots that were ever used: bounds for loops over all. */
 uint32_t roster_publisher_slots(const struct roster *roster);
 uint32_t roster_subscriber_slots(const struct roster *roster);

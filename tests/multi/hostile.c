@@ -8,8 +8,7 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
-#include "common.h"
-#include "shm/layout.h"
+#include "hostile.h"
 
 #define TOPIC "hostile"
 
@@ -116,11 +115,6 @@ struct stage {
 
 static struct stage *stage;
 
-static void spin_ns(int64_t ns) {
-    for (int64_t end = now_ns() + ns; now_ns() < end;)
-        atomic_signal_fence(memory_order_seq_cst);
-}
-
 /* arg: its salt. Odd ones leave some of the damage as it is. */
 static void do_damage(void *arg) {
     uint64_t salt = (uint64_t)(uintptr_t)arg;
@@ -141,13 +135,6 @@ static void do_damage(void *arg) {
 }
 
 /* ---- the others ------------------------------------------------------------------------------------------------- */
-
-/* Whatever is documented as a result will do. */
-static bool is_well(int result) {
-    if (result < 0 && (result > TARN_ERROR_ARGUMENT || result < TARN_ERROR_SYSTEM))
-        FAIL("%d is no result: %s", result, tarn_error());
-    return result >= 0;
-}
 
 static char data[100000];
 
@@ -184,12 +171,8 @@ static void publish_some(struct random *random) {
     is_well(tarn_publisher_close(publisher));
 }
 
-/* Reads some of it, as a user would: that is memory that may be read, whatever it says. */
 static void look_at(const tarn_message *message) {
-    uint64_t sum = 0;
-    for (size_t at = 0; at < message->bytes; at += CACHE_LINE_BYTES)
-        sum += ((const unsigned char *)message->data)[at];
-    stage->sum += sum;
+    stage->sum += sum_of(message);
     stage->taken++;
 }
 
