@@ -406,8 +406,8 @@ int tarn_message_release(tarn_message *message) {
 
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
-/* 1: there is something to take (or to say); 0: nothing. */
-static int ready(struct tarn_subscriber *subscriber) {
+/* 1: there is something to take; 0: nothing; or a status. ret_unattached: set where something is out of reach. */
+static int look_at_logs(struct tarn_subscriber *subscriber, bool *ret_unattached) {
     if (__builtin_expect(roster_changed(subscriber), 0))
         follow_changes(subscriber);
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
@@ -416,10 +416,24 @@ static int ready(struct tarn_subscriber *subscriber) {
             return say_damaged(subscriber, subscriber->readers[i]);
         if (look == READER_NO_MEMORY)
             return say_no_memory(subscriber, subscriber->readers[i]);
-        if (look != READER_EMPTY)
+        if (look == READER_UNATTACHED)
+            *ret_unattached = true;
+        else if (look != READER_EMPTY)
             return 1;
     }
-    return subscriber->trouble ? say_trouble(subscriber) : 0;
+    return 0;
+}
+
+/*
+ * 1: there is something to take (or to say); 0: nothing. What lies in a segment that cannot be attached is nothing: with a
+ * publisher that was killed it has gone, and only when a wait goes on to look at peers is that seen.
+ */
+static int ready(struct tarn_subscriber *subscriber) {
+    bool unattached = false;
+    int status = look_at_logs(subscriber, &unattached);
+    if (!status && unattached && roster_changed(subscriber)) /* the publisher has grown meanwhile */
+        status = look_at_logs(subscriber, &unattached);
+    return !status && subscriber->trouble ? say_trouble(subscriber) : status;
 }
 
 /* Repairs publishers that died. Returns whether the topic's file is still in its place. */

@@ -387,6 +387,31 @@ static void lose_unattached(const tarn_subscriber_options *options, bool closing
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+/* Whose publisher has been killed, and not repaired; its log goes on in memory that has gone. A wait sees to that. */
+TEST(killed_with_memory_that_a_realtime_subscriber_had_not_attached) {
+    uint64_t next = 1;
+    tarn_message message;
+    make_board();
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = 1);
+    pid_t child = spawn(publish_grow_and_go, NULL);
+    receive_up_to(subscriber, &next, 1);
+    board->received = 1;
+    CHECK_INT(wait_child(child, LIMIT_S), ==, -SIGKILL);
+    int64_t begun_ns = now_ns();
+    for (int i = 0; i < 1000; i++)
+        CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_INT(now_ns() - begun_ns, <, SECOND);
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 0);
+    for (int i = 0; i < 4; i++) /* two looks at peers are in it */
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, 100 * MS), 0);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 3);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 1);
+    receive_word(subscriber, 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 TEST(killed_with_memory_that_nobody_had_attached) {
     lose_unattached(NULL, false);
     lose_unattached(&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), .reliable = 1}, false);
