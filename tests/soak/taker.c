@@ -5,7 +5,7 @@
  *   its publisher stands in the ledger, for this topic; its size, bytes, alignment and time are what they have to be;
  *   the first that it gets of a publisher is, lost ones included, no later than the next one sent after it had joined;
  *   each further one has the number of the one before, plus one, plus what it says was lost;
- *   who is reliable has lost only what the publisher dropped, and that exactly;
+ *   who is reliable has lost only what the publisher dropped, and that exactly, of what was sent since it joined;
  *   its bytes are the same when it is released.
  *
  * When a publisher closed and was told that everybody had everything, or flushed, or died after all its memory was
@@ -20,6 +20,7 @@ struct held {
     tarn_message message;
     const struct entry *entry;
     uint64_t dropped;
+    int64_t taken_ns;
 };
 
 /* What it knows of a publisher. */
@@ -42,6 +43,7 @@ struct helper {
 };
 
 enum { CACHE = 64, BURST = 200, DRAIN_MOST = 50000 };
+#define HOLD_NS (SECOND / 2)
 
 struct taker {
     struct subscriber_plan plan;
@@ -119,14 +121,26 @@ static void check_shape(const struct held *held) {
         CHECK_INT(message->sent_ns, ==, 0);
 }
 
+/*
+ * Of what was sent before it joined a loan sent late may be gone, though what was sent around it is kept: so many may a
+ * reliable subscriber lose without having been overrun.
+ */
+static uint64_t history_left(const struct entry *entry, const struct seen *seen) {
+    bool is_behind = entry->late && seen->last < seen->begun_when_joined;
+    return is_behind ? seen->begun_when_joined - seen->last : 0;
+}
+
 static void check_order(const struct taker *taker, const struct held *held, const struct seen *seen) {
     uint64_t sequence = held->message.sequence, lost = held->message.lost, first = sequence - lost;
     uint64_t drops = held->dropped - seen->dropped;
     bool from_start = seen->last || !seen->begun_when_joined; /* nothing before it can have gone by unseen */
     bool in_order = lost < sequence && sequence <= held->entry->begun && held->dropped < sequence &&
                     (seen->last ? first == seen->last + 1 : first <= seen->begun_when_joined + 1);
-    bool lost_rightly = taker->plan.options.reliable ? (from_start ? lost == drops : lost <= held->dropped)
-                                                     : !from_start || lost >= drops;
+    bool lost_rightly = !from_start || lost >= drops;
+    if (taker->plan.options.reliable && from_start)
+        lost_rightly &= lost - drops <= history_left(held->entry, seen);
+    else if (taker->plan.options.reliable)
+        lost_rightly = lost <= held->dropped + history_left(held->entry, seen);
     if (in_order && lost_rightly)
         return;
     describe(held, in_order ? "wrongly lost" : "out of order");
@@ -152,7 +166,8 @@ static void *help(void *arg) {
         CHECK(pthread_mutex_lock(&helper->mutex) == 0);
         if (helper->count) {
             some = true;
-            held = helper->queue[--helper->count];
+            held = helper->queue[0]; /* the oldest: none waits for ever */
+            memmove(helper->queue, helper->queue + 1, --helper->count * sizeof held);
         }
         if (helper->subscriber && random_one_in(&helper->random, 20))
             CHECK_STATUS(tarn_subscriber_interrupt(helper->subscriber), 0);
@@ -206,18 +221,29 @@ static void end_helper(struct helper *helper) {
 
 /* ---- taking ----------------------------------------------------------------------------------------------------- */
 
-static void release_one(struct taker *taker) {
-    unsigned i = (unsigned)random_between(taker->random, 0, taker->held_count - 1);
+static void release_held(struct taker *taker, unsigned i) {
     struct held held = taker->held[i];
     taker->held[i] = taker->held[--taker->held_count];
     if (!random_one_in(taker->random, 2) || !hand_over(taker->helper, &held))
         release(&held);
 }
 
+static void release_one(struct taker *taker) {
+    release_held(taker, (unsigned)random_between(taker->random, 0, taker->held_count - 1));
+}
+
+/* What is held keeps memory of publishers that are gone: that this is bounded, it is so in time. */
+static void release_old(struct taker *taker) {
+    int64_t now = now_ns();
+    for (unsigned i = taker->held_count; i > 0; i--)
+        if (now - taker->held[i - 1].taken_ns > HOLD_NS)
+            release_held(taker, i - 1);
+}
+
 static void accept(struct taker *taker, const tarn_message *message) {
     uint32_t number = find_entry(taker, message->publisher);
     struct seen *seen = &taker->seen[number];
-    struct held held = {*message, &stage->entries[number], 0};
+    struct held held = {*message, &stage->entries[number], 0, now_ns()};
     CHECK_INT(held.entry->topic, ==, taker->plan.topic);
     check_shape(&held);
     held.dropped = dropped_before(held.entry, message);
@@ -279,7 +305,8 @@ static bool drain(struct taker *taker) {
 /* ---- whether all has come --------------------------------------------------------------------------------------- */
 
 static void check_settled(const struct taker *taker, const struct entry *entry, const struct seen *seen) {
-    bool sees_last = taker->plan.options.reliable || !entry->late; /* a loan sent late may be the first to go */
+    /* Who is not reliable may lose the last one, if more was tried, or it was a loan sent late: that may be the first to go. */
+    bool sees_last = taker->plan.options.reliable || (!entry->late && entry->begun == entry->sent);
     if (!sees_last)
         return;
     if (entry->complete && taker->joined_ns < entry->sent_begun_ns && seen->last != entry->sent)
@@ -404,6 +431,7 @@ void taker_step(struct taker *taker, int64_t wait_ns) {
         taken++;
     while (taker->held_count && !random_one_in(taker->random, 4))
         release_one(taker);
+    release_old(taker);
     if (taken < BURST && random_one_in(taker->random, 50))
         settle(taker);
 }

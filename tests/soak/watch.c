@@ -6,12 +6,12 @@
 #include "soak.h"
 
 enum {
-    SEGMENTS_EACH = 16,    /* of its own publisher, and of those that its subscriber has not done with */
-    FILES_EACH = 4,        /* doorbells of the dead stay until somebody takes their place */
+    SEGMENTS_EACH = 12,    /* of its own publisher, and of those that its subscriber has not done with */
+    FILES_EACH = 2,        /* doorbells of the dead stay until somebody takes their place */
     DESCRIPTORS_MOST = 24, /* of a process with a publisher and a subscriber */
     PRIVATE_BYTES_MOST = 32 << 20,
 };
-#define BYTES_EACH (UINT64_C(96) << 20)
+#define BYTES_EACH (UINT64_C(48) << 20)
 
 struct peaks peaks;
 
