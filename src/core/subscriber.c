@@ -309,6 +309,17 @@ SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *
     return take_slowly(subscriber, reader, ret);
 }
 
+/*
+ * Follows joins and leaves, and now and then, as it must be counted anyway what is held, lets go of who has left: a
+ * subscriber that never finds nothing would keep their memory for ever.
+ */
+static inline void keep_up(struct tarn_subscriber *subscriber) {
+    if (unlikely(roster_changed(subscriber)))
+        follow_changes(subscriber);
+    if (unlikely(subscriber->credit == 0))
+        drop_finished(subscriber);
+}
+
 static int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
     uint32_t count = subscriber->reader_count;
     uint32_t turn = subscriber->next < count ? subscriber->next : 0;
@@ -367,8 +378,8 @@ LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
         return status;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
-    if (roster_changed(subscriber) && !subscriber->realtime)
-        follow_changes(subscriber);
+    if (!subscriber->realtime)
+        keep_up(subscriber);
     int result = take_any(subscriber, ret);
     return result ? result : found_nothing(subscriber, ret);
 }
@@ -487,8 +498,7 @@ static int say_interrupted(const struct tarn_subscriber *subscriber) {
 static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (!ret)
         return ready(subscriber);
-    if (unlikely(roster_changed(subscriber)))
-        follow_changes(subscriber);
+    keep_up(subscriber);
     return take_any(subscriber, ret);
 }
 
@@ -570,6 +580,8 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
+    if (subscriber->realtime)
+        drop_finished(subscriber); /* its takes do not */
     if (timeout_ns > 0)
         return wait_for(subscriber, NULL, timeout_ns);
     status = ready(subscriber);

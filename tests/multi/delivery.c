@@ -479,6 +479,52 @@ TEST(closed_with_memory_that_another_subscriber_has) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+static void publish_three(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = GENEROUS);
+    for (uint64_t word = 0; word < 3; word++)
+        publish_word(publisher, word);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* Two are sent for each that is taken, so there is always one more. */
+static void take_one_of_two(tarn_publisher *publisher, tarn_subscriber *subscriber, bool realtime, bool by_receive) {
+    tarn_message message;
+    publish_word(publisher, 1);
+    publish_word(publisher, 2);
+    if (realtime)
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 1);
+    CHECK_STATUS(by_receive ? tarn_subscriber_receive(subscriber, &message, GENEROUS)
+                            : tarn_subscriber_take(subscriber, &message),
+                 1);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+}
+
+/* Publishers come and go meanwhile. Of those that have gone nothing stays attached for long. */
+static void never_run_dry(bool realtime, bool by_receive) {
+    enum { COMERS = 30, TAKES = 1000, ATTACHED_MOST = 8 };
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = realtime);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = 1 << 20, .linger_ns = TARN_IMMEDIATELY);
+    for (int i = 0; i < COMERS; i++) {
+        int status;
+        pid_t child = spawn(publish_three, NULL);
+        while (waitpid(child, &status, WNOHANG) == 0)
+            take_one_of_two(publisher, subscriber, realtime, by_receive);
+        CHECK_INT(status, ==, 0);
+    }
+    for (int i = 0; i < TAKES; i++)
+        take_one_of_two(publisher, subscriber, realtime, by_receive);
+    CHECK_INT(count_attached(), <=, ATTACHED_MOST);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+TEST(never_idle_subscriber_lets_go_of_who_left) {
+    never_run_dry(false, false);
+    never_run_dry(false, true);
+    never_run_dry(true, false);
+}
+
 /* ---- a reliable subscriber is killed or stopped --------------------------------------------------------------- */
 
 static void join_and_sleep(void *arg) {
