@@ -81,9 +81,12 @@ static void live(void *arg) {
     uint64_t salt = (uint64_t)(uintptr_t)arg;
     struct random plan_random = random_start(salt), random = random_start(~salt);
     struct life_plan plan = plan_life(&plan_random);
+    int descriptors = count_descriptors();
     for (unsigned i = 0; i < plan.visits && !stage->over; i++)
         if (!run_visit(&random, (uint32_t)salt, now_ns() + plan.visit_ns))
             return;
+    CHECK_INT(count_descriptors(), ==, descriptors);
+    CHECK_INT(count_attached(), ==, 0);
 }
 
 /* Of each topic that has residents, one sends and takes, and one takes; reliably, where that is not refused. */
