@@ -48,11 +48,13 @@ int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t s
     ret->number = publisher->who.number;
     ret->pid = publisher->who.pid;
     int error = attach(ret, 0, &publisher->segment);
-    if (!error && incarnation_of(&publisher->incarnation) != incarnation) { /* its successor's segment, then */
-        remote_close(ret);
+    if (!error && incarnation_of(&publisher->incarnation) != incarnation) /* its successor's segment, then */
         error = -EINVAL;
-    }
-    return error ? error : remote_attach_all(ret);
+    if (!error)
+        error = remote_attach_all(ret);
+    if (error) /* what was attached before that one */
+        remote_close(ret);
+    return error;
 }
 
 int remote_attach_all(struct remote *remote) {

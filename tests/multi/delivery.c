@@ -417,6 +417,30 @@ TEST(killed_with_memory_that_nobody_had_attached) {
     lose_unattached(&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), .reliable = 1}, false);
 }
 
+/* Attaches what there is before the publisher grows, and no more. */
+static void attach_first_and_stay(void *arg) {
+    uint64_t next = 1;
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = 1);
+    board->ready = 1;
+    receive_up_to(subscriber, &next, 1);
+    board->received = 1;
+    sleep_until_killed();
+}
+
+/* Who comes later finds a part of its memory, and has no use for it. */
+TEST(killed_with_memory_of_which_a_part_is_left) {
+    make_board();
+    pid_t other = spawn(attach_first_and_stay, NULL);
+    AWAIT(board->ready == 1);
+    CHECK_INT(wait_child(spawn(publish_grow_and_go, NULL), LIMIT_S), ==, -SIGKILL);
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    CHECK_INT(count_attached(), ==, 1); /* the roster */
+    kill_child(other);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(count_attached(), ==, 0);
+}
+
 TEST(closed_with_memory_that_nobody_had_attached) {
     lose_unattached(NULL, true);
 }
