@@ -59,13 +59,14 @@ static void leave(struct visit *visit, const struct subscriber_plan *subscriber,
         (visit->sends && visit->sender.plan.leaves_open) || (visit->taker && subscriber->ending == END_EXIT);
 }
 
-static bool run_visit(struct random *random, uint32_t life, int64_t end_ns) {
-    uint32_t topic = (uint32_t)random_between(random, 0, TOPICS - 1);
-    uint64_t kind = random_between(random, 1, 100);
-    struct publisher_plan publisher = plan_publisher(random, topic);
-    struct subscriber_plan subscriber = plan_subscriber(random, topic);
+/* What it is follows from the seed; random is for the steps, of which there are as many as time allows. */
+static bool run_visit(struct random *plan, struct random *random, uint32_t life, int64_t end_ns) {
+    uint32_t topic = (uint32_t)random_between(plan, 0, TOPICS - 1);
+    uint64_t kind = random_between(plan, 1, 100);
+    struct publisher_plan publisher = plan_publisher(plan, topic);
+    struct subscriber_plan subscriber = plan_subscriber(plan, topic);
     struct visit visit = {0};
-    bool sender_first = random_one_in(random, 2);
+    bool sender_first = random_one_in(plan, 2);
     for (int turn = 0; turn < 2; turn++) {
         if ((turn == 0) == sender_first && kind <= 55)
             visit.sends = sender_open(&visit.sender, &publisher, random, life);
@@ -73,7 +74,7 @@ static bool run_visit(struct random *random, uint32_t life, int64_t end_ns) {
             visit.taker = taker_open(&subscriber, random);
     }
     take_part(&visit, end_ns, random);
-    leave(&visit, &subscriber, random_one_in(random, 2));
+    leave(&visit, &subscriber, random_one_in(plan, 2));
     return !visit.is_last;
 }
 
@@ -82,9 +83,11 @@ static void live(void *arg) {
     struct random plan_random = random_start(salt), random = random_start(~salt);
     struct life_plan plan = plan_life(&plan_random);
     int descriptors = count_descriptors();
-    for (unsigned i = 0; i < plan.visits && !stage->over; i++)
-        if (!run_visit(&random, (uint32_t)salt, now_ns() + plan.visit_ns))
+    for (unsigned i = 0; i < plan.visits && !stage->over; i++) {
+        struct random visit_random = {mixed(random_start(~salt).state, i)};
+        if (!run_visit(&visit_random, &random, (uint32_t)salt, now_ns() + plan.visit_ns))
             return;
+    }
     CHECK_INT(count_descriptors(), ==, descriptors);
     CHECK_INT(count_attached(), ==, 0);
 }
