@@ -312,6 +312,17 @@ SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *
     return take_slowly(subscriber, reader, ret);
 }
 
+/*
+ * Follows joins and leaves, and now and then, as it must be counted anyway what is held, lets go of who has left: a
+ * subscriber that never finds nothing would keep their memory for ever.
+ */
+static inline void keep_up(struct tarn_subscriber *subscriber) {
+    if (unlikely(roster_changed(subscriber)))
+        follow_changes(subscriber);
+    if (unlikely(subscriber->credit == 0))
+        drop_finished(subscriber);
+}
+
 static int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
     uint32_t count = subscriber->reader_count;
     uint32_t turn = subscriber->next < count ? subscriber->next : 0;
@@ -370,8 +381,8 @@ LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
         return status;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
-    if (roster_changed(subscriber) && !subscriber->realtime)
-        follow_changes(subscriber);
+    if (!subscriber->realtime)
+        keep_up(subscriber);
     int result = take_any(subscriber, ret);
     return result ? result : found_nothing(subscriber, ret);
 }
@@ -409,8 +420,8 @@ int tarn_message_release(tarn_message *message) {
 
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
-/* 1: there is something to take (or to say); 0: nothing. */
-static int ready(struct tarn_subscriber *subscriber) {
+/* 1: there is something to take; 0: nothing; or a status. ret_unattached: set where something is out of reach. */
+static int look_at_logs(struct tarn_subscriber *subscriber, bool *ret_unattached) {
     if (__builtin_expect(roster_changed(subscriber), 0))
         follow_changes(subscriber);
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
@@ -419,10 +430,24 @@ static int ready(struct tarn_subscriber *subscriber) {
             return say_damaged(subscriber, subscriber->readers[i]);
         if (look == READER_NO_MEMORY)
             return say_no_memory(subscriber, subscriber->readers[i]);
-        if (look != READER_EMPTY)
+        if (look == READER_UNATTACHED)
+            *ret_unattached = true;
+        else if (look != READER_EMPTY)
             return 1;
     }
-    return subscriber->trouble ? say_trouble(subscriber) : 0;
+    return 0;
+}
+
+/*
+ * 1: there is something to take (or to say); 0: nothing. What lies in a segment that cannot be attached is nothing: with a
+ * publisher that was killed it has gone, and only when a wait goes on to look at peers is that seen.
+ */
+static int ready(struct tarn_subscriber *subscriber) {
+    bool unattached = false;
+    int status = look_at_logs(subscriber, &unattached);
+    if (!status && unattached && roster_changed(subscriber)) /* the publisher has grown meanwhile */
+        status = look_at_logs(subscriber, &unattached);
+    return !status && subscriber->trouble ? say_trouble(subscriber) : status;
 }
 
 /* Repairs publishers that died. Returns whether the topic's file is still in its place. */
@@ -476,8 +501,7 @@ static int say_interrupted(const struct tarn_subscriber *subscriber) {
 static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (!ret)
         return ready(subscriber);
-    if (unlikely(roster_changed(subscriber)))
-        follow_changes(subscriber);
+    keep_up(subscriber);
     return take_any(subscriber, ret);
 }
 
@@ -559,6 +583,8 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
+    if (subscriber->realtime)
+        drop_finished(subscriber); /* its takes do not */
     if (timeout_ns > 0)
         return wait_for(subscriber, NULL, timeout_ns);
     status = ready(subscriber);

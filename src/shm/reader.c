@@ -164,7 +164,7 @@ void log_reader_tell_attached(struct log_reader *reader) {
 static enum reader_look look_of(enum entry_result result) {
     switch (result) {
     case NOT_ATTACHED:
-        return READER_PENDING;
+        return READER_UNATTACHED;
     case NOT_THERE: /* the end, if the publisher is gone; else it will be in a moment */
         return READER_EMPTY;
     case FAILED:
@@ -447,6 +447,14 @@ enum reader_look log_reader_follow(struct log_reader *reader) {
     return checked(reader, follow_jump(reader));
 }
 
+/* What a reference stands for lies in memory that must not be attached here. */
+static bool is_out_of_reach(const struct log_reader *reader, const struct record *record) {
+    if (record->kind != RECORD_REFERENCE || !may_not_attach(reader) || reader->gone)
+        return false;
+    struct record_reference *reference = (struct record_reference *)(void *)(reader->at + RECORD_HEADER_BYTES);
+    return !remote_has_segment_of(reader->remote, load_relaxed(&reference->extent)); /* relaxed: L1, as for jumps */
+}
+
 enum reader_look log_reader_look(struct log_reader *reader) {
     if (reader->damaged || reader->finished)
         return READER_EMPTY;
@@ -465,7 +473,7 @@ enum reader_look log_reader_look(struct log_reader *reader) {
         if (!parse(reader, word, &record)) {
             look = READER_DAMAGED;
         } else if (is_message(&record)) {
-            return READER_MESSAGE;
+            return is_out_of_reach(reader, &record) ? READER_UNATTACHED : READER_MESSAGE;
         } else if (record.kind == RECORD_HOLE) {
             reader->at = record.next;
         } else if (record.kind == RECORD_DROPPED) {

@@ -63,9 +63,10 @@ void log_reader_init(struct log_reader *reader, struct holds *holds, struct remo
                      uint32_t column, bool reliable);
 
 enum reader_look {
-    READER_EMPTY,   /* nothing more at the moment */
-    READER_MESSAGE, /* the record at the position is a message, or a reference to one */
-    READER_PENDING, /* there is more, but not in this step: a bound was reached, or a segment is to be attached */
+    READER_EMPTY,      /* nothing more at the moment */
+    READER_MESSAGE,    /* the record at the position is a message, or a reference to one */
+    READER_PENDING,    /* there is more, but not in this step: a bound was reached */
+    READER_UNATTACHED, /* there is more, in a segment that is attached elsewhere, or has gone with its publisher */
     READER_DAMAGED,
     READER_NO_MEMORY, /* no cell, or the publisher's segment cannot be attached: attach_error */
 };

@@ -387,9 +387,58 @@ static void lose_unattached(const tarn_subscriber_options *options, bool closing
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+/* Whose publisher has been killed, and not repaired; its log goes on in memory that has gone. A wait sees to that. */
+TEST(killed_with_memory_that_a_realtime_subscriber_had_not_attached) {
+    uint64_t next = 1;
+    tarn_message message;
+    make_board();
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = 1);
+    pid_t child = spawn(publish_grow_and_go, NULL);
+    receive_up_to(subscriber, &next, 1);
+    board->received = 1;
+    CHECK_INT(wait_child(child, LIMIT_S), ==, -SIGKILL);
+    int64_t begun_ns = now_ns();
+    for (int i = 0; i < 1000; i++)
+        CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_INT(now_ns() - begun_ns, <, SECOND);
+    CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 0);
+    for (int i = 0; i < 4; i++) /* two looks at peers are in it */
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, 100 * MS), 0);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 3);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 1);
+    receive_word(subscriber, 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 TEST(killed_with_memory_that_nobody_had_attached) {
     lose_unattached(NULL, false);
     lose_unattached(&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), .reliable = 1}, false);
+}
+
+/* Attaches what there is before the publisher grows, and no more. */
+static void attach_first_and_stay(void *arg) {
+    uint64_t next = 1;
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = 1);
+    board->ready = 1;
+    receive_up_to(subscriber, &next, 1);
+    board->received = 1;
+    sleep_until_killed();
+}
+
+/* Who comes later finds a part of its memory, and has no use for it. */
+TEST(killed_with_memory_of_which_a_part_is_left) {
+    make_board();
+    pid_t other = spawn(attach_first_and_stay, NULL);
+    AWAIT(board->ready == 1);
+    CHECK_INT(wait_child(spawn(publish_grow_and_go, NULL), LIMIT_S), ==, -SIGKILL);
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    CHECK_INT(count_attached(), ==, 1); /* the roster */
+    kill_child(other);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(count_attached(), ==, 0);
 }
 
 TEST(closed_with_memory_that_nobody_had_attached) {
@@ -452,6 +501,52 @@ TEST(closed_with_memory_that_another_subscriber_has) {
     CHECK_INT(wait_child(other, LIMIT_S), ==, 0);
     CHECK_INT(tarn_subscriber_lost(subscriber), ==, 0);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void publish_three(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = GENEROUS);
+    for (uint64_t word = 0; word < 3; word++)
+        publish_word(publisher, word);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* Two are sent for each that is taken, so there is always one more. */
+static void take_one_of_two(tarn_publisher *publisher, tarn_subscriber *subscriber, bool realtime, bool by_receive) {
+    tarn_message message;
+    publish_word(publisher, 1);
+    publish_word(publisher, 2);
+    if (realtime)
+        CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 1);
+    CHECK_STATUS(by_receive ? tarn_subscriber_receive(subscriber, &message, GENEROUS)
+                            : tarn_subscriber_take(subscriber, &message),
+                 1);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+}
+
+/* Publishers come and go meanwhile. Of those that have gone nothing stays attached for long. */
+static void never_run_dry(bool realtime, bool by_receive) {
+    enum { COMERS = 30, TAKES = 1000, ATTACHED_MOST = 8 };
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = realtime);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = 1 << 20, .linger_ns = TARN_IMMEDIATELY);
+    for (int i = 0; i < COMERS; i++) {
+        int status;
+        pid_t child = spawn(publish_three, NULL);
+        while (waitpid(child, &status, WNOHANG) == 0)
+            take_one_of_two(publisher, subscriber, realtime, by_receive);
+        CHECK_INT(status, ==, 0);
+    }
+    for (int i = 0; i < TAKES; i++)
+        take_one_of_two(publisher, subscriber, realtime, by_receive);
+    CHECK_INT(count_attached(), <=, ATTACHED_MOST);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+TEST(never_idle_subscriber_lets_go_of_who_left) {
+    never_run_dry(false, false);
+    never_run_dry(false, true);
+    never_run_dry(true, false);
 }
 
 /* ---- a reliable subscriber is killed or stopped --------------------------------------------------------------- */
