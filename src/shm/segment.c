@@ -13,7 +13,7 @@
 
 /*
  * logind's RemoveIPC, when a user's last session ends, removes what he owns and nobody has attached: also what is about
- * to be. It does so once, and ends.
+ * to be. It does so once, and ends. So does who sweeps for a dead one from another pid namespace.
  */
 #define REMOVALS_MAX 16
 
@@ -120,8 +120,11 @@ static bool sweep(uint32_t key) {
     struct shmid_ds state;
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)
         return false;
-    /* Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. */
-    if (state.shm_cpid <= 0 || kill(state.shm_cpid, 0) == 0 || errno == EPERM)
+    /*
+     * Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. 0: a
+     * process of another pid namespace, of which nothing can be told; should it live, it makes another.
+     */
+    if (state.shm_cpid > 0 && (kill(state.shm_cpid, 0) == 0 || errno == EPERM))
         return false;
     return shmctl(id, IPC_RMID, NULL) == 0;
 }
