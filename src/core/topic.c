@@ -237,10 +237,10 @@ static int attach_roster(struct topic *topic, const struct topic_header *header)
     if (error == -EPROTO)
         return say_other_layout(topic, header);
     if (error == -EACCES || error == -EPERM)
-        return fail(
-            TARN_ERROR_PERMISSION,
-            "topic \"%s\": this user may not attach the topic's memory; who may is decided by the group and mode of %s",
-            topic->name, topic->directory.path);
+        return fail(TARN_ERROR_PERMISSION,
+                    "topic \"%s\": this user may not attach the topic's memory; who may is decided by the group and "
+                    "mode of %s, where the user namespace of who made the topic knows that group",
+                    topic->name, topic->directory.path);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot attach the topic's memory", topic->name);
 }
 

@@ -62,15 +62,20 @@ static int get_attached(void **ret_base, int *ret_id, uint64_t bytes, _Atomic ui
     }
 }
 
-/* Who may attach. */
+/* Who may attach. What cannot be had is left out: who tries it is told so. */
 static void admit(int id, const struct segment_access *access, bool others_write) {
     struct shmid_ds settings;
     if (shmctl(id, IPC_STAT, &settings) != 0)
         return;
     mode_t mode = access->directory_mode & (others_write ? 0666 : 0444);
+    gid_t own_group = settings.shm_perm.gid;
     settings.shm_perm.gid = access->group;
     settings.shm_perm.mode = mode | 0400;
-    shmctl(id, IPC_SET, &settings); /* refused: only this user can attach, who else tries is told so */
+    if (shmctl(id, IPC_SET, &settings) == 0)
+        return;
+    settings.shm_perm.gid = own_group; /* our user namespace does not know the directory's */
+    settings.shm_perm.mode = (mode & 0606) | 0400;
+    shmctl(id, IPC_SET, &settings);
 }
 
 int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uint32_t *key_note,
