@@ -20,7 +20,10 @@ int64_t os_deadline_ns(int64_t timeout_ns);
 
 uint64_t os_random(void); /* never 0 */
 
-/* Sleeps while *word == value, at most timeout_ns. May return early for any reason. */
+/*
+ * Sleeps while *word == value, at most timeout_ns. May return early for any reason, and does within a millisecond where
+ * futexes are forbidden.
+ */
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
 void os_futex_wake_all(_Atomic uint32_t *word);
 
