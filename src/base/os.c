@@ -112,22 +112,28 @@ int64_t os_locked(int fd, int64_t from, int64_t bytes) {
     return lock.l_start < from ? from : lock.l_start;
 }
 
+/* Not where somebody entered a pid namespace alone (nsenter --pid): then it numbers, and shows, other processes. */
+static bool proc_is_of_our_namespace(void) {
+    char text[16] = {0};
+    return readlink("/proc/self", text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) == getpid();
+}
+
 /* Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. */
 static uint64_t start_time_of(int32_t pid) {
     char path[32], text[1024];
+    if (!proc_is_of_our_namespace())
+        return UINT64_MAX;
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     if (pid == getpid())
         strcpy(path, "/proc/self/stat");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT && access("/proc/self/stat", F_OK) == 0 ? 0 : UINT64_MAX;
+        return errno == ENOENT ? 0 : UINT64_MAX;
     ssize_t length = read(fd, text, sizeof(text) - 1);
     close(fd);
     if (length <= 0)
         return length < 0 && errno == ESRCH ? 0 : UINT64_MAX;
     text[length] = 0;
-    if (strtol(text, NULL, 10) != pid)
-        return UINT64_MAX;            /* /proc is another pid namespace's */
     char *field = strrchr(text, ')'); /* the command may contain anything, also parentheses: fields start behind it */
     for (int i = 2; field && i < 22; i++)
         field = strchr(field + 1, ' ');
