@@ -518,7 +518,6 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
     if (status)
         return status;
     store_relaxed(&publisher->slot->refuses_reliable, options->refuse_reliable != 0);
-    publisher->slot->who.opened_ns = os_now_ns(); /* so that it is younger than any joiner that did not see it LIVE */
     store_release(&publisher->slot->state, SLOT_LIVE); /* R1 */
     topic_ring(publisher->topic);
     if (options->refuse_reliable && (status = refuse_reliable(publisher)) != 0)
