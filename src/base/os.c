@@ -145,7 +145,10 @@ uint64_t os_ipc_namespace(void) {
     return stat("/proc/self/ns/ipc", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
 }
 
-/* Start times are told relative to the time namespace, so a peer must share that, too. */
+/*
+ * The pid namespace in the high half, and the time namespace, to which start times are relative. Inode numbers of
+ * namespaces have 32 bits.
+ */
 uint64_t os_namespaces(void) {
     struct stat pids, times;
     if (stat("/proc/self/ns/pid", &pids) != 0)
@@ -176,11 +179,17 @@ static bool pid_is_dead(int32_t pid) {
     return dead;
 }
 
+bool os_numbers_alike(uint64_t namespaces) {
+    return namespaces != 0 && (namespaces ^ os_namespaces()) >> 32 == 0;
+}
+
 bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces) {
-    if (pid <= 0 || start_time == 0 || namespaces == 0 || namespaces != os_namespaces())
+    if (pid <= 0 || start_time == 0 || !os_numbers_alike(namespaces))
         return false;
     if (pid_is_dead(pid))
         return true;
+    if (namespaces != os_namespaces())
+        return false; /* another time namespace tells another start time */
     uint64_t start = start_time_of(pid);
     uint64_t difference = start > start_time ? start - start_time : start_time - start;
     /* 0: /proc hides the process (hidepid), which the kernel has just said is alive */

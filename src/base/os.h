@@ -48,6 +48,7 @@ void os_identify(struct identity *ret); /* this process; number is left alone */
  */
 bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces);
 uint64_t os_namespaces(void);
-uint64_t os_ipc_namespace(void); /* 0: cannot be told */
+bool os_numbers_alike(uint64_t namespaces); /* whether a pid from there means the same process here */
+uint64_t os_ipc_namespace(void);            /* 0: cannot be told */
 
 #endif

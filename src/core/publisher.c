@@ -112,8 +112,8 @@ static void name_reader(void *context, const struct reader *reader) {
     if (blame->count++ > 0)
         return;
     struct identity who = reader->subscriber->who;
-    snprintf(blame->text, sizeof(blame->text), "%s subscriber %.15s (pid %" PRId32 ")",
-             reader->reliable ? "reliable" : "holding", who.command, who.pid);
+    snprintf(blame->text, sizeof(blame->text), "%s subscriber %.15s (%s)", reader->reliable ? "reliable" : "holding",
+             who.command, process_pid_text(who.pid, who.namespaces).text);
 }
 
 static int say_full(struct tarn_publisher *publisher) {
@@ -474,15 +474,18 @@ static int64_t time_option(int64_t value, int64_t default_ns) {
     return value == 0 ? default_ns : value == TARN_IMMEDIATELY ? 0 : value;
 }
 
+static int say_reliable(const struct tarn_publisher *publisher, const struct identity *who) {
+    return fail(TARN_ERROR_REFUSED, "topic \"%s\" has a reliable subscriber (%s), and this publisher refuses such",
+                publisher->topic->name, process_pid_text(who->pid, who->namespaces).text);
+}
+
 /* Reliable subscribers, now that ours is visible: R1 on both sides, so at least one of the two notices. */
 static int refuse_reliable(struct tarn_publisher *publisher) {
     readers_refresh(&publisher->readers);
     for (uint32_t i = 0; i < publisher->readers.count; i++)
         if (publisher->readers.list[i].reliable &&
             !slot_is_dead(publisher->topic, SUBSCRIBER, publisher->readers.list[i].slot, true))
-            return fail(TARN_ERROR_REFUSED,
-                        "topic \"%s\" has a reliable subscriber (pid %" PRId32 "), and this publisher refuses such",
-                        publisher->topic->name, publisher->readers.list[i].subscriber->who.pid);
+            return say_reliable(publisher, &publisher->readers.list[i].subscriber->who);
     return 0;
 }
 

@@ -86,11 +86,15 @@ static void keep_trouble(struct tarn_subscriber *subscriber, int status) {
     snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
 }
 
+static struct pid_text pid_text(const struct remote *remote) {
+    return process_pid_text(remote->pid, remote->namespaces);
+}
+
 static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     return fail(TARN_ERROR_DAMAGED,
-                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32
-                ") wrote what is no message behind its message %" PRIu64 ": nothing more is read from it",
-                subscriber->topic->name, reader->remote->number, reader->remote->pid, reader->sequence - 1);
+                "topic \"%s\": publisher %016" PRIx64 " (%s) wrote what is no message behind its message %" PRIu64
+                ": nothing more is read from it",
+                subscriber->topic->name, reader->remote->number, pid_text(reader->remote).text, reader->sequence - 1);
 }
 
 static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error) {
@@ -98,10 +102,10 @@ static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_sl
         return; /* it left or died meanwhile, or we are in another IPC namespace, which joining would have said */
     subscriber->retry = true;
     const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
-    keep_trouble(subscriber,
-                 fail_system(status_of_errno(-error), -error,
-                             "topic \"%s\": memory of publisher %.15s (pid %" PRId32 ") cannot be attached%s",
-                             subscriber->topic->name, publisher->who.command, publisher->who.pid, reason));
+    keep_trouble(subscriber, fail_system(status_of_errno(-error), -error,
+                                         "topic \"%s\": memory of publisher %.15s (%s) cannot be attached%s",
+                                         subscriber->topic->name, publisher->who.command,
+                                         process_pid_text(publisher->who.pid, publisher->who.namespaces).text, reason));
 }
 
 static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
@@ -300,8 +304,8 @@ static int say_trouble(struct tarn_subscriber *subscriber) {
 static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     int error = reader->attach_error ? -reader->attach_error : ENOMEM;
     return fail_system(status_of_errno(error), error,
-                       "topic \"%s\": cannot follow publisher %016" PRIx64 " (pid %" PRId32 "), which is tried again",
-                       subscriber->topic->name, reader->remote->number, reader->remote->pid);
+                       "topic \"%s\": cannot follow publisher %016" PRIx64 " (%s), which is tried again",
+                       subscriber->topic->name, reader->remote->number, pid_text(reader->remote).text);
 }
 
 /* Past what is no plain message. 1: taken; 0: nothing; or a status. */
@@ -674,9 +678,8 @@ static int check_refused(struct tarn_subscriber *subscriber) {
         struct log_reader *reader = subscriber->readers[i];
         if (load_acquire(&reader->publisher->refuses_reliable) && !reader->gone)
             return fail(TARN_ERROR_REFUSED,
-                        "topic \"%s\": publisher %.15s (pid %" PRId32
-                        ") refuses reliable subscribers: open a best-effort one",
-                        subscriber->topic->name, reader->publisher->who.command, reader->remote->pid);
+                        "topic \"%s\": publisher %.15s (%s) refuses reliable subscribers: open a best-effort one",
+                        subscriber->topic->name, reader->publisher->who.command, pid_text(reader->remote).text);
     }
     return 0;
 }

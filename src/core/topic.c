@@ -157,9 +157,10 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
         if (os_now_ns() >= deadline_ns) {
             struct topic_header header = {0};
             topic_header_read(&header, fd);
-            char who[32] = "another process";
+            char who[80] = "another process";
             if (header.master > 0)
-                snprintf(who, sizeof(who), "process %d", header.master);
+                snprintf(who, sizeof(who), "process %d (where it runs: a container has numbers of its own)",
+                         header.master);
             return fail(
                 TARN_ERROR_BUSY,
                 "topic \"%s\": %s has kept the topic's file locked for over a second, as if it were stopped while "
