@@ -47,6 +47,7 @@ static pid_t spawn_elsewhere(struct elsewhere elsewhere) {
     static int count;
     if (!board)
         board = shared_page(sizeof *board);
+    board->inside = 0;
     kept[count] = elsewhere;
     return spawn(make_elsewhere, &kept[count++]);
 }
@@ -70,6 +71,12 @@ static void await_stage(pid_t pid, int stage) {
             FAIL("ended before stage %d", stage);
         }
     }
+}
+
+static void kill_inside(pid_t pid) {
+    AWAIT(board->inside != 0);
+    CHECK(kill(board->inside, SIGKILL) == 0);
+    CHECK_INT(end_of(pid), ==, -SIGKILL);
 }
 
 static void mount_proc(void) {
@@ -111,8 +118,7 @@ static void talk_and_kill(int namespaces, void *mounts_proc) {
         CHECK_STATUS(tarn_publisher_subscribers(to), 1);
         CHECK_STATUS(tarn_subscriber_publishers(from), 1);
     }
-    CHECK(kill(board->inside, SIGKILL) == 0);
-    CHECK_INT(end_of(child), ==, -SIGKILL);
+    kill_inside(child);
     AWAIT(tarn_publisher_subscribers(to) == 0);
     AWAIT(tarn_subscriber_publishers(from) == 0);
     for (uint64_t number = 501; number <= 20000; number++)
@@ -194,10 +200,9 @@ TEST(sentences_say_whose_pid_it_is) {
     pid_t child = spawn_elsewhere((struct elsewhere){.namespaces = CLONE_NEWPID, .role = be_reliable});
     await_stage(child, 1);
     CHECK_INT(wait_child(spawn(read_blame, "(pid 1 of another pid namespace)"), LIMIT_S), ==, 0);
-    CHECK(kill(board->inside, SIGKILL) == 0);
-    CHECK_INT(end_of(child), ==, -SIGKILL);
-    pid_t outside = spawn(be_reliable, NULL);
+    kill_inside(child);
     board->stage = 0;
+    pid_t outside = spawn(be_reliable, NULL);
     await_stage(outside, 1);
     snprintf(words, sizeof words, "(pid %d of another pid namespace)", (int)outside);
     CHECK_INT(end_of(spawn_elsewhere((struct elsewhere){CLONE_NEWPID, NULL, read_blame, words})), ==, 0);
@@ -339,8 +344,7 @@ TEST(topic_moves_to_another_ipc_namespace) {
     pid_t there = spawn_elsewhere((struct elsewhere){.namespaces = CLONE_NEWIPC, .role = use_topic});
     await_stage(there, 1);
     be_refused(NULL);
-    CHECK(kill(board->inside, SIGKILL) == 0);
-    CHECK_INT(end_of(there), ==, -SIGKILL);
+    kill_inside(there);
     come_and_go(NULL);
 }
 
@@ -615,8 +619,7 @@ TEST(another_time_namespace) {
             CHECK_STATUS(tarn_subscriber_publishers(from), 1);
             CHECK_STATUS(tarn_publisher_subscribers(to), 1);
         }
-        CHECK(kill(board->inside, SIGKILL) == 0);
-        CHECK_INT(end_of(child), ==, -SIGKILL);
+        kill_inside(child);
         AWAIT(tarn_subscriber_publishers(from) == 0);
         AWAIT(tarn_publisher_subscribers(to) == 0);
         for (uint64_t number = 501; number <= 20000; number++)
@@ -644,8 +647,7 @@ TEST(stray_child_in_another_time_namespace) {
     tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
     await_stage(child, 1);
     CHECK_STATUS(tarn_subscriber_publishers(subscriber), 1);
-    CHECK(kill(board->inside, SIGKILL) == 0);
-    CHECK_INT(end_of(child), ==, -SIGKILL);
+    kill_inside(child);
     AWAIT(tarn_subscriber_publishers(subscriber) == 0);
     CHECK(kill(board->second, SIGKILL) == 0);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
@@ -716,7 +718,6 @@ TEST(publisher_attached_late_across_time_namespaces) {
     CHECK_INT(message.sequence, >, 20);
     CHECK_INT(message.lost, ==, 0);
     CHECK_STATUS(tarn_message_release(&message), 0);
-    CHECK(kill(board->inside, SIGKILL) == 0);
-    CHECK_INT(end_of(child), ==, -SIGKILL);
+    kill_inside(child);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
