@@ -259,7 +259,7 @@ typedef struct tarn_message {
     uint64_t sequence;  /* of this publisher, starting at 1 */
     uint64_t publisher; /* identity: see tarn_publisher_identity */
     uint64_t lost;      /* messages of this publisher lost just before this one */
-    int64_t sent_ns;    /* CLOCK_MONOTONIC when sent; 0 unless the publisher's timestamps option is set */
+    int64_t sent_ns;    /* CLOCK_MONOTONIC, of the sender's time namespace; 0 unless its timestamps option is set */
     void *held_by;
     uint64_t reserved[5];
 } tarn_message;

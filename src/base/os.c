@@ -29,6 +29,8 @@
 /* Clock ticks: emulators make up a process' own start time, and are not exact. A pid is not used again that soon. */
 #define START_TIME_TOLERANCE 200
 
+#define NS_WITHOUT_FUTEX NS_PER_MS /* between looks of a sleeper that cannot be woken */
+
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -55,7 +57,11 @@ uint64_t os_random(void) {
 
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns) {
     struct timespec timeout = {timeout_ns / NS_PER_SECOND, timeout_ns % NS_PER_SECOND};
-    syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+    if (syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0) == 0 || errno == EAGAIN || errno == EINTR ||
+        errno == ETIMEDOUT)
+        return;
+    int64_t nap_ns = timeout_ns < NS_WITHOUT_FUTEX ? timeout_ns : NS_WITHOUT_FUTEX; /* a filter forbids it */
+    nanosleep(&(struct timespec){0, nap_ns}, NULL);
 }
 
 void os_futex_wake_all(_Atomic uint32_t *word) {
@@ -106,22 +112,28 @@ int64_t os_locked(int fd, int64_t from, int64_t bytes) {
     return lock.l_start < from ? from : lock.l_start;
 }
 
+/* Not where somebody entered a pid namespace alone (nsenter --pid): then it numbers, and shows, other processes. */
+static bool proc_is_of_our_namespace(void) {
+    char text[16] = {0};
+    return readlink("/proc/self", text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) == getpid();
+}
+
 /* Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. */
 static uint64_t start_time_of(int32_t pid) {
     char path[32], text[1024];
+    if (!proc_is_of_our_namespace())
+        return UINT64_MAX;
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     if (pid == getpid())
         strcpy(path, "/proc/self/stat");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT && access("/proc/self/stat", F_OK) == 0 ? 0 : UINT64_MAX;
+        return errno == ENOENT ? 0 : UINT64_MAX;
     ssize_t length = read(fd, text, sizeof(text) - 1);
     close(fd);
     if (length <= 0)
         return length < 0 && errno == ESRCH ? 0 : UINT64_MAX;
     text[length] = 0;
-    if (strtol(text, NULL, 10) != pid)
-        return UINT64_MAX;            /* /proc is another pid namespace's */
     char *field = strrchr(text, ')'); /* the command may contain anything, also parentheses: fields start behind it */
     for (int i = 2; field && i < 22; i++)
         field = strchr(field + 1, ' ');
@@ -133,7 +145,10 @@ uint64_t os_ipc_namespace(void) {
     return stat("/proc/self/ns/ipc", &ns) == 0 ? (uint64_t)ns.st_ino : 0;
 }
 
-/* Start times are told relative to the time namespace, so a peer must share that, too. */
+/*
+ * The pid namespace in the high half, and the time namespace, to which start times are relative. Inode numbers of
+ * namespaces have 32 bits.
+ */
 uint64_t os_namespaces(void) {
     struct stat pids, times;
     if (stat("/proc/self/ns/pid", &pids) != 0)
@@ -164,11 +179,17 @@ static bool pid_is_dead(int32_t pid) {
     return dead;
 }
 
+bool os_numbers_alike(uint64_t namespaces) {
+    return namespaces != 0 && (namespaces ^ os_namespaces()) >> 32 == 0;
+}
+
 bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces) {
-    if (pid <= 0 || start_time == 0 || namespaces == 0 || namespaces != os_namespaces())
+    if (pid <= 0 || start_time == 0 || !os_numbers_alike(namespaces))
         return false;
     if (pid_is_dead(pid))
         return true;
+    if (namespaces != os_namespaces())
+        return false; /* another time namespace tells another start time */
     uint64_t start = start_time_of(pid);
     uint64_t difference = start > start_time ? start - start_time : start_time - start;
     /* 0: /proc hides the process (hidepid), which the kernel has just said is alive */

@@ -20,7 +20,10 @@ int64_t os_deadline_ns(int64_t timeout_ns);
 
 uint64_t os_random(void); /* never 0 */
 
-/* Sleeps while *word == value, at most timeout_ns. May return early for any reason. */
+/*
+ * Sleeps while *word == value, at most timeout_ns. May return early for any reason, and does within a millisecond where
+ * futexes are forbidden.
+ */
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
 void os_futex_wake_all(_Atomic uint32_t *word);
 
@@ -45,6 +48,7 @@ void os_identify(struct identity *ret); /* this process; number is left alone */
  */
 bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces);
 uint64_t os_namespaces(void);
-uint64_t os_ipc_namespace(void); /* 0: cannot be told */
+bool os_numbers_alike(uint64_t namespaces); /* whether a pid from there means the same process here */
+uint64_t os_ipc_namespace(void);            /* 0: cannot be told */
 
 #endif

@@ -3,7 +3,9 @@
 #include "base/process.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -91,6 +93,13 @@ void process_identify(struct identity *ret) {
     *ret = self;
     ret->opened_ns = os_now_ns();
     ret->number = os_random();
+}
+
+struct pid_text process_pid_text(int32_t pid, uint64_t namespaces) {
+    struct pid_text ret;
+    snprintf(ret.text, sizeof(ret.text), "pid %" PRId32 "%s", pid,
+             os_numbers_alike(namespaces) ? "" : " of another pid namespace");
+    return ret;
 }
 
 int tarn_process_register(void) {

@@ -57,4 +57,10 @@ static inline void light_fence(void) {
 
 void process_identify(struct identity *ret); /* with a new random number */
 
+/* For sentences: "pid 5", or, where that number would mean another process or none, "pid 5 of another pid namespace". */
+struct pid_text {
+    char text[48];
+};
+struct pid_text process_pid_text(int32_t pid, uint64_t namespaces);
+
 #endif

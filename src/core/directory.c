@@ -127,17 +127,13 @@ static int open_directory_at(int parent, const char *name, const char *shown, bo
 }
 
 /* /tmp/tarn-<uid>: anyone could have made it before us, so it must be ours, and closed to others. */
-static int check_private(int fd, const char *path) {
-    struct stat state;
-    if (fstat(fd, &state) != 0)
-        return refuse_directory(errno, path);
-    if (state.st_uid != geteuid() || (state.st_mode & 077) != 0)
-        return fail(
-            TARN_ERROR_DIRECTORY,
-            "%s is not private to this user (owner %u, mode %04o): somebody else may have made it; remove it, or "
-            "choose another directory with TARN_DIR",
-            path, (unsigned)state.st_uid, (unsigned)(state.st_mode & 07777));
-    return 0;
+static int check_private(const struct stat *state, const char *path) {
+    if (state->st_uid == geteuid() && (state->st_mode & 077) == 0)
+        return 0;
+    return fail(TARN_ERROR_DIRECTORY,
+                "%s is not private to this user (owner %u, mode %04o): somebody else may have made it; remove it, or "
+                "choose another directory with TARN_DIR",
+                path, (unsigned)state->st_uid, (unsigned)(state->st_mode & 07777));
 }
 
 /* Where we look, and whether an administrator or the user chose it (else it is the private default). */
@@ -164,6 +160,10 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
     int status = choose_base(ret_path, bytes, directory, &chosen);
     if (status)
         return status;
+    struct stat state;
+    if (!chosen && lstat(ret_path, &state) == 0 && S_ISDIR(state.st_mode) &&
+        (status = check_private(&state, ret_path)) != 0)
+        return status; /* one that may not even be opened, too */
     status = open_directory_at(AT_FDCWD, ret_path, ret_path, chosen, ret_fd);
     if (status == 1 && create) {
         if (mkdir(ret_path, 0700) == 0)
@@ -172,8 +172,11 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
             return refuse_directory(errno, ret_path);
         status = open_directory_at(AT_FDCWD, ret_path, ret_path, chosen, ret_fd);
     }
-    if (status == 0 && !chosen && (status = check_private(*ret_fd, ret_path)) != 0)
-        close(*ret_fd);
+    if (status == 0 && !chosen) {
+        status = fstat(*ret_fd, &state) == 0 ? check_private(&state, ret_path) : refuse_directory(errno, ret_path);
+        if (status)
+            close(*ret_fd);
+    }
     return status;
 }
 

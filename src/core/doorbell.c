@@ -17,23 +17,27 @@ static int make_fifo(struct topic *topic, uint32_t slot) {
     doorbell_name(name, topic->inode, slot);
     int directory = topic->directory.fd;
     unlinkat(directory, name, 0); /* the slot's previous owner's */
-    if (mkfifoat(directory, name, 0600) != 0)
+    bool made = mkfifoat(directory, name, 0600) == 0;
+    if (made)
+        fchmodat(directory, name, 0600, 0); /* the umask may have taken even that */
+    else if (errno != EEXIST)
         return -errno;
-    fchmodat(directory, name, 0600, 0); /* the umask may have taken even that */
+    /* else another user's, in a directory that lets each delete only his own: rings there are ours by now */
     int fifo = openat(directory, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     struct stat state;
     int error = fifo < 0 ? errno : 0;
     if (!error && (fstat(fifo, &state) != 0 || !S_ISFIFO(state.st_mode)))
         error = EEXIST;
-    if (!error && state.st_gid != topic->directory.access.group)
+    if (!error && made && state.st_gid != topic->directory.access.group)
         (void)!fchown(fifo, (uid_t)-1, topic->directory.access.group);
-    if (!error && fchmod(fifo, topic->directory.access.directory_mode & 0666) != 0)
+    if (!error && made && fchmod(fifo, topic->directory.access.directory_mode & 0666) != 0)
         error = errno;
     if (!error)
         return fifo;
     if (fifo >= 0)
         close(fifo);
-    unlinkat(directory, name, 0);
+    if (made)
+        unlinkat(directory, name, 0);
     return -error;
 }
 

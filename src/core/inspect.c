@@ -74,7 +74,7 @@ static bool add_participant(struct inspect_topic *view, const struct inspect_par
 
 static void describe(struct inspect_participant *ret, const struct identity *who) {
     ret->pid = who->pid;
-    ret->same_pid_namespace = who->namespaces == os_namespaces();
+    ret->same_pid_namespace = os_numbers_alike(who->namespaces);
     ret->uid = who->uid;
     ret->opened_ns = who->opened_ns;
     memcpy(ret->command, who->command, sizeof(ret->command));

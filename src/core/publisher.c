@@ -114,8 +114,8 @@ static bool name_reader(void *context, const struct reader *reader) {
     if (blame->count++ > 0)
         return false;
     struct identity who = reader->subscriber->who;
-    snprintf(blame->text, sizeof(blame->text), "%s subscriber %.15s (pid %" PRId32 ")",
-             reader->reliable ? "reliable" : "holding", who.command, who.pid);
+    snprintf(blame->text, sizeof(blame->text), "%s subscriber %.15s (%s)", reader->reliable ? "reliable" : "holding",
+             who.command, process_pid_text(who.pid, who.namespaces).text);
     return false;
 }
 
@@ -481,15 +481,18 @@ static int64_t time_option(int64_t value, int64_t default_ns) {
     return value == 0 ? default_ns : value == TARN_IMMEDIATELY ? 0 : value;
 }
 
+static int say_reliable(const struct tarn_publisher *publisher, const struct identity *who) {
+    return fail(TARN_ERROR_REFUSED, "topic \"%s\" has a reliable subscriber (%s), and this publisher refuses such",
+                publisher->topic->name, process_pid_text(who->pid, who->namespaces).text);
+}
+
 /* Reliable subscribers, now that ours is visible: R1 on both sides, so at least one of the two notices. */
 static int refuse_reliable(struct tarn_publisher *publisher) {
     readers_refresh(&publisher->readers);
     for (uint32_t i = 0; i < publisher->readers.count; i++)
         if (publisher->readers.list[i].reliable &&
             !slot_is_dead(publisher->topic, SUBSCRIBER, publisher->readers.list[i].slot, true))
-            return fail(TARN_ERROR_REFUSED,
-                        "topic \"%s\" has a reliable subscriber (pid %" PRId32 "), and this publisher refuses such",
-                        publisher->topic->name, publisher->readers.list[i].subscriber->who.pid);
+            return say_reliable(publisher, &publisher->readers.list[i].subscriber->who);
     return 0;
 }
 
@@ -525,7 +528,6 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
     if (status)
         return status;
     store_relaxed(&publisher->slot->refuses_reliable, options->refuse_reliable != 0);
-    publisher->slot->who.opened_ns = os_now_ns(); /* so that it is younger than any joiner that did not see it LIVE */
     store_release(&publisher->slot->state, SLOT_LIVE); /* R1 */
     topic_ring(publisher->topic);
     if (options->refuse_reliable && (status = refuse_reliable(publisher)) != 0)

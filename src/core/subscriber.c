@@ -25,6 +25,12 @@
 #define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
 #define LOSSES_AT_ONCE 4096u   /* messages that are no more, in one take of a log: one for each open loan is honest */
 
+/* A publisher that was there when we joined, and could not be attached. */
+struct missed {
+    uint32_t slot;
+    uint16_t incarnation;
+};
+
 struct tarn_subscriber {
     struct handle handle;
     _Atomic uint32_t *changes_now;
@@ -50,7 +56,9 @@ struct tarn_subscriber {
     int64_t looked_ns; /* at peers */
     uint32_t looks;
     bool removal_told;
-    bool retry;  /* some publisher could not be attached: again with the next look at peers */
+    bool retry; /* some publisher could not be attached: again with the next look at peers */
+    struct missed *missed;
+    uint32_t missed_count;
     int trouble; /* status of a publisher that cannot be attached, told by the next take */
     char trouble_text[512];
     struct doorbell doorbell;
@@ -79,11 +87,15 @@ static void keep_trouble(struct tarn_subscriber *subscriber, int status) {
     snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
 }
 
+static struct pid_text pid_text(const struct remote *remote) {
+    return process_pid_text(remote->pid, remote->namespaces);
+}
+
 static int say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     return fail(TARN_ERROR_DAMAGED,
-                "topic \"%s\": publisher %016" PRIx64 " (pid %" PRId32
-                ") wrote what is no message behind its message %" PRIu64 ": nothing more is read from it",
-                subscriber->topic->name, reader->remote->number, reader->remote->pid, reader->sequence - 1);
+                "topic \"%s\": publisher %016" PRIx64 " (%s) wrote what is no message behind its message %" PRIu64
+                ": nothing more is read from it",
+                subscriber->topic->name, reader->remote->number, pid_text(reader->remote).text, reader->sequence - 1);
 }
 
 static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error) {
@@ -91,10 +103,10 @@ static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_sl
         return; /* it left or died meanwhile, or we are in another IPC namespace, which joining would have said */
     subscriber->retry = true;
     const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
-    keep_trouble(subscriber,
-                 fail_system(status_of_errno(-error), -error,
-                             "topic \"%s\": memory of publisher %.15s (pid %" PRId32 ") cannot be attached%s",
-                             subscriber->topic->name, publisher->who.command, publisher->who.pid, reason));
+    keep_trouble(subscriber, fail_system(status_of_errno(-error), -error,
+                                         "topic \"%s\": memory of publisher %.15s (%s) cannot be attached%s",
+                                         subscriber->topic->name, publisher->who.command,
+                                         process_pid_text(publisher->who.pid, publisher->who.namespaces).text, reason));
 }
 
 static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
@@ -134,19 +146,38 @@ static void count_readers(struct tarn_subscriber *subscriber, uint32_t count) {
     subscriber->only = count == 1 ? subscriber->readers[0] : &log_reader_nowhere;
 }
 
-/* A publisher that we do not know yet. joining: it was there before us. */
-static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
-                       uint16_t incarnation, bool joining) {
+static bool remember_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation) {
+    struct missed *missed = realloc(subscriber->missed, (subscriber->missed_count + 1) * sizeof(*missed));
+    if (!missed)
+        return false;
+    missed[subscriber->missed_count++] = (struct missed){slot, incarnation};
+    subscriber->missed = missed;
+    return true;
+}
+
+/* Whether it is one of the missed; from now on it is none. */
+static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation) {
+    for (uint32_t i = 0; i < subscriber->missed_count; i++)
+        if (subscriber->missed[i].slot == slot && subscriber->missed[i].incarnation == incarnation) {
+            subscriber->missed[i] = subscriber->missed[--subscriber->missed_count];
+            return true;
+        }
+    return false;
+}
+
+/* A publisher that we do not know yet. joining: it was there before us. 0, or -ENOMEM: joining must fail. */
+static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
+                      uint16_t incarnation, bool joining) {
     struct log_reader *reader;
     int error = make_reader(subscriber, publisher, slot, incarnation, &reader);
     if (error) {
         note_trouble(subscriber, publisher, error);
-        return;
+        return joining && !remember_missed(subscriber, slot, incarnation) ? -ENOMEM : 0;
     }
     if (joining)
         log_reader_start_newest(reader, subscriber->history);
-    else if (publisher->who.opened_ns < subscriber->slot->who.opened_ns)
-        log_reader_start_newest(reader, UINT64_MAX); /* it could not be attached when we joined: all that is kept */
+    else if (forget_missed(subscriber, slot, incarnation))
+        log_reader_start_newest(reader, UINT64_MAX); /* all that is kept */
     else
         log_reader_start_first(reader);
     if (reader->damaged)
@@ -156,6 +187,7 @@ static void add_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     reader->may_attach = !subscriber->realtime; /* not before: we are under process_lock() */
     subscriber->readers[subscriber->reader_count] = reader;
     count_readers(subscriber, subscriber->reader_count + 1);
+    return 0;
 }
 
 static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader) {
@@ -166,9 +198,10 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
     free(reader);
 }
 
-/* Brings the readers up to date with the roster. Under process_lock(). */
-static void update(struct tarn_subscriber *subscriber, bool joining) {
+/* Brings the readers up to date with the roster. Under process_lock(). 0, or, if joining, -ENOMEM. */
+static int update(struct tarn_subscriber *subscriber, bool joining) {
     struct roster *roster = &subscriber->topic->roster;
+    int status = 0;
     subscriber->retry = false;
     subscriber->quiet_credit = NEVER_QUIET;
     subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
@@ -189,7 +222,7 @@ static void update(struct tarn_subscriber *subscriber, bool joining) {
             continue;
         struct log_reader *reader = find_reader(subscriber, slot, incarnation);
         if (!reader) {
-            add_reader(subscriber, publisher, slot, incarnation, joining);
+            status |= add_reader(subscriber, publisher, slot, incarnation, joining);
             continue;
         }
         int error = remote_attach_all(reader->remote);
@@ -197,6 +230,7 @@ static void update(struct tarn_subscriber *subscriber, bool joining) {
             note_trouble(subscriber, publisher, error);
         log_reader_tell_attached(reader);
     }
+    return status;
 }
 
 static void follow_changes(struct tarn_subscriber *subscriber) {
@@ -272,8 +306,8 @@ static int say_trouble(struct tarn_subscriber *subscriber) {
 static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     int error = reader->attach_error ? -reader->attach_error : ENOMEM;
     return fail_system(status_of_errno(error), error,
-                       "topic \"%s\": cannot follow publisher %016" PRIx64 " (pid %" PRId32 "), which is tried again",
-                       subscriber->topic->name, reader->remote->number, reader->remote->pid);
+                       "topic \"%s\": cannot follow publisher %016" PRIx64 " (%s), which is tried again",
+                       subscriber->topic->name, reader->remote->number, pid_text(reader->remote).text);
 }
 
 /* Past what is no plain message. 1: taken; 0: nothing; or a status. */
@@ -673,9 +707,8 @@ static int check_refused(struct tarn_subscriber *subscriber) {
         struct log_reader *reader = subscriber->readers[i];
         if (load_acquire(&reader->publisher->refuses_reliable) && !reader->gone)
             return fail(TARN_ERROR_REFUSED,
-                        "topic \"%s\": publisher %.15s (pid %" PRId32
-                        ") refuses reliable subscribers: open a best-effort one",
-                        subscriber->topic->name, reader->publisher->who.command, reader->remote->pid);
+                        "topic \"%s\": publisher %.15s (%s) refuses reliable subscribers: open a best-effort one",
+                        subscriber->topic->name, reader->publisher->who.command, pid_text(reader->remote).text);
     }
     return 0;
 }
@@ -688,6 +721,7 @@ static void end(void *context) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         free_reader(subscriber, subscriber->readers[i]);
     free(subscriber->readers);
+    free(subscriber->missed);
     holds_free(&subscriber->holds);
     topic_leave(subscriber->topic, SUBSCRIBER, subscriber->slot_number);
     handle_free(&closed_subscribers, &subscriber->handle);
@@ -725,7 +759,8 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     store_relaxed(&subscriber->slot->reliable, subscriber->reliable);
     store_release(&subscriber->slot->state, SLOT_JOINING);
     topic_ring(subscriber->topic); /* R1, and the fence of H2's other side */
-    update(subscriber, true);
+    if (update(subscriber, true) != 0)
+        return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to note whom to follow", subscriber->topic->name);
     store_release(&subscriber->slot->state, SLOT_LIVE); /* who counts us can rely on that we get what he sends then */
     topic_ring(subscriber->topic);
     return subscriber->reliable ? check_refused(subscriber) : 0;

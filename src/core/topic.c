@@ -157,9 +157,10 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
         if (os_now_ns() >= deadline_ns) {
             struct topic_header header = {0};
             topic_header_read(&header, fd);
-            char who[32] = "another process";
+            char who[80] = "another process";
             if (header.master > 0)
-                snprintf(who, sizeof(who), "process %d", header.master);
+                snprintf(who, sizeof(who), "process %d (where it runs: a container has numbers of its own)",
+                         header.master);
             return fail(
                 TARN_ERROR_BUSY,
                 "topic \"%s\": %s has kept the topic's file locked for over a second, as if it were stopped while "
@@ -237,10 +238,10 @@ static int attach_roster(struct topic *topic, const struct topic_header *header)
     if (error == -EPROTO)
         return say_other_layout(topic, header);
     if (error == -EACCES || error == -EPERM)
-        return fail(
-            TARN_ERROR_PERMISSION,
-            "topic \"%s\": this user may not attach the topic's memory; who may is decided by the group and mode of %s",
-            topic->name, topic->directory.path);
+        return fail(TARN_ERROR_PERMISSION,
+                    "topic \"%s\": this user may not attach the topic's memory; who may is decided by the group and "
+                    "mode of %s, where the user namespace of who made the topic knows that group",
+                    topic->name, topic->directory.path);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot attach the topic's memory", topic->name);
 }
 

@@ -47,6 +47,7 @@ int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t s
     ret->incarnation = incarnation;
     ret->number = publisher->who.number;
     ret->pid = publisher->who.pid;
+    ret->namespaces = publisher->who.namespaces;
     int error = attach(ret, 0, &publisher->segment);
     if (!error && incarnation_of(&publisher->incarnation) != incarnation) /* its successor's segment, then */
         error = -EINVAL;

@@ -29,6 +29,7 @@ struct remote {
     int32_t pid;               /* for sentences */
     _Atomic uint32_t attached; /* segments, from the first on; raised under process_lock() */
     struct remote_segment segments[SEGMENTS_MAX];
+    uint64_t namespaces; /* in which pid is its number: see os_namespaces() */
 };
 
 /* Attaches the first segment of the publisher in that slot. 0 or a negative errno (-EINVAL: gone or damaged). */

@@ -11,6 +11,12 @@
 
 #include "base/atomics.h"
 
+/*
+ * logind's RemoveIPC, when a user's last session ends, removes what he owns and nobody has attached: also what is about
+ * to be. It does so once, and ends. So does who sweeps for a dead one from another pid namespace.
+ */
+#define REMOVALS_MAX 16
+
 static void keep_private(void *base, uint64_t bytes) {
     madvise(base, bytes, MADV_DONTDUMP);
     madvise(base, bytes, MADV_DONTFORK);
@@ -39,37 +45,56 @@ static int get_segment(uint64_t bytes, _Atomic uint32_t *key_note, uint32_t seed
     return shmget(IPC_PRIVATE, bytes, 0600);
 }
 
+/* Makes and attaches a segment. 0, or a negative errno, with nothing left. */
+static int get_attached(void **ret_base, int *ret_id, uint64_t bytes, _Atomic uint32_t *key_note, uint32_t seed) {
+    for (int tries = 0;; tries++) {
+        *ret_id = get_segment(bytes, key_note, seed);
+        if (*ret_id < 0)
+            return -errno;
+        /* killed here: an empty segment under a key of the topic; swept by whoever repairs the noter, or the topic. */
+        *ret_base = shmat(*ret_id, NULL, 0);
+        if (*ret_base != (void *)-1)
+            return 0;
+        int error = -attach_errno();
+        bool removed = shmctl(*ret_id, IPC_RMID, NULL) != 0 && (errno == EINVAL || errno == EIDRM);
+        if (!removed || tries == REMOVALS_MAX)
+            return error;
+    }
+}
+
+/* Who may attach. What cannot be had is left out: who tries it is told so. */
+static void admit(int id, const struct segment_access *access, bool others_write) {
+    struct shmid_ds settings;
+    if (shmctl(id, IPC_STAT, &settings) != 0)
+        return;
+    mode_t mode = access->directory_mode & (others_write ? 0666 : 0444);
+    gid_t own_group = settings.shm_perm.gid;
+    settings.shm_perm.gid = access->group;
+    settings.shm_perm.mode = mode | 0400;
+    if (shmctl(id, IPC_SET, &settings) == 0)
+        return;
+    settings.shm_perm.gid = own_group; /* our user namespace does not know the directory's */
+    settings.shm_perm.mode = (mode & 0606) | 0400;
+    shmctl(id, IPC_SET, &settings);
+}
+
 int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uint32_t *key_note,
                    const struct segment_access *access, bool others_write) {
-    int id = get_segment(bytes, key_note, access->key_seed);
-    if (id < 0) {
-        int error = -errno;
-        if (key_note)
-            store_release(key_note, 0);
-        return error;
-    }
-    /* killed here: an empty segment under a key of the topic; swept by whoever repairs the noter, or the topic. */
-    void *base = shmat(id, NULL, 0);
-    int error = base == (void *)-1 ? -attach_errno() : 0;
+    void *base;
+    int id;
+    int error = get_attached(&base, &id, bytes, key_note, access->key_seed);
     if (!error) {
-        mode_t readers = access->directory_mode & 0444;
-        struct shmid_ds settings;
-        if (shmctl(id, IPC_STAT, &settings) == 0) {
-            settings.shm_perm.gid = access->group;
-            settings.shm_perm.mode = (others_write ? readers | (access->directory_mode & 0222) : readers) | 0400;
-            shmctl(id, IPC_SET, &settings); /* refused: only this user can attach, who else tries is told so */
+        admit(id, access, others_write);
+        if (shmctl(id, IPC_RMID, NULL) != 0) {
+            error = -errno;
+            shmdt(base);
         }
     }
-    if (shmctl(id, IPC_RMID, NULL) != 0 && !error)
-        error = -errno;
     /* killed here: the kernel frees it with this process. */
     if (key_note)
         store_release(key_note, 0);
-    if (error) {
-        if (base != (void *)-1)
-            shmdt(base);
+    if (error)
         return error;
-    }
     keep_private(base, bytes);
     *ret_base = base;
     *ret_id = id;
@@ -100,8 +125,11 @@ static bool sweep(uint32_t key) {
     struct shmid_ds state;
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)
         return false;
-    /* Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. */
-    if (state.shm_cpid <= 0 || kill(state.shm_cpid, 0) == 0 || errno == EPERM)
+    /*
+     * Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. 0: a
+     * process of another pid namespace, of which nothing can be told; should it live, it makes another.
+     */
+    if (state.shm_cpid > 0 && (kill(state.shm_cpid, 0) == 0 || errno == EPERM))
         return false;
     return shmctl(id, IPC_RMID, NULL) == 0;
 }

@@ -18,8 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -254,7 +256,47 @@ static inline void sleep_until_killed(void) {
         pause();
 }
 
+static inline void run_tarn_quietly(void *arg) {
+    CHECK(dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO) == STDOUT_FILENO);
+    execl(tarn_program(), "tarn", (const char *)arg, NULL);
+    FAIL("%s: %s", tarn_program(), strerror(errno));
+}
+
+/* The command line with that verb. */
+static inline void run_tarn(const char *verb) {
+    CHECK_INT(wait_child(spawn(run_tarn_quietly, (void *)verb), LIMIT_S), ==, 0);
+}
+
+/* ---- limits --------------------------------------------------------------------------------------------------- */
+
+static inline void limit(int resource, rlim_t soft) {
+    struct rlimit limits;
+    CHECK(getrlimit((__rlimit_resource_t)resource, &limits) == 0);
+    limits.rlim_cur = soft;
+    CHECK(setrlimit((__rlimit_resource_t)resource, &limits) == 0);
+}
+
+static inline rlim_t address_space_used(void) {
+    unsigned long pages;
+    FILE *file = fopen("/proc/self/statm", "re");
+    CHECK(file && fscanf(file, "%lu", &pages) == 1);
+    fclose(file);
+    return pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NEED_PLAIN_MEMORY() SKIP("a sanitizer takes address space as it likes")
+#else
+#define NEED_PLAIN_MEMORY() (void)0
+#endif
+
 /* ---- refusals ------------------------------------------------------------------------------------------------- */
+
+static inline void filter_calls(const struct sock_fprog *program) {
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) != 0)
+        SKIP("no seccomp filters here: %s", strerror(errno));
+}
 
 /* From now on the kernel gives this process that error for a system call, for whatever second argument if that is ANY. */
 #define ANY (-1)
@@ -268,16 +310,27 @@ static inline void forbid_call(unsigned number, int second, unsigned error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA)),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no seccomp filters here: %s", strerror(errno));
+    filter_calls(&(struct sock_fprog){sizeof code / sizeof code[0], code});
+}
+
+/* The process dies when it removes a segment's name: made, attached, and not yet unnamed. */
+static inline void die_at_removal(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPC_RMID, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    filter_calls(&(struct sock_fprog){sizeof code / sizeof code[0], code});
 }
 
 static inline void forbid_getppid(void *arg) {
     (void)arg;
     forbid_call(SYS_getppid, ANY, EPERM);
     CHECK(syscall(SYS_getppid) == -1 && errno == EPERM);
+    _exit(0); /* a leak checker would ask for its parent */
 }
 
 static inline void probe_seccomp(void) {

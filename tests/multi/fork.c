@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * fork() and its relatives: what a child inherits says so, the child opens its own, the parent's go on, and a parent's
- * death is seen though a child of it lives. Children are made by fork(), by a raw clone() that runs no fork handlers
- * (as some language runtimes do it), and by vfork() with exec.
+ * death is seen though a child of it lives, or a descriptor of its own. Children are made by fork(), by a raw clone() that
+ * runs no fork handlers (as some language runtimes do it), and by vfork() with exec.
  */
+#include <poll.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "common.h"
 
 #define TOPIC "fork"
 
-enum way { BY_FORK, BY_RAW_CLONE, BY_VFORK_AND_EXEC, WAYS };
+enum way { BY_FORK, BY_RAW_CLONE, BY_VFORK_AND_EXEC };
 
 static pid_t raw_clone(void) {
     pid_t pid = (pid_t)syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, NULL);
@@ -200,8 +202,6 @@ TEST(fork_beside_a_busy_thread) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
-/* ---- a parent dies, its child lives --------------------------------------------------------------------------- */
-
 struct family {
     _Atomic pid_t stray; /* lives on */
     _Atomic bool ready;
@@ -209,6 +209,100 @@ struct family {
 };
 
 static struct family *family;
+
+/* ---- descriptors under way to other processes ----------------------------------------------------------------- */
+
+/* What a process would send only if it took the library's descriptors from /proc: each keeps the locks of its sender. */
+static int collect_descriptors(int *ret, int most) {
+    int count = 0;
+    char path[512], link[64], target[512];
+    struct stat file, state;
+    topic_path(path, TOPIC);
+    CHECK(stat(path, &file) == 0);
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(link, target, sizeof target - 1);
+        if (length < 0 || fstat(fd, &state) != 0)
+            continue;
+        target[length] = 0;
+        bool is_file = state.st_dev == file.st_dev && state.st_ino == file.st_ino;
+        if (is_file || strstr(target, "/@") || strstr(target, "eventpoll")) {
+            CHECK_INT(count, <, most);
+            ret[count++] = fd;
+        }
+    }
+    return count;
+}
+
+enum { DESCRIPTORS_MOST = 8 };
+
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(DESCRIPTORS_MOST * sizeof(int))];
+};
+
+static struct msghdr message_of(union control *control, struct iovec *byte) {
+    return (struct msghdr){
+        .msg_iov = byte, .msg_iovlen = 1, .msg_control = control->bytes, .msg_controllen = sizeof control->bytes};
+}
+
+static void send_descriptors(int socket) {
+    int found[DESCRIPTORS_MOST], count = collect_descriptors(found, DESCRIPTORS_MOST);
+    union control control = {0};
+    struct msghdr message = message_of(&control, &(struct iovec){(char[1]){0}, 1});
+    CHECK_INT(count, ==, 3); /* the topic's file, the doorbell, and what waits for it */
+    message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+    control.header = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN((size_t)count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), found, (size_t)count * sizeof(int));
+    CHECK_INT(sendmsg(socket, &message, 0), ==, 1);
+}
+
+static void receive_descriptors(int socket) {
+    union control control = {0};
+    struct msghdr message = message_of(&control, &(struct iovec){(char[1]){0}, 1});
+    CHECK_INT(recvmsg(socket, &message, MSG_CMSG_CLOEXEC), ==, 1);
+    CHECK_INT(control.header.cmsg_len, ==, CMSG_LEN(3 * sizeof(int)));
+}
+
+static int sockets[2];
+
+/* A process that knows nothing of tarn has them, or is about to get them, as long as it lives. */
+static void hold_descriptors(void *arg) {
+    const bool *received = arg;
+    close(sockets[0]);
+    if (*received)
+        receive_descriptors(sockets[1]);
+    family->ready = true;
+    sleep_until_killed();
+}
+
+static void give_away(void *arg) {
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    CHECK_INT(tarn_subscriber_fd(subscriber), >=, 0);
+    publish_word(publisher_of(TOPIC, NULL), 5);
+    send_descriptors(sockets[0]);
+    sleep_until_killed();
+}
+
+static pid_t start_exchange(int is_received) {
+    bool received = is_received;
+    family = shared_page(sizeof *family);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+    pid_t parent = spawn(give_away, NULL);
+    family->stray = spawn(hold_descriptors, &received);
+    if (!received) { /* then it is ready at once, and the message is under way when its sender is */
+        struct pollfd poll_fd = {sockets[1], POLLIN, 0};
+        CHECK_INT(poll(&poll_fd, 1, 15000), ==, 1);
+    }
+    AWAIT(family->ready);
+    close(sockets[0]);
+    close(sockets[1]);
+    return parent;
+}
+
+/* ---- a parent dies, its child lives --------------------------------------------------------------------------- */
 
 static void start_stray(enum way way) {
     static const char *const sleeper[] = {"/bin/sleep", "1000", NULL};
@@ -238,24 +332,19 @@ static void be_parent(void *arg) {
     sleep_until_killed();
 }
 
-static pid_t start_family(enum way way) {
+static pid_t start_family(int way) {
     family = shared_page(sizeof *family);
-    family->way = way;
+    family->way = (enum way)way;
     pid_t parent = spawn(be_parent, NULL);
     AWAIT(family->ready);
     return parent;
 }
 
-/* It is the runner's child by now, which waits for it. */
-static void end_stray(void) {
-    CHECK(kill(family->stray, SIGKILL) == 0);
-}
-
 /* Others in the topic count right, are not held back by the dead reliable subscriber, and others can join. */
-static void see_death(enum way way) {
+static void see_death(pid_t (*start)(int), int way) {
     tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
     tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = 1 << 20, .full_timeout_ns = TARN_FOREVER);
-    pid_t parent = start_family(way);
+    pid_t parent = start(way);
     receive_word(subscriber, 5);
     CHECK_STATUS(tarn_subscriber_publishers(subscriber), 2);
     CHECK_STATUS(tarn_publisher_subscribers(publisher), 2);
@@ -270,26 +359,35 @@ static void see_death(enum way way) {
     CHECK_STATUS(tarn_subscriber_close(newcomer), 0);
     CHECK_INT(tarn_publisher_close(publisher), >=, 0);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+/* It is the runner's child by now, which waits for it. */
+static void end_stray(void) {
+    CHECK(kill(family->stray, SIGKILL) == 0);
+}
+
+static void see_death_of_parent(enum way way) {
+    see_death(start_family, (int)way);
     if (way == BY_RAW_CLONE)
         allow_files(); /* its locks keep the file from being deleted */
     end_stray();
 }
 
 TEST(death_is_seen_though_a_forked_child_lives) {
-    see_death(BY_FORK);
+    see_death_of_parent(BY_FORK);
 }
 
 TEST(death_is_seen_though_a_cloned_child_lives) {
-    see_death(BY_RAW_CLONE);
+    see_death_of_parent(BY_RAW_CLONE);
 }
 
 TEST(death_is_seen_though_an_executed_child_lives) {
-    see_death(BY_VFORK_AND_EXEC);
+    see_death_of_parent(BY_VFORK_AND_EXEC);
 }
 
 /* Nobody else was there: who comes next starts anew. */
 static void come_after_death(enum way way) {
-    kill_child(start_family(way));
+    kill_child(start_family((int)way));
     tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
     tarn_publisher *publisher = publisher_of(TOPIC, NULL);
     publish_word(publisher, 6);
@@ -311,4 +409,41 @@ TEST(topic_is_usable_though_a_cloned_child_lives) {
 
 TEST(topic_is_usable_though_an_executed_child_lives) {
     come_after_death(BY_VFORK_AND_EXEC);
+}
+
+/* ---- a process dies, its descriptors live --------------------------------------------------------------------- */
+
+/* When the last copy is gone, so is all that the dead one left. */
+static void end_holder(void) {
+    kill_child(family->stray);
+    CHECK_STATUS(tarn_subscriber_close(subscriber_of(TOPIC, NULL)), 0);
+}
+
+TEST(death_is_seen_though_descriptors_are_under_way) {
+    see_death(start_exchange, false);
+    end_holder();
+}
+
+TEST(death_is_seen_though_a_stranger_has_descriptors) {
+    see_death(start_exchange, true);
+    end_holder();
+}
+
+static void come_after_sender(bool received) {
+    kill_child(start_exchange(received));
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 6);
+    receive_word(subscriber, 6);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    end_holder();
+}
+
+TEST(topic_is_usable_though_descriptors_are_under_way) {
+    come_after_sender(false);
+}
+
+TEST(topic_is_usable_though_a_stranger_has_descriptors) {
+    come_after_sender(true);
 }

@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What happens when the system has no more: descriptors, address space, segments, room or inodes in the topic directory,
- * locks, permission to write there, lockable memory. Always a clear code and sentence; nothing leaked, nothing lost for others,
+ * What happens when the system has no more: descriptors, address space, segments, memory, also a control group's, room or
+ * inodes in the topic directory, locks, permission to write there, lockable memory. Always a clear code and sentence; nothing leaked, nothing lost for others,
  * and all is well again when there is more.
  */
 #include <sys/ipc.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/shm.h>
 
+#include "cgroup.h"
 #include "common.h"
 
 #define TOPIC "limits/of.it"
-
-static void limit(int resource, rlim_t soft) {
-    struct rlimit limits;
-    CHECK(getrlimit((__rlimit_resource_t)resource, &limits) == 0);
-    limits.rlim_cur = soft;
-    CHECK(setrlimit((__rlimit_resource_t)resource, &limits) == 0);
-}
 
 /* Opens both kinds, and sees a message through. */
 static void talk_on(const char *topic) {
@@ -117,20 +110,6 @@ TEST(descriptors_run_out_at_every_point) {
 }
 
 /* ---- address space -------------------------------------------------------------------------------------------- */
-
-static rlim_t address_space_used(void) {
-    unsigned long pages;
-    FILE *file = fopen("/proc/self/statm", "re");
-    CHECK(file && fscanf(file, "%lu", &pages) == 1);
-    fclose(file);
-    return pages * (rlim_t)sysconf(_SC_PAGESIZE);
-}
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define NEED_PLAIN_MEMORY() SKIP("a sanitizer takes address space as it likes")
-#else
-#define NEED_PLAIN_MEMORY() (void)0
-#endif
 
 TEST(publisher_without_address_space) {
     enum { BIG = 4 << 20 };
@@ -292,6 +271,178 @@ TEST(segment_memory_runs_out) {
     CHECK_STATUS(tarn_publisher_publish(publisher, big, 8 << 20), 1);
     free(big);
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- memory that may not be promised -------------------------------------------------------------------------- */
+
+/* All that the segments of this namespace may come to, touched or not: what strict overcommit counts. */
+static uint64_t committed_bytes(void) {
+    uint64_t sum = 0;
+    FILE *file = fopen("/proc/sysvipc/shm", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);) {
+        unsigned long long bytes;
+        if (sscanf(line, "%*d %*d %*o %llu", &bytes) == 1)
+            sum += bytes;
+    }
+    fclose(file);
+    return sum;
+}
+
+/* The limit is a quarter of the machine's memory; but only what is in use is asked for. */
+TEST(memory_is_asked_for_as_it_is_needed) {
+    need_root();
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    CHECK_INT(committed_bytes(), <=, 1 << 20);
+    char *big = calloc(1, 8 << 20);
+    CHECK_STATUS(tarn_publisher_publish(publisher, big, 8 << 20), 1);
+    CHECK_INT(committed_bytes(), <=, 32 << 20);
+    free(big);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+/* What the kernel answers under strict overcommit (vm.overcommit_memory = 2), which is the whole machine's to set. */
+static void open_without_memory(void *arg) {
+    (void)arg;
+    forbid_call(SYS_shmget, ANY, ENOMEM);
+    CHECK_OPEN_REFUSED(TARN_ERROR_NO_MEMORY, TOPIC);
+}
+
+/* A subscriber of a topic that is there needs none. */
+static void open_without_memory_beside_others(void *arg) {
+    tarn_publisher *publisher;
+    (void)arg;
+    int descriptors = count_descriptors();
+    forbid_call(SYS_shmget, ANY, ENOMEM);
+    CHECK_REFUSED(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_NO_MEMORY, TOPIC);
+    CHECK_INT(count_descriptors(), ==, descriptors);
+    CHECK_STATUS(tarn_subscriber_close(subscriber_of(TOPIC, NULL)), 0);
+}
+
+static void grow_without_memory(void *arg) {
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    char *big = calloc(1, 8 << 20);
+    publish_word(publisher, 1);
+    forbid_call(SYS_shmget, ANY, ENOMEM);
+    CHECK_REFUSED(tarn_publisher_publish(publisher, big, 8 << 20), TARN_ERROR_NO_MEMORY, TOPIC);
+    for (uint64_t word = 2; word <= 1000; word++)
+        publish_word(publisher, word);
+    for (uint64_t word = 1; word <= 1000; word++)
+        receive_word(subscriber, word);
+    free(big);
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+TEST(memory_is_refused) {
+    probe_seccomp();
+    CHECK_INT(wait_child(spawn(open_without_memory, NULL), LIMIT_S), ==, 0);
+    CHECK_INT(wait_child(spawn(grow_without_memory, NULL), LIMIT_S), ==, 0);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    CHECK_INT(wait_child(spawn(open_without_memory_beside_others, NULL), LIMIT_S), ==, 0);
+    talk_on(TOPIC);
+    CHECK_STATUS(tarn_publisher_subscribers(publisher), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- a control group's memory --------------------------------------------------------------------------------- */
+
+enum { GROUP_BYTES = 64 << 20 };
+
+static struct cgroup cgroup;
+
+static void make_memory_group(void) {
+    need_root();
+    NEED_PLAIN_MEMORY();
+    cgroup = cgroup_make("memory.max", "memory", "memory.limit_in_bytes");
+    if (!cgroup_write(&cgroup, cgroup.is_second ? "memory.max" : "memory.limit_in_bytes", number_text(GROUP_BYTES))) {
+        cgroup_remove(&cgroup);
+        SKIP("cannot limit a control group's memory");
+    }
+}
+
+/* Runs a role that may fail, and cleans up. How it ended, as wait_child says it. */
+static int end_in_group(void (*role)(void *)) {
+    int status;
+    pid_t pid = spawn(role, NULL);
+    CHECK(waitpid(pid, &status, 0) == pid); /* each of its waits is bounded */
+    cgroup_remove(&cgroup);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void fill_default_limit(void *arg) {
+    static char bytes[100000];
+    int result, sent = 0;
+    (void)arg;
+    cgroup_enter(&cgroup, getpid());
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .when_full = TARN_FULL_FAIL);
+    while ((result = tarn_publisher_publish(publisher, bytes, sizeof bytes)) == 1)
+        CHECK_INT(++sent, <, 1000);
+    CHECK_STATUS(result, TARN_ERROR_FULL);
+    CHECK(strstr(tarn_error(), " 16384 KiB"));
+    CHECK_INT(sent, >, 100);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+/* The default limit is a quarter of the group's: a publisher finds itself full, and is not killed. */
+TEST(default_limit_heeds_control_group) {
+    make_memory_group();
+    CHECK_INT(end_in_group(fill_default_limit), ==, 0);
+}
+
+static void fill_group(void *arg) {
+    static char bytes[1 << 20];
+    (void)arg;
+    cgroup_enter(&cgroup, getpid());
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = 4 * (uint64_t)GROUP_BYTES, .depth = 1000);
+    for (uint64_t number = 1; number <= 1000; number++) {
+        fill_pattern(bytes, sizeof bytes, number);
+        CHECK_STATUS(tarn_publisher_publish(publisher, bytes, sizeof bytes), 1);
+    }
+}
+
+/* Takes what it sends: in order, whole, none lost. */
+static void receive_sent(tarn_subscriber *subscriber, uint64_t *count, int64_t timeout_ns) {
+    tarn_message message;
+    while (tarn_subscriber_receive(subscriber, &message, timeout_ns) == 1) {
+        CHECK_INT(message.sequence, ==, ++*count);
+        CHECK_INT(message.lost, ==, 0);
+        CHECK_INT(message.bytes, ==, 1 << 20);
+        CHECK(check_pattern(message.data, message.bytes, *count));
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+}
+
+/* One that was told to use more than its group has is killed by the kernel. Others go on, and nothing is left. */
+TEST(killed_for_the_control_groups_memory) {
+    int segments = count_segments(), status;
+    uint64_t received = 0;
+    make_memory_group();
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    pid_t pid = spawn(fill_group, NULL);
+    while (waitpid(pid, &status, WNOHANG) == 0)
+        receive_sent(subscriber, &received, MS);
+    cgroup_remove(&cgroup);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    receive_sent(subscriber, &received, 300 * MS);
+    printf("%llu MiB were sent\n", (unsigned long long)received);
+    CHECK_INT(received, >=, 16);
+    CHECK_INT(received, <=, GROUP_BYTES >> 20);
+    AWAIT(tarn_subscriber_publishers(subscriber) == 1);
+    publish_word(publisher, 1);
+    receive_word(subscriber, 1);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_INT(count_segments(), ==, segments);
 }
 
 /* ---- the topic directory -------------------------------------------------------------------------------------- */

@@ -4,36 +4,15 @@
  * directory and never from the umask, and payload that others can read and not write. The tests live in a mount
  * namespace of their own, where /tmp and /run are empty.
  */
-#include <grp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <sys/ipc.h>
-#include <sys/mount.h>
 #include <sys/shm.h>
 
 #include "common.h"
+#include "users.h"
 
 #define TOPIC "permissions"
-#define GROUP 4321
-#define ALICE 1001
-#define BOB 1002
-#define STRANGER 1003
-
-/* An own /tmp and /run; the defaults decide where topics are. */
-static void own_root(void) {
-    need_root();
-    if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777") != 0 || mount("tmpfs", "/run", "tmpfs", 0, "mode=755") != 0)
-        SKIP("no mounts of its own: %s", strerror(errno));
-    unsetenv("TARN_DIR");
-}
-
-/* Has no group but its own, and the shared one if a member. */
-static void become(uid_t uid, bool is_member) {
-    gid_t group = GROUP;
-    CHECK(setgroups(is_member ? 1 : 0, &group) == 0);
-    CHECK(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
-}
-
 static unsigned mode_of(const char *path, gid_t *ret_group) {
     struct stat state;
     if (lstat(path, &state) != 0)
@@ -202,7 +181,7 @@ TEST(own_domain_in_a_common_directory) {
 struct scene {
     uid_t publisher, subscriber;
     mode_t publisher_mask, subscriber_mask;
-    _Atomic bool ready, done;
+    _Atomic bool ready, done, received;
 };
 
 static struct scene *scene;
@@ -265,8 +244,10 @@ TEST(two_users_of_a_group) {
     make_shared_directory(02770);
     for (int i = 0; i < 6; i++) {
         bool turned = i % 2;
-        *scene =
-            (struct scene){turned ? BOB : ALICE, turned ? ALICE : BOB, masks[i / 2], masks[2 - i / 2], false, false};
+        *scene = (struct scene){.publisher = turned ? BOB : ALICE,
+                                .subscriber = turned ? ALICE : BOB,
+                                .publisher_mask = masks[i / 2],
+                                .subscriber_mask = masks[2 - i / 2]};
         pid_t publisher = spawn(publish_as, NULL), subscriber = spawn(receive_as, NULL);
         CHECK_INT(wait_child(spawn(check_stranger_is_refused, NULL), LIMIT_S), ==, 0);
         CHECK_INT(wait_child(publisher, LIMIT_S), ==, 0);
@@ -329,15 +310,6 @@ TEST(shared_directory_of_others) {
     CHECK_INT(wait_child(spawn(check_stranger_is_refused, NULL), LIMIT_S), ==, 0);
 }
 
-/* ---- payload of another user ---------------------------------------------------------------------------------- */
-
-static sigjmp_buf after_fault;
-
-static void on_fault(int number) {
-    (void)number;
-    siglongjmp(after_fault, 1);
-}
-
 /* Segment ids of that mode. */
 static int find_segment(unsigned mode) {
     int found = -1;
@@ -351,6 +323,115 @@ static int find_segment(unsigned mode) {
     }
     fclose(file);
     return found;
+}
+
+/* The mode's bits mean what they say: of who may read, payload may be read; but taking part is writing. */
+static void try_to_take_part(void *arg) {
+    (void)arg;
+    become(BOB, true);
+    check_nobody_joins(TOPIC, TARN_ERROR_PERMISSION, "/run/tarn/default/" TOPIC);
+    int roster = find_segment(0640), log = find_segment(0440);
+    CHECK(roster >= 0 && log >= 0);
+    void *seen = shmat(log, NULL, SHM_RDONLY);
+    CHECK(seen != (void *)-1 && shmdt(seen) == 0);
+    CHECK(shmat(log, NULL, 0) == (void *)-1 && errno == EACCES);
+    CHECK(shmat(roster, NULL, 0) == (void *)-1 && errno == EACCES);
+}
+
+TEST(group_that_may_only_read) {
+    make_shared_directory(02750);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    CHECK_INT(wait_child(spawn(try_to_take_part, NULL), LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- the death of another user's ------------------------------------------------------------------------------ */
+
+static void be_killed_as_alice(void *arg) {
+    (void)arg;
+    become(ALICE, true);
+    CHECK_INT(tarn_subscriber_fd(SUBSCRIBER(TOPIC, .reliable = 1)), >=, 0);
+    publish_word(publisher_of(TOPIC, NULL), 1);
+    scene->ready = true;
+    sleep_until_killed();
+}
+
+/* Its slot is the next newcomer's, doorbell and all, though alice's own may lie there yet. */
+static void take_the_place(void) {
+    tarn_subscriber *successor = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    tarn_message message;
+    struct pollfd bell = {tarn_subscriber_fd(successor), POLLIN, 0};
+    CHECK_STATUS(bell.fd < 0 ? bell.fd : 0, 0);
+    CHECK_STATUS(tarn_subscriber_take(successor, &message), 0);
+    publish_word(publisher, 2);
+    CHECK_INT(poll(&bell, 1, 15000), ==, 1);
+    receive_word(successor, 2);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(successor), 0);
+}
+
+static void outlive_alice(void *arg) {
+    (void)arg;
+    become(BOB, true);
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = 1 << 20, .full_timeout_ns = TARN_FOREVER);
+    scene->done = true;
+    receive_word(subscriber, 1);
+    scene->received = true;
+    AWAIT(tarn_subscriber_publishers(subscriber) == 1);
+    AWAIT(tarn_publisher_subscribers(publisher) == 1);
+    for (uint64_t number = 1; number <= 20000; number++)
+        CHECK_STATUS(publish_number(publisher, number), 1); /* more than the dead reliable one could hold */
+    take_the_place();
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void see_death_of_alice(mode_t directory_mode) {
+    make_shared_directory(directory_mode);
+    CHECK(mkdir("/run/tarn/default", 0700) == 0 && chown("/run/tarn/default", 0, GROUP) == 0 &&
+          chmod("/run/tarn/default", directory_mode) == 0); /* its owner could delete what is in it */
+    pid_t bob = spawn(outlive_alice, NULL);
+    AWAIT(scene->done);
+    pid_t alice = spawn(be_killed_as_alice, NULL);
+    AWAIT(scene->ready && scene->received);
+    kill_child(alice);
+    CHECK_INT(wait_child(bob, LIMIT_S), ==, 0);
+}
+
+TEST(death_of_another_user) {
+    see_death_of_alice(02770);
+    CHECK_INT(count_files("/run/tarn/default", 0), ==, 0);
+}
+
+static void sweep_as_alice(void *arg) {
+    const int *program = arg;
+    become(ALICE, true);
+    CHECK(dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO) == STDOUT_FILENO);
+    fexecve(*program, (char *[]){"tarn", "gc", NULL}, environ);
+    FAIL("%s: %s", tarn_program(), strerror(errno));
+}
+
+/* Where each may delete only what is his own, alice's doorbell stays until she, or root, sweeps. */
+TEST(death_of_another_user_in_a_sticky_directory) {
+    int program = open(tarn_program(), O_RDONLY | O_CLOEXEC); /* before /tmp is another one */
+    see_death_of_alice(03770);
+    CHECK_INT(count_files("/run/tarn/default", 0), ==, 1);
+    if (program < 0)
+        SKIP("the command line was not built");
+    CHECK_INT(wait_child(spawn(sweep_as_alice, &program), LIMIT_S), ==, 0);
+    CHECK_INT(count_files("/run/tarn/default", 0), ==, 0);
+    close(program);
+}
+
+/* ---- payload of another user ---------------------------------------------------------------------------------- */
+
+static sigjmp_buf after_fault;
+
+static void on_fault(int number) {
+    (void)number;
+    siglongjmp(after_fault, 1);
 }
 
 static void try_to_write_payload(void *arg) {

@@ -3,12 +3,7 @@
  * The topic file when something happens to it: truncated, overwritten, of another layout, replaced by something else,
  * deleted or swapped under way, locked by a process that is stopped; and what those leave who die while creating.
  */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/shm.h>
-#include <sys/syscall.h>
 
 #include "common.h"
 
@@ -439,22 +434,6 @@ TEST(stopped_with_the_lock_of_a_living_topic) {
 
 /* ---- killed while creating ------------------------------------------------------------------------------------ */
 
-/* The process dies when it makes its nth call of shmctl(..., IPC_RMID): a segment is made, and not yet unnamed. */
-static void die_at_removal(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmctl, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPC_RMID, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no seccomp filters here: %s", strerror(errno));
-}
-
 static void die_while_making_the_topic(void *arg) {
     (void)arg;
     die_at_removal();
@@ -505,17 +484,10 @@ TEST(killed_while_growing) {
     die_alone(die_while_growing);
 }
 
-static void sweep_quietly(void *arg) {
-    (void)arg;
-    CHECK(dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO) == STDOUT_FILENO);
-    execl(tarn_program(), "tarn", "gc", NULL);
-    FAIL("%s: %s", tarn_program(), strerror(errno));
-}
-
 static void sweep(void) {
     if (access(tarn_program(), X_OK) != 0)
         SKIP("the command line was not built");
-    CHECK_INT(wait_child(spawn(sweep_quietly, NULL), LIMIT_S), ==, 0);
+    run_tarn("gc");
 }
 
 /* The same, and somebody repairs who is in the topic, or who sweeps it. */

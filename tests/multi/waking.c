@@ -227,6 +227,59 @@ TEST(membarrier_forbidden_while_open) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* ---- without futexes ------------------------------------------------------------------------------------------ */
+
+static void forbid_futex_by_eperm(void) {
+    forbid_call(SYS_futex, ANY, EPERM);
+}
+
+static void forbid_futex_by_enosys(void) {
+    forbid_call(SYS_futex, ANY, ENOSYS);
+}
+
+/* Who cannot sleep looks each millisecond; whom nobody can wake finds what was sent within its slice. */
+TEST_LIMIT(each_message_arrives_without_futexes, 60) {
+    probe_seccomp();
+    play((struct game){.strokes = 300, .players = 1, .waiting = WAIT_POLL, .before_there = forbid_futex_by_eperm}, 10);
+    play((struct game){.strokes = 20, .players = 1, .before_here = forbid_futex_by_enosys}, 40);
+    play(
+        (struct game){
+            .strokes = 300, .players = 1, .before_here = forbid_futex_by_enosys, .before_there = forbid_futex_by_eperm},
+        10);
+}
+
+static int64_t cpu_ns(void);
+
+static void time_out_without_futexes(void *arg) {
+    tarn_message message;
+    tarn_subscriber *subscriber = subscriber_of("ping", NULL);
+    tarn_publisher *publisher = PUBLISHER("ping", .memory_limit_bytes = 1 << 20, .full_timeout_ns = 200 * MS);
+    (void)arg;
+    forbid_futex_by_enosys();
+    int64_t start = now_ns(), before = cpu_ns();
+    CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, SECOND), 0);
+    CHECK_INT(now_ns() - start, >=, SECOND);
+    CHECK_INT(now_ns() - start, <, GENEROUS);
+    CHECK_INT(cpu_ns() - before, <, 200 * MS); /* it does not spin */
+    tarn_subscriber *reliable = SUBSCRIBER("ping", .reliable = 1);
+    int result;
+    do {
+        start = now_ns();
+        result = publish_number(publisher, 1);
+    } while (result == 1);
+    CHECK_STATUS(result, TARN_ERROR_FULL);
+    CHECK_INT(now_ns() - start, >=, 200 * MS);
+    CHECK_INT(now_ns() - start, <, GENEROUS);
+    CHECK_STATUS(tarn_subscriber_close(reliable), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+TEST(timeouts_without_futexes) {
+    probe_seccomp();
+    CHECK_INT(wait_child(spawn(time_out_without_futexes, NULL), LIMIT_S), ==, 0);
+}
+
 /* ---- committed, and nobody woken ------------------------------------------------------------------------------ */
 
 /* As if it was killed between the two. */
