@@ -72,6 +72,7 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     if (!publisher)
         return;                                     /* a peer damaged the link to it */
     slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
+    POINT(publisher_over);
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
@@ -79,6 +80,7 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     store_relaxed(&publisher->refuses_reliable, 0);
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns());
     store_release(&publisher->state, SLOT_FREE);
+    POINT(publisher_freed);
 }
 
 /* Lets go of everything that a subscriber's slot says to one publisher. */
@@ -98,8 +100,10 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         store_release(&subscriber->cells[i], 0); /* R4 */
     store_relaxed(&subscriber->cell_list, 0);
+    POINT(cells_emptied);
     /* killed here, and around: state is not FREE, so the next one starts over */
     slot_next_incarnation(&subscriber->incarnation); /* frees the blocks of further cells */
+    POINT(subscriber_over);
     if (load_relaxed(&subscriber->doorbell) != DOORBELL_NONE) {
         char name[DOORBELL_NAME_BYTES];
         doorbell_name(name, topic->inode, slot);
@@ -117,6 +121,7 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     store_relaxed(&subscriber->reliable, 0);
     store_relaxed(&subscriber->freed_ns, (uint64_t)os_now_ns());
     store_release(&subscriber->state, SLOT_FREE);
+    POINT(subscriber_freed);
     for (uint32_t i = 0; i < publishers; i++) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, i);
         if (publisher)
@@ -135,6 +140,7 @@ static void stop_waiting_for(struct topic *topic, uint32_t slot) {
     if (state != SLOT_JOINING && state != SLOT_LIVE)
         return;
     store_release(&subscriber->state, SLOT_LEAVING);
+    POINT(repair_leaving_said);
     /* killed here: not FREE, so the next one starts over */
     topic_ring(topic); /* R1 */
 }
@@ -144,7 +150,8 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
         return false;
     int64_t repair_byte = TOPIC_LOCK_REPAIR + slot_byte(kind, slot);
     if (os_lock(topic->fd, repair_byte) != 0)
-        return false;                                      /* somebody is at it */
+        return false; /* somebody is at it */
+    POINT(repair_locked);
     bool dead = slot_is_dead(topic, kind, slot, thorough); /* still, now that nobody else repairs it */
     /* The slot's own byte keeps claimers out; a stray child may have it, which does the same. */
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
@@ -157,6 +164,7 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     if (locked)
         os_unlock(topic->fd, slot_byte(kind, slot));
     os_unlock(topic->fd, repair_byte);
+    POINT(repair_not_rung);
     if (dead)
         topic_ring(topic);
     return dead;

@@ -10,6 +10,7 @@
 #include <sys/shm.h>
 
 #include "base/atomics.h"
+#include "base/points.h"
 
 static void keep_private(void *base, uint64_t bytes) {
     madvise(base, bytes, MADV_DONTDUMP);
@@ -48,6 +49,7 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uin
             store_release(key_note, 0);
         return error;
     }
+    POINT(segment_made);
     /* killed here: an empty segment under a key of the topic; swept by whoever repairs the noter, or the topic. */
     void *base = shmat(id, NULL, 0);
     int error = base == (void *)-1 ? -attach_errno() : 0;
@@ -62,6 +64,7 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uin
     }
     if (shmctl(id, IPC_RMID, NULL) != 0 && !error)
         error = -errno;
+    POINT(segment_marked);
     /* killed here: the kernel frees it with this process. */
     if (key_note)
         store_release(key_note, 0);
