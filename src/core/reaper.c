@@ -70,13 +70,14 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
 void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     if (!publisher)
-        return;                                     /* a peer damaged the link to it */
-    slot_next_incarnation(&publisher->incarnation); /* first: readers take nothing new for the old owner's */
+        return; /* a peer damaged the link to it */
+    /* First the reference: who reads the next incarnation, the slot being LIVE yet, must not attach the old owner's segment. */
+    store_relaxed(&publisher->segment.backend, BACKEND_NONE);
+    slot_next_incarnation(&publisher->incarnation); /* release; readers take nothing new for the old owner's */
     POINT(publisher_over);
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
-    store_relaxed(&publisher->segment.backend, BACKEND_NONE);
     store_relaxed(&publisher->refuses_reliable, 0);
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns());
     store_release(&publisher->state, SLOT_FREE);

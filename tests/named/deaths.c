@@ -374,3 +374,43 @@ TEST_LIMIT(each_named_point_is_survived, 120) {
     printf("%d deaths at %d of %d named points\n", deaths, points, POINT_COUNT);
     CHECK_INT(points, ==, POINT_COUNT);
 }
+
+/* ---- deaths that took two to do harm ----------------------------------------------------------------------------- */
+
+struct dying {
+    const char *kill;
+    void (*play)(void);
+    struct gate gate;
+};
+
+static void die_playing(void *context) {
+    struct dying *dying = context;
+    gate_wait(dying->gate, LIMIT_S);
+    points_set(NULL, dying->kill);
+    dying->play();
+}
+
+static void send_and_leave(void) {
+    tarn_publisher *publisher = PUBLISHER(TOPIC); /* waits until its memory is attached */
+    CHECK_STATUS(tarn_publisher_publish(publisher, "", 1), 1);
+    tarn_publisher_close(publisher);
+}
+
+/* Its slot says LIVE, and the next incarnation: its memory must not be taken for the next one's. */
+TEST(a_publisher_killed_while_it_leaves_is_nobody) {
+    struct dying dying = {"publisher_over", send_and_leave, gate_open()};
+    pid_t pid = spawn(die_playing, &dying);
+    points_set(NULL, NULL);
+    tarn_subscriber *before = SUBSCRIBER(TOPIC), *after;
+    tarn_message message, other;
+    gate_signal(dying.gate);
+    CHECK_STATUS(tarn_subscriber_receive(before, &message, GENEROUS), 1); /* its memory stays */
+    CHECK_INT(wait_child(pid, LIMIT_S), ==, -SIGKILL);
+    gate_close(dying.gate);
+    after = SUBSCRIBER(TOPIC, .history = 5);
+    CHECK_STATUS(tarn_subscriber_take(after, &other), 0);
+    CHECK_STATUS(tarn_subscriber_take(before, &other), 0);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    CHECK_STATUS(tarn_subscriber_close(before), 0);
+    CHECK_STATUS(tarn_subscriber_close(after), 0);
+}
