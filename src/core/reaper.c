@@ -138,8 +138,9 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
 static void stop_waiting_for(struct topic *topic, uint32_t slot) {
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
     uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
-    if (state != SLOT_JOINING && state != SLOT_LIVE)
+    if (state == SLOT_FREE || state == SLOT_OPENING)
         return;
+    /* also where it says so already: who wrote that may have been killed before he counted it */
     store_release(&subscriber->state, SLOT_LEAVING);
     POINT(repair_leaving_said);
     /* killed here: not FREE, so the next one starts over */

@@ -414,3 +414,41 @@ TEST(a_publisher_killed_while_it_leaves_is_nobody) {
     CHECK_STATUS(tarn_subscriber_close(before), 0);
     CHECK_STATUS(tarn_subscriber_close(after), 0);
 }
+
+static struct gate joined, known;
+
+static void join_and_leave(void) {
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    gate_signal(joined);
+    gate_wait(known, LIMIT_S);
+    tarn_subscriber_close(subscriber);
+}
+
+static void join(void) {
+    SUBSCRIBER(TOPIC);
+}
+
+/* It said LEAVING, and did not count the change; who repaired it died when the slot was FREE: nobody repairs it again. */
+TEST(a_publisher_does_not_wait_for_who_was_killed_while_it_left) {
+    struct dying leaver = {"leaving_said", join_and_leave, gate_open()};
+    struct dying repairer = {"subscriber_freed", join, gate_open()};
+    joined = gate_open();
+    known = gate_open();
+    pid_t leaver_pid = spawn(die_playing, &leaver), repairer_pid = spawn(die_playing, &repairer);
+    points_set(NULL, NULL);
+    board = shared_page(sizeof *board);
+    /* one that never grows, which would count as a change */
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .realtime = 1, .full_timeout_ns = GENEROUS / 3);
+    gate_signal(leaver.gate);
+    gate_wait(joined, LIMIT_S);
+    CHECK_STATUS(tarn_publisher_flush(publisher, GENEROUS), 1); /* so it looks who is there */
+    gate_signal(known);
+    CHECK_INT(wait_child(leaver_pid, LIMIT_S), ==, -SIGKILL);
+    gate_signal(repairer.gate);
+    CHECK_INT(wait_child(repairer_pid, LIMIT_S), ==, -SIGKILL);
+    send_many(publisher, 1200); /* more than its memory */
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    struct gate gates[] = {leaver.gate, repairer.gate, joined, known};
+    for (int i = 0; i < 4; i++)
+        gate_close(gates[i]);
+}
