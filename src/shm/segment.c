@@ -3,13 +3,13 @@
 #include "shm/segment.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 
 #include "base/atomics.h"
+#include "base/os.h"
 #include "base/points.h"
 
 static void keep_private(void *base, uint64_t bytes) {
@@ -104,7 +104,7 @@ static bool sweep(uint32_t key) {
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)
         return false;
     /* Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. */
-    if (state.shm_cpid <= 0 || kill(state.shm_cpid, 0) == 0 || errno == EPERM)
+    if (state.shm_cpid <= 0 || !os_pid_is_dead(state.shm_cpid))
         return false;
     return shmctl(id, IPC_RMID, NULL) == 0;
 }
