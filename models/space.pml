@@ -13,15 +13,15 @@
  * (hold_move); a process that is not registered holds the second extent (hold_clear), or, with LATE, another reader
  * enters the first or the second, perhaps too late (hold_cancel).
  *
- * With DEAD_READER, one of the reliable readers is dead, and somebody repairs its slot (slot_reap); with KILLED, he may
- * be killed at any step.
+ * With DEAD_READER, one of the reliable readers is dead, perhaps killed in leaving, between LEAVING and the counted change,
+ * and somebody repairs its slot (slot_reap); with KILLED, he may be killed at any step.
  *
  * Checked: when all has come to rest, the publisher does not sleep if one more try would succeed, and readers are as far
  * as it wanted (lost wake-up). With DEAD_READER: after the slice's look for the dead it waits for the living only.
  *
  * Broken variants: NO_BARRIER, LOOK_BEFORE_ANNOUNCING, NO_FENCE_UNREGISTERED, these with REALTIME, too;
  * WANTED_AFTER_BARRIER, NO_RING_AT_WANTED; with REALTIME: CANCEL_WITHOUT_RING, MOVE_WITHOUT_RING; with DEAD_READER:
- * RING_BEFORE_CHANGES, and with KILLED, too: FREE_BEFORE_CHANGES. Good all the same, as that is before the barrier:
+ * RING_BEFORE_CHANGES, and with KILLED, too: FREE_BEFORE_CHANGES, LEAVING_IS_COUNTED. Good all the same, as that is before the barrier:
  * WANTED_AFTER_BIT.
  */
 #define TAIL 3 /* the extent that is being written */
@@ -180,10 +180,18 @@ proctype repairer(byte me)
     byte value;
     bool won;
 #if !defined(RING_BEFORE_CHANGES) && !defined(FREE_BEFORE_CHANGES)
-    STORE(me, STATE, LEAVING);
-    MAY_DIE;
-    count_change();
-    MAY_DIE;
+    if /* stop_waiting_for */
+#ifdef LEAVING_IS_COUNTED
+    :: memory[STATE] == LEAVING
+    :: else ->
+#else
+    :: true ->
+#endif
+        STORE(me, STATE, LEAVING);
+        MAY_DIE;
+        count_change();
+        MAY_DIE
+    fi;
 #endif
     STORE(me, STATE, FREE);
     MAY_DIE;
@@ -437,7 +445,10 @@ init {
 #endif
 #else
 #ifdef DEAD_READER
-        memory[STATE] = LIVE;
+        if
+        :: memory[STATE] = LIVE
+        :: memory[STATE] = LEAVING /* not counted */
+        fi;
         run repairer(2);
 #else
         run reliable_reader(2);

@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,11 +169,10 @@ void os_identify(struct identity *ret) {
     prctl(PR_GET_NAME, ret->command); /* the calling thread's, which is the program's unless somebody changed it */
 }
 
-/* A descriptor of the process that polls readable once it is dead, a zombie included. */
-static bool pid_is_dead(int32_t pid) {
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+bool os_pid_is_dead(int32_t pid) {
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* it polls readable once its process is dead, a zombie included */
     if (fd < 0)
-        return errno == ESRCH;
+        return errno == ESRCH || (kill(pid, 0) != 0 && errno == ESRCH);
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     bool dead = poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLIN);
     close(fd);
@@ -186,7 +186,7 @@ bool os_numbers_alike(uint64_t namespaces) {
 bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces) {
     if (pid <= 0 || start_time == 0 || !os_numbers_alike(namespaces))
         return false;
-    if (pid_is_dead(pid))
+    if (os_pid_is_dead(pid))
         return true;
     if (namespaces != os_namespaces())
         return false; /* another time namespace tells another start time */

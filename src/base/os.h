@@ -47,6 +47,7 @@ void os_identify(struct identity *ret); /* this process; number is left alone */
  * now. False when it cannot be told (another pid namespace, no /proc).
  */
 bool os_is_gone(int32_t pid, uint64_t start_time, uint64_t namespaces);
+bool os_pid_is_dead(int32_t pid); /* no such process, or a zombie */
 uint64_t os_namespaces(void);
 bool os_numbers_alike(uint64_t namespaces); /* whether a pid from there means the same process here */
 uint64_t os_ipc_namespace(void);            /* 0: cannot be told */

@@ -54,6 +54,7 @@ static bool watch(int epoll, int fd) {
 
 int doorbell_open(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber, uint32_t slot) {
     store_release(&subscriber->doorbell, DOORBELL_QUIET);
+    POINT(doorbell_made_known);
     /* killed here, or with the FIFO made: whoever repairs the slot removes it */
     store_release(&topic->roster.header->doorbells, 1);
     doorbell->fifo = make_fifo(topic, slot);
@@ -96,6 +97,7 @@ bool doorbell_drain(struct doorbell *doorbell) {
 void doorbell_arm(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber) {
     bool barrier;
     store_release(&subscriber->doorbell, DOORBELL_ARMED);
+    POINT(doorbell_armed);
     bell_arm(&topic->roster.header->bell, &barrier);
     set_timer(doorbell, barrier ? SLICE_NS : SLICE_WITHOUT_BARRIER_NS);
 }

@@ -79,6 +79,7 @@ SHORT_HALF int wake(struct tarn_publisher *publisher) {
         light_fence();
     else if (publisher->wake == TARN_WAKE_FENCE)
         full_fence();
+    POINT(bell_not_looked_at);
     return unlikely(load_relaxed(publisher->bell) & 1) ? wake_sleepers(publisher) : 1;
 }
 
@@ -529,6 +530,7 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
         return status;
     store_relaxed(&publisher->slot->refuses_reliable, options->refuse_reliable != 0);
     store_release(&publisher->slot->state, SLOT_LIVE); /* R1 */
+    POINT(publisher_live);
     topic_ring(publisher->topic);
     if (options->refuse_reliable && (status = refuse_reliable(publisher)) != 0)
         writer_close(&publisher->writer);

@@ -71,15 +71,17 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     if (!publisher)
         return; /* a peer damaged the link to it */
-    store_release(&publisher->state, SLOT_LEAVING); /* before the incarnation, so that none is LIVE without an owner */
-    slot_next_incarnation(&publisher->incarnation); /* then: readers take nothing new for the old owner's */
+    /* First the reference: who reads the next incarnation, the slot being LIVE yet, must not attach the old owner's segment. */
+    store_relaxed(&publisher->segment.backend, BACKEND_NONE);
+    slot_next_incarnation(&publisher->incarnation); /* release; readers take nothing new for the old owner's */
+    POINT(publisher_over);
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
-    store_relaxed(&publisher->segment.backend, BACKEND_NONE);
     store_relaxed(&publisher->refuses_reliable, 0);
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns());
     store_release(&publisher->state, SLOT_FREE);
+    POINT(publisher_freed);
 }
 
 /* Lets go of everything that a subscriber's slot says to one publisher. */
@@ -99,8 +101,10 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     for (uint32_t i = 0; i < CELLS_INLINE; i++)
         store_release(&subscriber->cells[i], 0); /* R4 */
     store_relaxed(&subscriber->cell_list, 0);
+    POINT(cells_emptied);
     /* killed here, and around: state is not FREE, so the next one starts over */
     slot_next_incarnation(&subscriber->incarnation); /* frees the blocks of further cells */
+    POINT(subscriber_over);
     if (load_relaxed(&subscriber->doorbell) != DOORBELL_NONE) {
         char name[DOORBELL_NAME_BYTES];
         doorbell_name(name, topic->inode, slot);
@@ -118,6 +122,7 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     store_relaxed(&subscriber->reliable, 0);
     store_relaxed(&subscriber->freed_ns, (uint64_t)os_now_ns());
     store_release(&subscriber->state, SLOT_FREE);
+    POINT(subscriber_freed);
     for (uint32_t i = 0; i < publishers; i++) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, i);
         if (publisher)
@@ -133,9 +138,11 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
 static void stop_waiting_for(struct topic *topic, uint32_t slot) {
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
     uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
-    if (state != SLOT_JOINING && state != SLOT_LIVE)
+    if (state == SLOT_FREE || state == SLOT_OPENING)
         return;
+    /* also where it says so already: who wrote that may have been killed before he counted it */
     store_release(&subscriber->state, SLOT_LEAVING);
+    POINT(repair_leaving_said);
     /* killed here: not FREE, so the next one starts over */
     topic_ring(topic); /* R1 */
 }
@@ -145,7 +152,8 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
         return false;
     int64_t repair_byte = TOPIC_LOCK_REPAIR + slot_byte(kind, slot);
     if (os_lock(topic->fd, repair_byte) != 0)
-        return false;                                      /* somebody is at it */
+        return false; /* somebody is at it */
+    POINT(repair_locked);
     bool dead = slot_is_dead(topic, kind, slot, thorough); /* still, now that nobody else repairs it */
     /* The slot's own byte keeps claimers out; a stray child may have it, which does the same. */
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
@@ -158,6 +166,7 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     if (locked)
         os_unlock(topic->fd, slot_byte(kind, slot));
     os_unlock(topic->fd, repair_byte);
+    POINT(repair_not_rung);
     if (dead)
         topic_ring(topic);
     return dead;

@@ -216,10 +216,9 @@ static int update(struct tarn_subscriber *subscriber, bool joining) {
     }
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(roster, slot);
-        /* first the incarnation: one seen after a state that was LIVE could be that of nobody, between two owners */
-        uint16_t incarnation = publisher ? incarnation_of(&publisher->incarnation) : 0;
         if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
             continue;
+        uint16_t incarnation = incarnation_of(&publisher->incarnation);
         struct log_reader *reader = find_reader(subscriber, slot, incarnation);
         if (!reader) {
             status |= add_reader(subscriber, publisher, slot, incarnation, joining);
@@ -388,6 +387,7 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     }
     if (doorbell_drain(doorbell) && !subscriber->realtime)
         look_at_peers(subscriber);
+    POINT(doorbell_drained);
     doorbell_arm(doorbell, subscriber->topic, subscriber->slot);
     if (roster_changed(subscriber) && !subscriber->realtime)
         follow_changes(subscriber);
@@ -657,6 +657,7 @@ int tarn_subscriber_interrupt(tarn_subscriber *subscriber) {
         return status;
     _Atomic uint32_t *bell = &subscriber->topic->roster.header->bell;
     store_release(&subscriber->interrupted, 1);
+    POINT(interrupt_said);
     full_fence(); /* I1: either we see the sleeper's bit, or it sees the flag */
     uint32_t value = load_relaxed(bell);
     /* The bit stays, as doorbells rely on whoever takes it away to ring them, which a signal handler should not. */
@@ -737,6 +738,7 @@ static void stop(struct tarn_subscriber *subscriber) {
     doorbell_close(&subscriber->doorbell);
     store_relaxed(&subscriber->handle.mark, HANDLE_CLOSED);
     store_release(&subscriber->slot->state, SLOT_LEAVING);
+    POINT(leaving_said);
     topic_ring(subscriber->topic);
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         space_ring(subscriber->readers[i]->publisher); /* S1: one that waits for our cursor looks again */
@@ -758,10 +760,12 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     }
     store_relaxed(&subscriber->slot->reliable, subscriber->reliable);
     store_release(&subscriber->slot->state, SLOT_JOINING);
+    POINT(joining_said);
     topic_ring(subscriber->topic); /* R1, and the fence of H2's other side */
     if (update(subscriber, true) != 0)
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to note whom to follow", subscriber->topic->name);
     store_release(&subscriber->slot->state, SLOT_LIVE); /* who counts us can rely on that we get what he sends then */
+    POINT(live_said);
     topic_ring(subscriber->topic);
     return subscriber->reliable ? check_refused(subscriber) : 0;
 }

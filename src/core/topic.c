@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "base/points.h"
 #include "base/process.h"
 #include "base/status.h"
 #include "core/reaper.h"
@@ -59,6 +60,7 @@ static int make_file(const struct directory *directory, const char *file, const 
     char path[32];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     int error = named || linkat(AT_FDCWD, path, directory->fd, file, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+    POINT(file_made);
     /* killed here: an empty file, that the next one fills */
     if (error == ENOENT) { /* no /proc */
         close(fd);
@@ -150,8 +152,10 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
     for (long wait_ns = MASTER_RETRY_LEAST_NS;;
          wait_ns = 2 * wait_ns < MASTER_RETRY_NS ? 2 * wait_ns : MASTER_RETRY_NS) {
         int error = os_lock(fd, TOPIC_LOCK_MASTER);
-        if (error == 0)
+        if (error == 0) {
+            POINT(master_taken);
             return 0;
+        }
         if (error != -EAGAIN)
             return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot lock its file", name);
         if (os_now_ns() >= deadline_ns) {
@@ -192,6 +196,7 @@ static enum closing close_header(int fd, struct topic_header *header) {
     header->master = (int32_t)getpid();
     if (topic_header_write(header, fd) != 0)
         return NOT_WRITTEN;
+    POINT(header_closed);
     /* killed here: closed, with the roster still named: the next one under the master lock opens it or goes on */
     if (!topic_file_in_use(fd))
         return CLOSED;
@@ -212,6 +217,7 @@ static int delete_if_unused(const struct directory *directory, const char *file,
         segment_sweep_all(key_seed_of(&state));
         remove_doorbells(directory, state.st_ino);
     }
+    POINT(file_not_deleted);
     return unlinkat(directory->fd, file, 0) == 0;
 }
 
@@ -264,13 +270,16 @@ static int create_roster(struct topic *topic, struct topic_header *header) {
         .master = (int32_t)getpid(),
     };
     int error = topic_header_write(header, topic->fd);
+    POINT(roster_not_made);
     /* killed here: the next one under the master lock finds an orphan by its key, and starts over */
     if (!error)
         error = roster_create(&topic->roster, &header->roster, &topic->directory.access);
     if (error)
         return say_create_failed(topic, error);
+    POINT(roster_not_told);
     header->open = true;
     error = topic_header_write(header, topic->fd);
+    POINT(roster_told);
     if (error) {
         roster_detach(&topic->roster);
         return say_create_failed(topic, error);
@@ -370,6 +379,7 @@ static int lock_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
     int error = os_lock(topic->fd, slot_byte(kind, slot));
     if (error)
         return error;
+    POINT(slot_locked);
     if (free_since(topic, kind, slot) == UINT64_MAX) {
         os_unlock(topic->fd, slot_byte(kind, slot));
         return -EAGAIN;
@@ -422,6 +432,7 @@ static int claim_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slo
             continue;
         if (error)
             return error;
+        POINT(slot_not_counted);
         /* killed here: the slot is free, and not counted yet */
         for (uint32_t seen = load_relaxed(used); seen <= slot && !compare_and_swap(used, &seen, slot + 1);)
             ;
@@ -458,7 +469,9 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
         if (!publisher)
             return; /* a peer damaged the link to it: opening says so */
         slot_next_incarnation(&publisher->incarnation);
+        POINT(incarnation_raised);
         store_release(&publisher->state, SLOT_OPENING);
+        POINT(slot_opening);
         process_identify(&publisher->who);
         return;
     }
@@ -470,6 +483,7 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
     process_identify(&subscriber->who);
     store_relaxed(&subscriber->taken, 0);
     store_relaxed(&subscriber->lost, 0);
+    POINT(slot_identified);
     /* killed here, in either: locked by nobody and not FREE, so it is reaped */
 }
 
@@ -502,6 +516,7 @@ static int join_living(struct topic *topic, const char *file, enum slot_kind kin
     status = claim(topic, kind, ret_slot);
     if (status)
         return status;
+    POINT(joiner_locked);
     /* F1: the byte is locked; now look again */
     if (topic_header_read(&now, topic->fd) == HEADER_SOUND && same_roster(&header, &now) &&
         is_in_place(topic->directory.fd, file, topic->device, topic->inode))
@@ -666,6 +681,7 @@ static void ring_doorbells(struct topic *topic) {
         int fd = openat(topic->directory.fd, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC); /* no SIGPIPE */
         if (fd < 0)
             continue;
+        POINT(doorbell_not_rung);
         (void)!write(fd, "", 1); /* full: it has been rung often enough */
         close(fd);
     }
@@ -674,13 +690,15 @@ static void ring_doorbells(struct topic *topic) {
 void topic_wake(struct topic *topic) {
     if (!bell_win(&topic->roster.header->bell))
         return;
+    POINT(bell_won);
     os_futex_wake_all(&topic->roster.header->bell);
     ring_doorbells(topic);
 }
 
 void topic_ring(struct topic *topic) {
     atomic_fetch_add_explicit(&topic->roster.header->changes, 1, memory_order_seq_cst); /* R1 */
-    full_fence();                                                                       /* B1 */
+    POINT(change_counted);
+    full_fence(); /* B1 */
     topic_wake(topic);
 }
 

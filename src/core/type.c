@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/points.h"
 #include "base/status.h"
 
 #define NAME_BYTES_MAX 255
@@ -98,6 +99,7 @@ int type_settle(struct topic *topic, const tarn_type *type, const struct roster_
     memcpy(text + name_bytes, encoding_of(type), encoding_bytes);
     if (type->schema_bytes)
         memcpy(text + name_bytes + encoding_bytes, type->schema, type->schema_bytes);
+    POINT(type_written);
     /* killed here, or the race lost: the blocks are over with our slot */
     if (compare_and_swap(link, &settled, (uint32_t)block))
         return 0;

@@ -24,6 +24,7 @@
 
 #include "base/atomics.h"
 #include "base/os.h"
+#include "base/points.h"
 
 #define SLICE_NS (100 * NS_PER_MS)
 #define SLICE_WITHOUT_BARRIER_NS NS_PER_MS
@@ -31,6 +32,7 @@
 /* Announces a sleeper. The caller looks once more at everything it waits for, then calls bell_sleep or gives up. */
 static inline uint32_t bell_arm(_Atomic uint32_t *bell, bool *ret_barrier) {
     uint32_t value = atomic_fetch_or_explicit(bell, 1, memory_order_seq_cst) | 1;
+    POINT(bell_armed);
     *ret_barrier = os_barrier(); /* B1 */
     return value;
 }

@@ -9,6 +9,7 @@
 
 #include "base/machine.h"
 #include "base/os.h"
+#include "base/points.h"
 #include "shm/log.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -132,9 +133,11 @@ static int add_segment(struct extents *extents, uint64_t data_bytes) {
     if (extents->options.realtime)
         madvise(base, name.bytes, MADV_POPULATE_WRITE); /* before Linux 5.14: faults come at first touch */
     /* killed here, or anywhere above: the kernel frees a segment that nobody else knows. */
+    POINT(segment_not_referred_to);
     write_reference(number == 0 ? &extents->slot->segment : &extents_header(extents)->chain[number], &name);
     extents->segment_count = number + 1;
     store_release(&extents_header(extents)->segment_count, number + 1);
+    POINT(segment_referred_to);
     atomic_fetch_add_explicit(&extents->readers->roster->header->changes, 1, memory_order_acq_rel);
     return 0;
 }
@@ -338,6 +341,7 @@ static void free_unheld(struct extents *extents) {
     }
     if (highest && !readers_holds(extents->readers, highest, mark_held, extents))
         return;
+    POINT(cells_read);
     struct extent *previous = NULL;
     extents->held_bytes = 0;
     for (struct extent *extent = extents->retired.head; extent;) {
@@ -354,6 +358,7 @@ static void free_unheld(struct extents *extents) {
 static void retire(struct extents *extents, struct extent *extent) {
     /* release: H1 needs the fence behind it; the jump out of this extent was written long before. */
     store_release(&extent->entry->generation, 0);
+    POINT(extent_retired);
     extent->state = EXTENT_RETIRED;
     push_tail(&extents->retired, extent);
 }
@@ -365,6 +370,7 @@ static void retire(struct extents *extents, struct extent *extent) {
 static void detach(struct extents *extents, struct extent *extent) {
     /* relaxed, and no fence: either value is right for who enters, and its memory is not used again before it is retired */
     store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
+    POINT(extent_detached);
     /* killed here, or just before: all of this publisher goes; readers keep what they have mapped. */
     extent->end_sequence = extent->late_end;
     extent->state = EXTENT_DETACHED;
@@ -383,6 +389,7 @@ static bool retire_log(struct extents *extents, uint64_t next_sequence, uint64_t
     bool any = keep != extents->log.head;
     if (any) /* before retiring, so that who reads a stale one finds its generation 0, and looks again */
         store_release(&extents_header(extents)->oldest, keep->ref);
+    POINT(oldest_told);
     while (extents->log.head != keep) {
         struct extent *extent = remove_after(&extents->log, NULL);
         /* messages sent late from it would keep all that follows, were it to stay in the log */
@@ -414,6 +421,7 @@ static bool retire_detached(struct extents *extents, uint64_t next_sequence, uin
 
 void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed) {
     full_fence(); /* H2: jumps written so far are seen by any joiner that the next line does not see */
+    POINT(reclaim_fenced);
     if (!readers_refresh(extents->readers))
         return;
     uint64_t cursor = readers_reliable_cursor(extents->readers);
@@ -421,6 +429,7 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
     any |= retire_detached(extents, next_sequence, cursor, relaxed);
     if (any)
         full_fence(); /* H1 */
+    POINT(retiring_fenced);
     /* killed here: all of this publisher goes; readers keep what they have mapped. */
     free_unheld(extents);
 }
@@ -441,8 +450,10 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     push_tail(&extents->detached, extent);
     store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
+    POINT(loan_entered_again);
     /* killed here, or behind: nobody refers to it yet, so nobody enters */
     store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the line above */
+    POINT(loan_valid_again);
 }
 
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence) {
@@ -588,7 +599,9 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);
+    POINT(extent_not_valid);
     store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the three above */
+    POINT(extent_valid);
 }
 
 void extents_append(struct extents *extents, struct extent *extent) {

@@ -106,7 +106,9 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
     if (!is_position)
         fetch_add_acq_rel(&holds->other_count, 1);
     store_release(hold->cell, cell);
+    POINT(cell_named);
     full_fence(); /* H1 */
+    POINT(cell_fenced);
     /* killed here: the cell keeps an extent until this slot is repaired. */
     return hold;
 }
@@ -114,8 +116,10 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
 /* The hold may be used again afterwards. */
 static void clear_cell(struct hold *hold) {
     struct publisher_slot *publisher = log_reader_publisher(hold->reader);
+    POINT(cell_not_cleared);
     /* killed here: the cell keeps its extent until our slot is repaired */
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
+    POINT(cell_cleared);
     /* killed here: a publisher that waits for this finds it in its slice */
     space_ring(publisher); /* S1 */
     store_release(&hold->active, 0);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/points.h"
 #include "shm/roster.h"
 
 #define POSITION_BIAS (INT64_C(1) << 40)
@@ -76,6 +77,7 @@ static inline bool hold_move(struct hold *hold, uint64_t cell, uint64_t generati
     hold->generation = generation;
     /* release, R4: the reads of the extent that is left come before. killed here, or behind: as in hold_begin */
     store_release(hold->cell, cell);
+    POINT(cell_moved);
     full_fence(); /* H1 */
     return true;
 }

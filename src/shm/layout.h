@@ -142,7 +142,7 @@ enum slot_state {
     SLOT_OPENING = 1, /* claimed; not to be looked at yet */
     SLOT_JOINING = 4, /* a subscriber that settles where it starts: publishers heed it already */
     SLOT_LIVE = 2,
-    SLOT_LEAVING = 3, /* a subscriber that is closed, with messages still held; a publisher whose slot is being cleared */
+    SLOT_LEAVING = 3, /* a subscriber that is closed, with messages still held */
 };
 
 /* Who somebody is. Written by the slot's owner while OPENING. */

@@ -71,6 +71,7 @@ static void lower_word(struct log_reader *reader, uint64_t generation) {
         return;
     reader->word = generation;
     store_release(&reader->row->oldest[reader->column], generation);
+    POINT(word_lowered);
     /* ordered before the look at the extent's generation by the fence in hold_begin: H1 */
 }
 
@@ -80,6 +81,7 @@ static void raise_word(struct log_reader *reader) {
     if (oldest == reader->word || reader->gone)
         return;
     reader->word = oldest;
+    POINT(word_not_raised);
     store_release(&reader->row->oldest[reader->column], oldest); /* R2 */
 }
 

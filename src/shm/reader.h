@@ -89,7 +89,8 @@ SHORT_HALF void log_reader_tell(struct log_reader *reader) {
         return;
     /* killed here: repair takes the cursor away, and with it the claim on what is unread; behind: as for a cell */
     store_release(reader->cursor, reader->stamp | reader->sequence); /* R3 */
-    space_ring_at(reader->publisher, reader->sequence);              /* S1 */
+    POINT(cursor_told);
+    space_ring_at(reader->publisher, reader->sequence); /* S1 */
 }
 
 /*

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/os.h"
+#include "base/points.h"
 
 /* ---- segments of the chain ------------------------------------------------------------------------------------ */
 
@@ -128,10 +129,12 @@ static int grow(struct roster *roster, uint32_t number, _Atomic uint32_t *key_no
     error = create_segment(&base, &id, number, roster->nonce, key_note, &roster->access);
     if (error)
         return error;
+    POINT(chain_not_published);
     /* killed here: the segment goes with us. killed after: see segment_is_gone(). */
-    if (compare_and_swap(&roster->header->chain[number], &none, (uint32_t)id + 1))
+    if (compare_and_swap(&roster->header->chain[number], &none, (uint32_t)id + 1)) {
+        POINT(chain_published);
         store_release(&roster->base[number], (char *)base);
-    else
+    } else
         segment_detach(base);
     return 0;
 }
@@ -249,6 +252,7 @@ static uint32_t take_in_segment(struct roster *roster, uint32_t number, uint32_t
                 store_release(&owners[i - run], 0);
             continue;
         }
+        POINT(block_taken);
         /* killed here, and until it is linked: over with our slot. Stopped here: nobody else takes it. */
         if (++run == count) {
             memset(base + (uint64_t)(i - run + 1) * BLOCK_BYTES, 0, (size_t)count * BLOCK_BYTES);
@@ -290,9 +294,12 @@ int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum bl
     int64_t block = take_blocks(roster, 1, use, place, taker);
     if (block < 0)
         return block;
+    POINT(block_cleared);
     /* release (in the swap): whoever follows the link sees the block cleared. */
-    if (compare_and_swap(link, &linked, (uint32_t)block))
+    if (compare_and_swap(link, &linked, (uint32_t)block)) {
+        POINT(block_linked);
         return block;
+    }
     give_back(roster, (uint32_t)block);
     return linked;
 }

@@ -3,13 +3,14 @@
 #include "shm/segment.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 
 #include "base/atomics.h"
+#include "base/os.h"
+#include "base/points.h"
 
 /*
  * logind's RemoveIPC, when a user's last session ends, removes what he owns and nobody has attached: also what is about
@@ -51,6 +52,7 @@ static int get_attached(void **ret_base, int *ret_id, uint64_t bytes, _Atomic ui
         *ret_id = get_segment(bytes, key_note, seed);
         if (*ret_id < 0)
             return -errno;
+        POINT(segment_made);
         /* killed here: an empty segment under a key of the topic; swept by whoever repairs the noter, or the topic. */
         *ret_base = shmat(*ret_id, NULL, 0);
         if (*ret_base != (void *)-1)
@@ -90,6 +92,7 @@ int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uin
             shmdt(base);
         }
     }
+    POINT(segment_marked);
     /* killed here: the kernel frees it with this process. */
     if (key_note)
         store_release(key_note, 0);
@@ -129,7 +132,7 @@ static bool sweep(uint32_t key) {
      * Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. 0: a
      * process of another pid namespace, of which nothing can be told; should it live, it makes another.
      */
-    if (state.shm_cpid > 0 && (kill(state.shm_cpid, 0) == 0 || errno == EPERM))
+    if (state.shm_cpid > 0 && !os_pid_is_dead(state.shm_cpid))
         return false;
     return shmctl(id, IPC_RMID, NULL) == 0;
 }

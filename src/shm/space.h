@@ -26,6 +26,7 @@
 /* Announces that the publisher will sleep. The caller tries once more, then calls space_sleep or goes on. */
 static inline uint32_t space_arm(struct publisher_slot *publisher, uint64_t wanted_sequence, bool *ret_barrier) {
     store_relaxed(&publisher->wanted, wanted_sequence);
+    POINT(wanted_told);
     /* killed here, or asleep: the bit stays, and costs the readers one needless wake each */
     return bell_arm(&publisher->space, ret_barrier); /* S1 */
 }
@@ -37,8 +38,11 @@ static inline void space_sleep(struct publisher_slot *publisher, uint32_t value,
 /* After a hold was dropped, or a reader went: wakes the publisher if it sleeps. */
 static inline void space_ring(struct publisher_slot *publisher) {
     light_fence(); /* S1 */
-    if (bell_win(&publisher->space))
+    POINT(space_not_looked_at);
+    if (bell_win(&publisher->space)) {
+        POINT(space_won);
         os_futex_wake_all(&publisher->space);
+    }
 }
 
 /* After a reliable reader's cursor was told. */

@@ -69,6 +69,7 @@ static void move_head(struct writer *writer, struct extent *next) {
     open_easy_ways(writer);
     /* release: a joiner that goes there finds everything before it committed, so it misses nothing sent later. */
     store_release(&extents_header(&writer->extents)->newest, next->ref);
+    POINT(newest_told);
 }
 
 /*
@@ -120,6 +121,7 @@ static int advance(struct writer *writer, uint64_t record_bytes, enum extents_ef
     if (writer->head) {
         uint64_t word = prepare_jump(writer->at, writer->ahead);
         store_release(word_at(writer->at, 0), word); /* L1 */
+        POINT(jump_written);
     } else
         store_release(&extents_header(&writer->extents)->oldest, writer->ahead->ref);
     move_head(writer, writer->ahead);

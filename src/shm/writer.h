@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/points.h"
 #include "shm/extents.h"
 #include "shm/log.h"
 
@@ -147,7 +148,9 @@ SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
 /* Sends the message at the head: stores its record's word. The log goes on at next. */
 SHORT_HALF void store_word(struct writer *writer, uint64_t word, char *next) {
     /* killed here: the message is absent; nobody looks behind a word that is 0. */
+    POINT(record_not_committed);
     store_release(word_at(writer->at, 0), word); /* L1 */
+    POINT(record_committed);
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
     writer->sequence++;
