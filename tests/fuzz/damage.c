@@ -287,9 +287,12 @@ static void run_input(const struct input *input) {
         return;
     }
     const struct word *word = &words[damage_at(input, 0).word % word_count];
-    for (sweep_value = 0; sweep_value < values_of(word); sweep_value++)
+    struct input each = *input;
+    for (sweep_value = 0; sweep_value < values_of(word); sweep_value++) {
+        each.options = (input->options + sweep_value * 37) % 256; /* all that a target does has its turn */
         if (!is_tried_already(sweep_value, read_word(word)))
-            run(input);
+            run(&each);
+    }
     sweep_value = 0;
 }
 
