@@ -287,9 +287,12 @@ static void run_input(const struct input *input) {
         return;
     }
     const struct word *word = &words[damage_at(input, 0).word % word_count];
-    for (sweep_value = 0; sweep_value < values_of(word); sweep_value++)
+    struct input each = *input;
+    for (sweep_value = 0; sweep_value < values_of(word); sweep_value++) {
+        each.options = (input->options + sweep_value * 37) % 256; /* all that a target does has its turn */
         if (!is_tried_already(sweep_value, read_word(word)))
-            run(input);
+            run(&each);
+    }
     sweep_value = 0;
 }
 
@@ -354,7 +357,10 @@ static void write_options(uint8_t *data, uint64_t random) {
     data[1] = (uint8_t)(random >> 8);
 }
 
-/* First a sweep over each word, one moment after the other. Then one damage, or one more. */
+/*
+ * First a sweep over each word, one moment after the other, from the words that a target added last, as it is about those.
+ * Then one damage, or one more.
+ */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed) {
     static uint64_t sweeps;
     uint64_t state = seed, sweep_count = (uint64_t)word_count * WHENS;
@@ -364,8 +370,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigne
         static const uint8_t moments[WHENS] = {0, 2, 3, 1};
         uint64_t n = sweeps++;
         write_options(data, mix(&state));
-        /* in an order that gets around soon: a prime that divides no such count */
-        return append_damage(data, OPTION_BYTES, SWEEP, moments[n / word_count], n * 7919 % word_count, 0);
+        return append_damage(data, OPTION_BYTES, SWEEP, moments[n / word_count], word_count - 1 - n % word_count, 0);
     }
     uint64_t choice = mix(&state) % 8;
     if (choice == 0)

@@ -97,6 +97,8 @@ static void find_roster(void) {
 static void add_words_of_image(void) {
     image_add_roster_words(&image_roster);
     for (uint32_t slot = 0; slot <= DEAD_SLOT; slot++) {
+        memcpy(image_publisher(slot)->who.command, "fifteen letters", 16);
+        memcpy(image_subscriber(slot)->who.command, "fifteen letters", 16);
         image_add_publisher_words(image_publisher(slot));
         image_add_subscriber_words(image_subscriber(slot));
     }
