@@ -412,6 +412,46 @@ TEST(killed_with_memory_that_a_realtime_subscriber_had_not_attached) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+enum { BEFORE = 100000, BEHIND = 100000, ALL = 1 + BEFORE + BEHIND + 1 };
+
+/* The last that it sends is a reference to memory of a segment that nobody has attached. */
+static void publish_refer_and_go(void *arg) {
+    tarn_loan loan;
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .depth = 1, .rotation_bytes = 1); /* the log stays in the first */
+    publish_word(publisher, 0);
+    AWAIT(board->received == 1);
+    for (uint64_t word = 0; word < BEFORE; word++)
+        publish_word(publisher, word);
+    CHECK_STATUS(tarn_publisher_loan(publisher, 8 << 20, &loan), 1);
+    for (uint64_t word = 0; word < BEHIND; word++)
+        publish_word(publisher, word);
+    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    raise(SIGKILL);
+}
+
+TEST(killed_with_reference_that_a_realtime_subscriber_cannot_follow) {
+    tarn_message message;
+    uint64_t taken = 1, last = 0;
+    make_board();
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .realtime = 1);
+    pid_t child = spawn(publish_refer_and_go, NULL);
+    receive_word(subscriber, 0);
+    board->received = 1;
+    CHECK_INT(wait_child(child, LIMIT_S), ==, -SIGKILL);
+    for (; tarn_subscriber_take(subscriber, &message) == 1; taken++) {
+        last = message.sequence;
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_INT(last, ==, ALL - 1);
+    for (int i = 0; i < 5; i++) {
+        CHECK_INT(tarn_subscriber_wait(subscriber, 100 * MS), >=, 0); /* what is lost is something to be told */
+        CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    }
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, ALL - taken);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 TEST(killed_with_memory_that_nobody_had_attached) {
     lose_unattached(NULL, false);
     lose_unattached(&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), .reliable = 1}, false);
