@@ -12,10 +12,11 @@
  *
  * Checked: an extent that somebody reads is never taken for writing (torn read); what the publisher has not retired can be
  * entered (false loss); a reader never finds the log damaged; with RELIABLE, whose cursor the publisher respects,
- * nothing is lost at all.
+ * nothing is lost at all. With KILLED, the publisher may be killed between any two of its stores, among them those by
+ * which a loan's extent becomes one that is entered by reference only: readers go on with what is there.
  *
  * Broken variants: NO_READER_FENCE, NO_PUBLISHER_FENCE, MOVE_WITHOUT_FENCE, MOVE_WITH_MESSAGES_OUT, REUSED_EARLY,
- * WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION, DETACHED_IN_LOG; RESTORED_GENERATION: see README.md.
+ * WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION, DETACHED_IN_LOG, MARKED_LATE; RESTORED_GENERATION: see README.md.
  *
  * An atomic block here has one load of shared memory at most, at its start (behind a fence), besides what only its own
  * process writes: stores go to the buffer, so nobody sees when they are issued.
@@ -75,6 +76,11 @@
 #define IS_ATTACHED true /* one or the other, each time anew */
 #define IS_MISSING true
 #endif
+#ifdef KILLED
+#define MAY_DIE if :: true :: true -> goto dead fi
+#else
+#define MAY_DIE skip
+#endif
 #define MESSAGE 3        /* a first record; others are references: */
 #define PLACE(g, e) ((g) * 4 + (e))
 
@@ -131,6 +137,23 @@ inline oldest_in_log(ret) /* log.head */
     i = 0
 }
 
+inline next_in_log(e, ret)
+{
+    ret = EXTENTS;
+    i = 0;
+    do
+    :: i == EXTENTS -> break
+    :: i < EXTENTS ->
+        if
+        :: state[i] == LOG && generation_of[i] > generation_of[e] &&
+            (ret == EXTENTS || generation_of[i] < generation_of[ret]) -> ret = i
+        :: else
+        fi;
+        i++
+    od;
+    i = 0
+}
+
 inline least_of_readers(ret, first) /* readers_reliable_cursor, readers_oldest: one load per reader */
 {
     ret = GONE;
@@ -153,6 +176,7 @@ inline retire(e)
 {
     state[e] = RETIRED;
     STORE(PUBLISHER, GENERATION(e), 0);
+    MAY_DIE;
     any = true
 }
 
@@ -162,7 +186,8 @@ inline leave_log(e) /* with a message that was sent late in it, it can be entere
     :: e == LOANED && late_end > 0 ->
         state[e] = DETACHED;
         end_of[e] = late_end;
-        STORE(PUBLISHER, SEQUENCE(e), DETACHED_MARK)
+        STORE(PUBLISHER, SEQUENCE(e), DETACHED_MARK);
+        MAY_DIE
     :: else -> retire(e)
     fi
 }
@@ -184,9 +209,11 @@ inline extents_reclaim()
             fi;
             if
             :: break
-            :: skip -> leave_log(e);
-                oldest_in_log(keep);
-                STORE(PUBLISHER, OLDEST, keep)
+            :: skip ->
+                next_in_log(e, keep);
+                STORE(PUBLISHER, OLDEST, keep);
+                MAY_DIE;
+                leave_log(e)
             fi
         od;
         e = 0;
@@ -267,10 +294,15 @@ inline reenter() /* extents_reenter: the loan is being sent */
 #endif
         state[LOANED] = DETACHED;
         end_of[LOANED] = sequence_of_head + 1;
-#ifndef DETACHED_IN_LOG
+#if !defined(DETACHED_IN_LOG) && !defined(MARKED_LATE)
         STORE(PUBLISHER, SEQUENCE(LOANED), DETACHED_MARK);
+        MAY_DIE;
 #endif
-        STORE(PUBLISHER, GENERATION(LOANED), generation_of[LOANED])
+        STORE(PUBLISHER, GENERATION(LOANED), generation_of[LOANED]);
+        MAY_DIE
+#ifdef MARKED_LATE
+        ; STORE(PUBLISHER, SEQUENCE(LOANED), DETACHED_MARK)
+#endif
 #endif
     :: state[LOANED] == LOG -> late_end = sequence_of_head + 1
     :: else
@@ -302,12 +334,16 @@ active proctype publisher()
             sequence_of_head++;
             end_of[e] = sequence_of_head + 1;
             STORE(PUBLISHER, FIRST(e), 0);
+            MAY_DIE;
             STORE(PUBLISHER, SEQUENCE(e), sequence_of_head);
+            MAY_DIE;
             STORE(PUBLISHER, GENERATION(e), generation);
+            MAY_DIE;
             if /* advance */
             :: head < EXTENTS -> STORE(PUBLISHER, JUMP(head), PLACE(generation, e))
             :: else -> STORE(PUBLISHER, OLDEST, e)
             fi;
+            MAY_DIE;
             if
             :: generation == LOANED + 1 -> loan_open = LOAN
             :: generation > LOANED + 1 && e == LOANED -> late_end = 0
@@ -318,6 +354,7 @@ active proctype publisher()
         }
         atomic { /* commit_message; with it, the next record's word is cleared */
             STORE(PUBLISHER, JUMP(head), 0);
+            MAY_DIE;
             if
             :: STORE(PUBLISHER, FIRST(head), MESSAGE)
             :: loan_open && head != LOANED && generation < GENERATIONS ->
@@ -326,7 +363,9 @@ active proctype publisher()
                 STORE(PUBLISHER, FIRST(head), PLACE(generation_of[LOANED], LOANED))
             fi
         }
-    od
+    od;
+dead:
+    skip
 }
 
 /* ---- readers ---- */

@@ -56,24 +56,13 @@ static void delay(uint64_t of, enum point point) {
         return;
     uint64_t chance = mixed(of ^ (uint64_t)thread << 48 ^ (uint64_t)point << 32 ^ passed[point]++);
     uint64_t amount = chance >> 32;
-    switch (chance % 32) {
-    case 0:
+    if (chance % 128 == 0)
         nanosleep(&(struct timespec){0, (long)(amount % 50000)}, NULL);
-        break;
-    case 1:
-    case 2:
-    case 3:
+    else if (chance % 128 < 16)
         sched_yield();
-        break;
-    case 4:
-    case 5:
-    case 6:
+    else if (chance % 128 < 32)
         for (uint64_t i = amount % 500; i > 0; i--)
             spin_pause();
-        break;
-    default:
-        break;
-    }
 }
 
 void point_reached(enum point point) {

@@ -410,7 +410,7 @@ static void die_playing(void *context) {
 }
 
 static void send_and_leave(void) {
-    tarn_publisher *publisher = PUBLISHER(TOPIC); /* waits until its memory is attached */
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = GENEROUS); /* waits until its memory is attached */
     CHECK_STATUS(tarn_publisher_publish(publisher, "", 1), 1);
     tarn_publisher_close(publisher);
 }
