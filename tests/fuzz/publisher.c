@@ -116,9 +116,11 @@ static void check_memory(const struct run *run) {
 
 /* ---- a run ------------------------------------------------------------------------------------------------------ */
 
-static void look_at_reader(void *context, const struct reader *reader) {
+/* Some are found dead: who depends on what the slot says. */
+static bool look_at_reader(void *context, const struct reader *reader) {
     struct identity who = reader->subscriber->who;
     *(uint64_t *)context += who.number + reader->slot;
+    return who.number % 16 == 3;
 }
 
 /* As core/publisher.c does it, with no time to wait. */

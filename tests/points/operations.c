@@ -136,7 +136,8 @@ static int publish_until_dropped(struct actor *actor) {
 
 static void prepare_waiting(struct actor *actor) {
     CHECK_STATUS(
-        open_publisher_with(actor, (tarn_publisher_options){.memory_limit_bytes = 1 << 19, .full_timeout_ns = 2 * MS}), 0);
+        open_publisher_with(actor, (tarn_publisher_options){.memory_limit_bytes = 1 << 19, .full_timeout_ns = 2 * MS}),
+        0);
     int result;
     while ((result = send_next(actor, 60000)) == 1)
         ;
@@ -431,7 +432,8 @@ static int fill_up(struct actor *actor) {
 
 static void prepare_little_memory(struct actor *actor) {
     CHECK_STATUS(
-        open_publisher_with(actor, (tarn_publisher_options){.memory_limit_bytes = 1 << 19, .full_timeout_ns = 2 * MS}), 0);
+        open_publisher_with(actor, (tarn_publisher_options){.memory_limit_bytes = 1 << 19, .full_timeout_ns = 2 * MS}),
+        0);
 }
 
 /* ---- the table ---------------------------------------------------------------------------------------------------- */
@@ -472,7 +474,11 @@ const struct operation operations[] = {
     {.name = "loan_send_late", .prepare = prepare_late, .operate = send_late_and_more},
     {.name = "take_first", .prepare = prepare_subscriber, .before = send_five, .operate = take_one},
     {.name = "take_and_release", .prepare = prepare_subscriber, .before = send_five, .operate = take_all},
-    {.name = "take_reliably", .prepare = prepare_reliable, .before = send_five, .operate = take_all, .holds_back = true},
+    {.name = "take_reliably",
+     .prepare = prepare_reliable,
+     .before = send_five,
+     .operate = take_all,
+     .holds_back = true},
     {.name = "take_from_extents", .prepare = prepare_subscriber, .before = send_extents, .operate = take_all},
     {.name = "hold_many", .prepare = prepare_many, .operate = hold_many},
     {.name = "take_when_overrun", .prepare = prepare_subscriber, .before = overrun, .operate = take_all},
@@ -493,8 +499,17 @@ const struct operation operations[] = {
     {.name = "close_last", .prepare = prepare_subscriber, .operate = close_subscriber, .alone = true},
     {.name = "repair_by_opening", .before = somebody_dies, .operate = open_subscriber, .repairs = true},
     {.name = "repair_by_publisher", .before = somebody_dies, .operate = open_publisher, .repairs = true},
-    {.name = "repair_by_waiting", .prepare = prepare_sleeper, .before = somebody_dies, .operate = wait_and_look, .repairs = true},
-    {.name = "repair_when_full", .prepare = prepare_little_memory, .before = somebody_dies, .operate = fill_up, .repairs = true, .lets_lose = true},
+    {.name = "repair_by_waiting",
+     .prepare = prepare_sleeper,
+     .before = somebody_dies,
+     .operate = wait_and_look,
+     .repairs = true},
+    {.name = "repair_when_full",
+     .prepare = prepare_little_memory,
+     .before = somebody_dies,
+     .operate = fill_up,
+     .repairs = true,
+     .lets_lose = true},
     {.name = "repair_by_sweeping", .before = somebody_dies, .operate = sweep, .repairs = true},
     {.name = "create_after_death", .before = somebody_dies, .operate = open_publisher, .alone = true, .repairs = true},
     {.name = "sweep_after_death", .before = somebody_dies, .operate = sweep, .alone = true, .repairs = true},

@@ -36,7 +36,9 @@ static uint64_t seed_of(uint64_t publisher, uint64_t number) {
 }
 
 static uint64_t begin_message(struct actor *actor) {
-    return actor->ledger->begun = actor->ledger->sent + actor->ledger->dropped + 1;
+    uint64_t number = actor->ledger->sent + actor->ledger->dropped + 1;
+    actor->ledger->begun = number;
+    return number;
 }
 
 static int end_message(struct actor *actor, int result) {
@@ -209,7 +211,8 @@ static void check_newcomer(struct scene *scene, bool actor_lives) {
     CHECK_INT(account_of(&follower, identity).next, ==, 4);
     CHECK_INT(account_of(&follower, scene->ledger->witness).next, ==, any ? survivors->sent + 1 : 1);
     unsigned known = 3 + (survivors->sleeper != 0);
-    int subscribers = tarn_publisher_subscribers(publisher), publishers = tarn_subscriber_publishers(follower.subscriber);
+    int subscribers = tarn_publisher_subscribers(publisher),
+        publishers = tarn_subscriber_publishers(follower.subscriber);
     CHECK_INT(subscribers, >=, known);
     CHECK_INT(subscribers, <=, known + others);
     CHECK_INT(publishers, >=, 2);
@@ -442,7 +445,7 @@ static unsigned sample_size(unsigned count, unsigned usual) {
 }
 
 unsigned visit_points(const struct operation *operation, bool (*wanted)(const struct traced *traced), unsigned usual,
-                  void (*visit)(const struct operation *operation, unsigned point)) {
+                      void (*visit)(const struct operation *operation, unsigned point)) {
     static unsigned points[POINTS_MAX];
     unsigned count = list_points(operation, wanted, points), size = sample_size(count, usual), visited = 0;
     struct random random = random_start(0);
@@ -490,7 +493,7 @@ static void (*play_one)(const struct operation *operation);
 
 static void play_named(void) {
     if (!tracer_works())
-        SKIP("processes cannot be traced here (ptrace; or this is not x86-64)");
+        SKIP("processes cannot be traced here");
     need_root(); /* for an IPC namespace in which to count segments */
     for (unsigned i = 0; i < operation_count; i++)
         if (strcmp(operations[i].name, getenv("TARN_TEST")) == 0)

@@ -77,20 +77,20 @@ struct survivors {
     tarn_publisher *witness;
     uint64_t sent;
     struct follower reliable, loose;
-    int fd;              /* of loose, armed; -1: none */
-    pid_t sleeper;       /* a process that sleeps until something comes; 0: none */
+    int fd;        /* of loose, armed; -1: none */
+    pid_t sleeper; /* a process that sleeps until something comes; 0: none */
     struct ledger *ledger;
 };
 
 struct operation {
     const char *name;
-    void (*prepare)(struct actor *);   /* before the points are counted; NULL: nothing */
+    void (*prepare)(struct actor *);    /* before the points are counted; NULL: nothing */
     void (*before)(struct survivors *); /* what the survivors do after that; NULL: nothing */
-    int (*operate)(struct actor *);    /* a negative status if it failed, and may be done again */
-    bool alone;                        /* the survivors come later */
-    bool holds_back;                   /* the actor is a reliable subscriber, for which publishers wait while it lives */
-    bool repairs;                      /* somebody else has died before */
-    bool lets_lose;                    /* messages may lie in memory that no survivor has attached yet */
+    int (*operate)(struct actor *);     /* a negative status if it failed, and may be done again */
+    bool alone;                         /* the survivors come later */
+    bool holds_back; /* the actor is a reliable subscriber, for which publishers wait while it lives */
+    bool repairs;    /* somebody else has died before */
+    bool lets_lose;  /* messages may lie in memory that no survivor has attached yet */
 };
 
 extern const struct operation operations[];
@@ -145,7 +145,7 @@ void let_actor_end(struct scene *scene);
  * says, and prints what there was. Returns how many are wanted.
  */
 unsigned visit_points(const struct operation *operation, bool (*wanted)(const struct traced *traced), unsigned usual,
-                  void (*visit)(const struct operation *operation, unsigned point));
+                      void (*visit)(const struct operation *operation, unsigned point));
 
 /* Whether all that can be visited is to be. */
 bool visits_all(void);

@@ -2,8 +2,6 @@
 /* See tracer.h. */
 #include "tracer.h"
 
-#ifdef __x86_64__
-
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -132,8 +130,8 @@ static void after_call(struct traced *traced, const struct user_regs_struct *reg
 static void at_call(struct traced *traced) {
     struct user_regs_struct registers = registers_of(traced);
     bool is_return = traced->at.kind == POINT_CALL;
-    traced->at = (struct point){is_return ? POINT_RETURN : POINT_CALL, is_return ? traced->at.call : (long)registers.orig_rax,
-                                registers.rip, 0};
+    traced->at = (struct point){is_return ? POINT_RETURN : POINT_CALL,
+                                is_return ? traced->at.call : (long)registers.orig_rax, registers.rip, 0};
     if (is_return)
         after_call(traced, &registers);
 }
@@ -290,24 +288,56 @@ static const char *call_name(long number) {
         long number;
         const char *name;
     } names[] = {
-        {SYS_openat, "openat"},       {SYS_close, "close"},           {SYS_fcntl, "fcntl"},
-        {SYS_shmget, "shmget"},       {SYS_shmat, "shmat"},           {SYS_shmctl, "shmctl"},
-        {SYS_shmdt, "shmdt"},         {SYS_futex, "futex"},           {SYS_membarrier, "membarrier"},
-        {SYS_pread64, "pread"},       {SYS_pwrite64, "pwrite"},       {SYS_read, "read"},
-        {SYS_write, "write"},         {SYS_newfstatat, "fstatat"},    {SYS_fstat, "fstat"},
-        {SYS_stat, "stat"},           {SYS_mmap, "mmap"},             {SYS_munmap, "munmap"},
-        {SYS_madvise, "madvise"},     {SYS_brk, "brk"},               {SYS_getrandom, "getrandom"},
-        {SYS_unlinkat, "unlinkat"},   {SYS_linkat, "linkat"},         {SYS_mkdir, "mkdir"},
-        {SYS_mkdirat, "mkdirat"},     {SYS_renameat2, "renameat2"},   {SYS_fchmod, "fchmod"},
-        {SYS_fchmodat, "fchmodat"},   {SYS_fchown, "fchown"},         {SYS_chmod, "chmod"},
-        {SYS_mknodat, "mknodat"},     {SYS_flock, "flock"},           {SYS_getdents64, "getdents"},
-        {SYS_epoll_ctl, "epoll_ctl"}, {SYS_epoll_create1, "epoll_create1"},
-        {SYS_timerfd_create, "timerfd_create"},                       {SYS_timerfd_settime, "timerfd_settime"},
-        {SYS_clock_nanosleep, "nanosleep"},                           {SYS_getpid, "getpid"},
-        {SYS_geteuid, "geteuid"},     {SYS_prctl, "prctl"},           {SYS_pidfd_open, "pidfd_open"},
-        {SYS_poll, "poll"},           {SYS_kill, "kill"},             {SYS_mprotect, "mprotect"},
-        {SYS_sched_getaffinity, "sched_getaffinity"},                 {SYS_sysinfo, "sysinfo"},
-        {SYS_access, "access"},       {SYS_lseek, "lseek"},           {SYS_clock_gettime, "clock_gettime"},
+        {SYS_openat, "openat"},
+        {SYS_close, "close"},
+        {SYS_fcntl, "fcntl"},
+        {SYS_shmget, "shmget"},
+        {SYS_shmat, "shmat"},
+        {SYS_shmctl, "shmctl"},
+        {SYS_shmdt, "shmdt"},
+        {SYS_futex, "futex"},
+        {SYS_membarrier, "membarrier"},
+        {SYS_pread64, "pread"},
+        {SYS_pwrite64, "pwrite"},
+        {SYS_read, "read"},
+        {SYS_write, "write"},
+        {SYS_newfstatat, "fstatat"},
+        {SYS_fstat, "fstat"},
+        {SYS_stat, "stat"},
+        {SYS_mmap, "mmap"},
+        {SYS_munmap, "munmap"},
+        {SYS_madvise, "madvise"},
+        {SYS_brk, "brk"},
+        {SYS_getrandom, "getrandom"},
+        {SYS_unlinkat, "unlinkat"},
+        {SYS_linkat, "linkat"},
+        {SYS_mkdir, "mkdir"},
+        {SYS_mkdirat, "mkdirat"},
+        {SYS_renameat2, "renameat2"},
+        {SYS_fchmod, "fchmod"},
+        {SYS_fchmodat, "fchmodat"},
+        {SYS_fchown, "fchown"},
+        {SYS_chmod, "chmod"},
+        {SYS_mknodat, "mknodat"},
+        {SYS_flock, "flock"},
+        {SYS_getdents64, "getdents"},
+        {SYS_epoll_ctl, "epoll_ctl"},
+        {SYS_epoll_create1, "epoll_create1"},
+        {SYS_timerfd_create, "timerfd_create"},
+        {SYS_timerfd_settime, "timerfd_settime"},
+        {SYS_clock_nanosleep, "nanosleep"},
+        {SYS_getpid, "getpid"},
+        {SYS_geteuid, "geteuid"},
+        {SYS_prctl, "prctl"},
+        {SYS_pidfd_open, "pidfd_open"},
+        {SYS_poll, "poll"},
+        {SYS_kill, "kill"},
+        {SYS_mprotect, "mprotect"},
+        {SYS_sched_getaffinity, "sched_getaffinity"},
+        {SYS_sysinfo, "sysinfo"},
+        {SYS_access, "access"},
+        {SYS_lseek, "lseek"},
+        {SYS_clock_gettime, "clock_gettime"},
     };
     static char text[24];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -330,11 +360,3 @@ const char *tracer_describe(const struct traced *traced) {
         snprintf(text, sizeof text, "before the store at %#" PRIx64, at->address);
     return text;
 }
-
-#else
-
-bool tracer_works(void) {
-    return false;
-}
-
-#endif

@@ -38,7 +38,7 @@ struct traced {
     unsigned segment_count;
 };
 
-/* Whether processes can be traced here: ptrace is allowed, and this is x86-64. */
+/* Whether processes may be traced here. */
 bool tracer_works(void);
 
 /* In the traced process: the operation begins, or is over. */
