@@ -185,5 +185,5 @@ static void fail_everywhere(const struct operation *operation) {
 }
 
 __attribute__((constructor)) static void add_tests(void) {
-    add_scenes(fail_everywhere, 600);
+    add_scenes(fail_everywhere, 1800);
 }

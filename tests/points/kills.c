@@ -57,5 +57,5 @@ static void kill_everywhere(const struct operation *operation) {
 }
 
 __attribute__((constructor)) static void add_tests(void) {
-    add_scenes(kill_everywhere, 600);
+    add_scenes(kill_everywhere, 1800);
 }

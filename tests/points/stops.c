@@ -35,5 +35,5 @@ static void stop_everywhere(const struct operation *operation) {
 }
 
 __attribute__((constructor)) static void add_tests(void) {
-    add_scenes(stop_everywhere, 600);
+    add_scenes(stop_everywhere, 1800);
 }
