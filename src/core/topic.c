@@ -147,7 +147,8 @@ static void sleep_unlocked(long ns) {
     process_lock();
 }
 
-static int take_master(int fd, int64_t deadline_ns, const char *name) {
+/* patience_ns: what is left of it, counted in time slept, so that who is stopped meanwhile does not find it over. */
+static int take_master(int fd, int64_t *patience_ns, const char *name) {
     /* making a topic takes some 100 us; waits grow, as who is stopped meanwhile should not be asked all the time */
     for (long wait_ns = MASTER_RETRY_LEAST_NS;;
          wait_ns = 2 * wait_ns < MASTER_RETRY_NS ? 2 * wait_ns : MASTER_RETRY_NS) {
@@ -158,7 +159,7 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
         }
         if (error != -EAGAIN)
             return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot lock its file", name);
-        if (os_now_ns() >= deadline_ns) {
+        if (*patience_ns <= 0) {
             struct topic_header header = {0};
             topic_header_read(&header, fd);
             char who[80] = "another process";
@@ -172,6 +173,7 @@ static int take_master(int fd, int64_t deadline_ns, const char *name) {
                 name, who);
         }
         sleep_unlocked(wait_ns);
+        *patience_ns -= wait_ns;
     }
 }
 
@@ -527,13 +529,13 @@ static int join_living(struct topic *topic, const char *file, enum slot_kind kin
 }
 
 static int join_file(struct topic *topic, const char *file, enum slot_kind kind, uint32_t *ret_slot,
-                     int64_t deadline_ns) {
+                     int64_t *patience_ns) {
     if (topic_file_identify(topic) != 0)
         return fail_system(TARN_ERROR_SYSTEM, errno, "topic \"%s\": cannot look at its file", topic->name);
     int status = join_living(topic, file, kind, ret_slot);
     if (status != AGAIN)
         return status;
-    status = take_master(topic->fd, deadline_ns, topic->name);
+    status = take_master(topic->fd, patience_ns, topic->name);
     if (status)
         return status;
     status = settle(topic, file, kind, ret_slot);
@@ -544,11 +546,11 @@ static int join_file(struct topic *topic, const char *file, enum slot_kind kind,
 static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
     char file[TARN_TOPIC_BYTES_MAX + 1];
     topic_file_name(file, topic->name);
-    int64_t deadline_ns = os_now_ns() + MASTER_TIMEOUT_NS;
+    int64_t patience_ns = MASTER_TIMEOUT_NS;
     for (uint32_t tries = 0;; tries++) {
         int status = topic_file_open(&topic->directory, file, topic->name, true, &topic->fd);
         if (status == 0) {
-            status = join_file(topic, file, kind, ret_slot, deadline_ns);
+            status = join_file(topic, file, kind, ret_slot, &patience_ns);
             if (status == 0)
                 return 0;
             close(topic->fd);
@@ -556,12 +558,13 @@ static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot
         }
         if (status != AGAIN)
             return status;
-        if (os_now_ns() >= deadline_ns)
+        if (patience_ns <= 0)
             return fail(TARN_ERROR_BUSY,
                         "topic \"%s\": its file in %s keeps changing; somebody creates and deletes it all the time",
                         topic->name, topic->directory.path);
         if (tries > 2)
             sleep_unlocked(MASTER_RETRY_NS / 10);
+        patience_ns -= MASTER_RETRY_NS; /* a try takes about that long */
     }
 }
 
