@@ -11,7 +11,7 @@ static void stop_at(const struct operation *operation, unsigned point) {
     bool is_on_its_way = go_to_point(&scene, point);
     set_context("stopped at point %u, %s", point, is_on_its_way ? tracer_describe(&scene.traced) : "the end");
     struct random random = random_start(point);
-    if (random_one_in(&random, visits_all() ? 10 : 20))
+    if (visits_all() || random_one_in(&random, 20))
         nap_ns(LONGEST_TIMEOUT);
     bool could_join = check_survivors(&scene, true);
     if (is_on_its_way)
