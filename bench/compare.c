@@ -560,18 +560,44 @@ static const struct peer *load_peer(const char *name) {
     return peer;
 }
 
-/* 8 ports that are free now. */
-static uint32_t free_port(void) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+/* A socket bound to that port of loopback (0: any), or -1. */
+static int bind_port(uint32_t port, uint32_t *ret_port) {
+    struct sockaddr_in name = {
+        .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons((uint16_t)port)};
     socklen_t bytes = sizeof(name);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&name, bytes) != 0 ||
-        getsockname(fd, (struct sockaddr *)&name, &bytes) != 0) {
-        bench_fail("no free port: %s", strerror(errno));
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&name, bytes) == 0 &&
+        getsockname(fd, (struct sockaddr *)&name, &bytes) == 0) {
+        *ret_port = ntohs(name.sin_port);
+        return fd;
     }
-    close(fd);
-    uint32_t port = ntohs(name.sin_port);
-    return port > 65535 - 8 ? port - 8 : port;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/* The first of PORTS ports in a row that are free now. */
+static uint32_t free_ports(void) {
+    enum { PORTS = 8, TRIES = 100 };
+    for (int i = 0; i < TRIES; i++) {
+        uint32_t first = 0, other;
+        int fds[PORTS] = {bind_port(0, &first)};
+        bool all = fds[0] >= 0 && first <= 65536 - PORTS;
+        for (uint32_t p = 1; p < PORTS; p++) {
+            fds[p] = all ? bind_port(first + p, &other) : -1;
+            all = fds[p] >= 0;
+        }
+        for (uint32_t p = 0; p < PORTS; p++) {
+            if (fds[p] >= 0) {
+                close(fds[p]);
+            }
+        }
+        if (all) {
+            return first;
+        }
+    }
+    bench_fail("no %d ports in a row are free: %s", PORTS, strerror(errno));
 }
 
 static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
@@ -583,7 +609,7 @@ static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
         .bytes = bytes,
         .senders = scenario->many_senders ? run.handles : 1,
         .receivers = scenario->many_receivers ? run.handles : 1,
-        .port = free_port(),
+        .port = free_ports(),
         .sleeps = sleeps || scenario->sleeps,
     };
     if (bytes > peer->bytes_max || run.there.senders > peer->senders_max || run.there.receivers > peer->receivers_max ||
@@ -594,7 +620,7 @@ static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
     if (scenario->back) {
         run.back = run.there;
         run.back.name = "back";
-        run.back.port = free_port();
+        run.back.port = free_ports();
     }
     if (peer->prepare != NULL) {
         peer->prepare(&run.there);
