@@ -489,7 +489,10 @@ static int say_reliable(const struct tarn_publisher *publisher, const struct ide
 
 /* Reliable subscribers, now that ours is visible: R1 on both sides, so at least one of the two notices. */
 static int refuse_reliable(struct tarn_publisher *publisher) {
-    readers_refresh(&publisher->readers);
+    if (!readers_refresh(&publisher->readers))
+        return fail(TARN_ERROR_NO_MEMORY,
+                    "topic \"%s\": no memory to look for reliable subscribers, or a peer damaged their list",
+                    publisher->topic->name);
     for (uint32_t i = 0; i < publisher->readers.count; i++)
         if (publisher->readers.list[i].reliable &&
             !slot_is_dead(publisher->topic, SUBSCRIBER, publisher->readers.list[i].slot, true))

@@ -27,7 +27,7 @@ static bool grow_list(struct readers *readers) {
 }
 
 static bool rebuild(struct readers *readers) {
-    uint64_t most = (uint64_t)roster_attached_blocks(readers->roster) * SUBSCRIBERS_PER_BLOCK;
+    uint64_t most = 0;
     readers->count = readers->reliable_count = 0;
     uint32_t slots = roster_subscriber_slots(readers->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
@@ -38,6 +38,8 @@ static bool rebuild(struct readers *readers) {
         uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
         if (state != SLOT_JOINING && state != SLOT_LIVE && state != SLOT_LEAVING)
             continue;
+        if (readers->count == most) /* segments are attached on the way */
+            most = (uint64_t)roster_attached_blocks(readers->roster) * SUBSCRIBERS_PER_BLOCK;
         if (readers->count == most || !grow_list(readers))
             return false;
         bool live = state != SLOT_LEAVING;

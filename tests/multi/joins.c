@@ -396,3 +396,30 @@ TEST_LIMIT(many_processes, 60) {
     for (int i = 0; i < MANY_PUBLISHERS + MANY_SUBSCRIBERS; i++)
         CHECK_INT(wait_child(children[i], LIMIT_S), ==, 0);
 }
+
+/* More than the roster's first segment has room for: who comes attaches further ones while it looks at them. */
+enum { CROWD = 1700 };
+
+static void be_a_crowd(void *arg) {
+    const struct gate *there = arg;
+    subscriber_of("crowd", NULL);
+    CHECK_STATUS(tarn_publisher_close(publisher_of("crowd", NULL)),
+                 0); /* leaves a place, for which nobody has to search */
+    for (int i = 1; i < CROWD; i++)
+        subscriber_of("crowd", NULL);
+    SUBSCRIBER("crowd", .reliable = 1);
+    gate_signal(*there);
+    sleep_until_killed();
+}
+
+TEST(the_last_of_a_crowd_is_seen) {
+    struct gate there = gate_open();
+    pid_t crowd = spawn(be_a_crowd, &there);
+    tarn_publisher *publisher;
+    gate_wait(there, LIMIT_S);
+    tarn_publisher_options options = {.struct_bytes = sizeof options, .refuse_reliable = 1};
+    CHECK_REFUSED(tarn_publisher_open(&publisher, "crowd", &options), TARN_ERROR_REFUSED, "reliable");
+    kill_child(crowd);
+    gate_close(there);
+    CHECK_STATUS(tarn_subscriber_close(subscriber_of("crowd", NULL)), 0); /* sweeps */
+}
