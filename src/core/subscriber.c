@@ -198,6 +198,11 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
     free(reader);
 }
 
+/* Whether there may be publishers in that slot and around it, which cannot be seen now. */
+static bool is_hidden(struct roster *roster, uint32_t slot) {
+    return roster_is_unreachable(roster, load_acquire(&roster->header->publisher_blocks[slot / PUBLISHERS_PER_BLOCK]));
+}
+
 /* Brings the readers up to date with the roster. Under process_lock(). 0, or, if joining, -ENOMEM. */
 static int update(struct tarn_subscriber *subscriber, bool joining) {
     struct roster *roster = &subscriber->topic->roster;
@@ -216,6 +221,10 @@ static int update(struct tarn_subscriber *subscriber, bool joining) {
     }
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(roster, slot);
+        if (!publisher && is_hidden(roster, slot)) {
+            subscriber->retry = true;
+            status |= joining ? -ENOMEM : 0; /* else it would be taken for one that came later */
+        }
         if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
             continue;
         uint16_t incarnation = incarnation_of(&publisher->incarnation);
@@ -763,7 +772,10 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     POINT(joining_said);
     topic_ring(subscriber->topic); /* R1, and the fence of H2's other side */
     if (update(subscriber, true) != 0)
-        return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to note whom to follow", subscriber->topic->name);
+        return fail(
+            TARN_ERROR_NO_MEMORY,
+            "topic \"%s\": no memory to see, or to note, whom to follow, or a peer damaged the list of publishers",
+            subscriber->topic->name);
     store_release(&subscriber->slot->state, SLOT_LIVE); /* who counts us can rely on that we get what he sends then */
     POINT(live_said);
     topic_ring(subscriber->topic);

@@ -5,6 +5,7 @@
  * grows, or opens; two users who create a topic at the same instant. What is left at the end is counted by the harness.
  */
 #include <grp.h>
+#include <sys/shm.h>
 
 #include "common.h"
 
@@ -422,4 +423,47 @@ TEST(the_last_of_a_crowd_is_seen) {
     kill_child(crowd);
     gate_close(there);
     CHECK_STATUS(tarn_subscriber_close(subscriber_of("crowd", NULL)), 0); /* sweeps */
+}
+
+/* ---- a part of the roster that cannot be attached ------------------------------------------------------------- */
+
+static bool no_more_attached; /* but for the roster's first segment */
+static int attached;
+
+/* Instead of libc's. */
+void *shmat(int id, const void *address, int flags) {
+    if (no_more_attached && attached++ > 0) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    return (void *)syscall(SYS_shmat, id, address, flags);
+}
+
+/* A publisher in the roster's second segment, with a place in the first that is free for who comes next. */
+static void publish_behind_a_crowd(void *arg) {
+    const struct gate *there = arg;
+    tarn_subscriber *first = subscriber_of("crowd", NULL);
+    for (int i = 0; i < CROWD; i++)
+        subscriber_of("crowd", NULL);
+    publish_word(publisher_of("crowd", NULL), 7);
+    CHECK_STATUS(tarn_subscriber_close(first), 0);
+    gate_signal(*there);
+    sleep_until_killed();
+}
+
+/* It would follow nobody, and later take what was sent before it joined for lost. */
+TEST(nobody_joins_who_cannot_see_all_publishers) {
+    struct gate there = gate_open();
+    pid_t crowd = spawn(publish_behind_a_crowd, &there);
+    tarn_subscriber *subscriber;
+    gate_wait(there, LIMIT_S);
+    no_more_attached = true;
+    CHECK_REFUSED(tarn_subscriber_open(&subscriber, "crowd", NULL), TARN_ERROR_NO_MEMORY, "crowd");
+    CHECK_INT(count_attached(), ==, 0);
+    no_more_attached = false;
+    subscriber = SUBSCRIBER("crowd", .history = 1);
+    receive_word(subscriber, 7);
+    kill_child(crowd);
+    gate_close(there);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
