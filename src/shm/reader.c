@@ -487,7 +487,7 @@ enum reader_look log_reader_look(struct log_reader *reader) {
             uint64_t generation = reader->generation;
             look = follow_jump(reader);
             if (look == READER_PENDING && reader->generation == generation)
-                break; /* its segment is not attached, and not by us */
+                break; /* overrun, and where to go on was retired each time that we got there */
         } else
             look = READER_DAMAGED;
     }
