@@ -148,7 +148,8 @@ typedef struct tarn_publisher_options {
     uint32_t refuse_reliable; /* 1: reliable subscribers are refused, so nobody can hold this publisher back. Reliable
                                  ones that are there already make opening fail with TARN_ERROR_REFUSED */
     uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening; never grows, gives
-                                nothing back; what subscribers hold counts, too; peers are repaired by others */
+                                nothing back; what subscribers hold counts, too; the dead are repaired by others, but for
+                                when it waits for space, flushes or closes */
     uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more, and streams of smaller ones, rotate through
                                 before it is reused: decides their bandwidth. 0: from the cache sizes */
 } tarn_publisher_options;

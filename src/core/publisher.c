@@ -96,7 +96,7 @@ static bool reap_reader(void *context, const struct reader *reader) {
 static void bury_dead(struct tarn_publisher *publisher) {
     uint64_t generation, sequence;
     int64_t now = os_now_ns();
-    if (publisher->realtime || now - publisher->buried_ns < SLICE_NS / 2 || !readers_refresh(&publisher->readers))
+    if (now - publisher->buried_ns < SLICE_NS / 2 || !readers_refresh(&publisher->readers))
         return;
     publisher->buried_ns = now;
     extents_blockage(&publisher->writer.extents, &generation, &sequence);
@@ -157,7 +157,8 @@ typedef int try_again(struct tarn_publisher *publisher, const void *context, enu
  * Waits until try succeeds, as the options say. 1: it did; 0: the message is dropped; or a status.
  */
 static int find_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
-    bury_dead(publisher);
+    if (!publisher->realtime) /* else not before it has to sleep anyway */
+        bury_dead(publisher);
     int error = try(publisher, context, EFFORT_ALL);
     if (error == 0)
         return 1;

@@ -459,6 +459,10 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence) {
     struct extent *first = extents->retired.head ? extents->retired.head : extents->log.head;
     *ret_generation = first ? first->generation : 0;
+    /* whose memory is fixed, for him each counts that is held, not the oldest alone */
+    for (struct extent *extent = extents->retired.head; extent && extents->options.realtime; extent = extent->next)
+        if (extent->generation > *ret_generation)
+            *ret_generation = extent->generation;
     *ret_sequence = extents->log.head != extents->log.tail ? extents->log.head->end_sequence : 0;
 }
 
