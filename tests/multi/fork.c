@@ -204,6 +204,7 @@ TEST(fork_beside_a_busy_thread) {
 
 struct family {
     _Atomic pid_t stray; /* lives on */
+    _Atomic bool is_stray;
     _Atomic bool ready;
     enum way way;
 };
@@ -315,8 +316,11 @@ static void start_stray(enum way way) {
         }
     } else {
         pid = way == BY_FORK ? fork() : raw_clone();
-        if (pid == 0)
+        if (pid == 0) {
+            family->is_stray = true; /* fork has ended here, too: what it closes is closed */
             sleep_until_killed();
+        }
+        AWAIT(family->is_stray);
     }
     CHECK_INT(pid, >, 0);
     family->stray = pid;
