@@ -190,9 +190,16 @@ static void remove_doorbells(const struct directory *directory, ino_t inode) {
     closedir(entries);
 }
 
+/* Under the master lock, the work being done: from now on nobody is named who would be at it. */
+static int write_finished_header(int fd, struct topic_header *header, bool open) {
+    header->open = open;
+    header->master = 0;
+    return topic_header_write(header, fd);
+}
+
 enum closing { CLOSED, SOMEBODY_THERE, NOT_WRITTEN };
 
-/* Under the master lock: F1. Unless it is CLOSED, the header is as it was. */
+/* Under the master lock: F1. Unless it is CLOSED, the header is as it was, but for who is named in it. */
 static enum closing close_header(int fd, struct topic_header *header) {
     header->open = false;
     header->master = (int32_t)getpid();
@@ -202,8 +209,7 @@ static enum closing close_header(int fd, struct topic_header *header) {
     /* killed here: closed, with the roster still named: the next one under the master lock opens it or goes on */
     if (!topic_file_in_use(fd))
         return CLOSED;
-    header->open = header->roster.backend != BACKEND_NONE;
-    topic_header_write(header, fd);
+    write_finished_header(fd, header, header->roster.backend != BACKEND_NONE);
     return SOMEBODY_THERE;
 }
 
@@ -279,8 +285,7 @@ static int create_roster(struct topic *topic, struct topic_header *header) {
     if (error)
         return say_create_failed(topic, error);
     POINT(roster_not_told);
-    header->open = true;
-    error = topic_header_write(header, topic->fd);
+    error = write_finished_header(topic->fd, header, true);
     POINT(roster_told);
     if (error) {
         roster_detach(&topic->roster);
@@ -319,8 +324,7 @@ static int settle_in_use(struct topic *topic, const char *file, enum topic_heade
     if (status)
         return status;
     roster_detach(&topic->roster);
-    header->open = true;
-    if (topic_header_write(header, topic->fd) != 0)
+    if (write_finished_header(topic->fd, header, true) != 0)
         return fail(TARN_ERROR_LIMIT, "topic \"%s\": cannot write its file in %s", topic->name, topic->directory.path);
     return AGAIN;
 }

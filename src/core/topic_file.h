@@ -17,7 +17,7 @@ struct topic_header {
     uint32_t layout_major, layout_minor;
     struct segment_name roster; /* backend BACKEND_NONE: none */
     uint64_t ipc_namespace;     /* where the roster lives: os_ipc_namespace() */
-    int32_t master;             /* pid that last held the master lock, for sentences */
+    int32_t master;             /* pid that has the master lock, and was not done with it; for sentences */
     bool open;                  /* false: being created or deleted; look again under the master lock */
 };
 
