@@ -24,8 +24,10 @@
 #define MASTER_TIMEOUT_NS NS_PER_SECOND
 #define MASTER_RETRY_LEAST_NS 10000
 #define MASTER_RETRY_NS NS_PER_MS
-#define CLAIM_TRIES 16u /* free slots whose byte somebody has locked */
-#define PROBES 4u       /* slots in use whose owner a newcomer looks after, before it takes a new one */
+#define TRY_NS                                                                                                         \
+    (3 * MASTER_RETRY_NS / 10) /* what opening, and a short sleep, take each time that the file has changed */
+#define CLAIM_TRIES 16u        /* free slots whose byte somebody has locked */
+#define PROBES 4u              /* slots in use whose owner a newcomer looks after, before it takes a new one */
 
 enum { AGAIN = 1 }; /* the file or the roster changed under our hands: from the start */
 
@@ -568,7 +570,7 @@ static int join_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot
                         topic->name, topic->directory.path);
         if (tries > 2)
             sleep_unlocked(MASTER_RETRY_NS / 10);
-        patience_ns -= MASTER_RETRY_NS; /* a try takes about that long */
+        patience_ns -= TRY_NS;
     }
 }
 

@@ -501,9 +501,10 @@ static void play_named(void) {
 }
 
 void add_scenes(void (*play)(const struct operation *operation), int limit_s) {
-    static struct test tests[128];
+    struct test *tests = calloc(operation_count, sizeof *tests);
+    CHECK(tests);
     play_one = play;
-    for (unsigned i = 0; i < operation_count && i < sizeof tests / sizeof tests[0]; i++) {
+    for (unsigned i = 0; i < operation_count; i++) {
         tests[i] = (struct test){operations[i].name, limit_s, play_named, NULL};
         harness_add_test(&tests[i]);
     }
