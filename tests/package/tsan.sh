@@ -5,7 +5,7 @@
 # With ThreadSanitizer and named points (src/base/points.h): the tests with threads on one mapping, as they are and delayed at
 # points; deaths at each of the points; and unit tests that go everywhere. TARN_POINTS_SEED=n replays the delays of a seed.
 . "${0%/*}/common.sh"
-SEEDS=2
+SEEDS=1
 build_in tsan "race_tests named_tests unit_property unit_plans unit_holds" -DTARN_SANITIZE=thread -DTARN_POINTS=ON \
     -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DTARN_PROGRAMS=OFF -DTARN_SHARED=OFF
 export TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" TARN_LIMIT_FACTOR=4
