@@ -3,7 +3,7 @@
 # limit: 260
 # leaves topic files
 # With ThreadSanitizer and named points (src/base/points.h): the tests with threads on one mapping, as they are and delayed at
-# points; deaths at each of the points; and unit tests that go everywhere. TARN_POINTS_SEED=n replays the delays of a seed.
+# points; deaths at each of the points; and unit tests that go everywhere. TARN_POINTS_SEED=n replays the delays of a seed, or several.
 . "${0%/*}/common.sh"
 SEEDS=1
 build_in tsan "race_tests named_tests unit_property unit_plans unit_holds" -DTARN_SANITIZE=thread -DTARN_POINTS=ON \
