@@ -197,16 +197,37 @@ __attribute__((constructor)) static void note_root(void) {
     started_as_root = geteuid() == 0;
 }
 
+/* A segment of the System V namespace, as /proc/sysvipc/shm has it. */
+struct listed_segment {
+    int key, id;
+    unsigned mode, group;
+    unsigned long long bytes, attached, resident;
+};
+
+static inline FILE *list_segments(void) {
+    FILE *list = fopen("/proc/sysvipc/shm", "re");
+    CHECK(list);
+    return list;
+}
+
+/* False: there are no more, and the list is closed. */
+static inline bool next_segment(FILE *list, struct listed_segment *ret) {
+    for (char line[512]; fgets(line, sizeof line, list);)
+        if (sscanf(line, "%d %d %o %llu %*d %*d %llu %*u %u %*u %*u %*d %*d %*d %llu", &ret->key, &ret->id, &ret->mode,
+                   &ret->bytes, &ret->attached, &ret->group, &ret->resident) == 7) /* else the headline */
+            return true;
+    fclose(list);
+    return false;
+}
+
 /* All segments of the System V namespace, if that is the test's own, as it is where it was started by root; else 0. */
 static inline int count_segments(void) {
     if (!started_as_root)
         return 0;
-    int count = -1; /* the headline */
-    FILE *file = fopen("/proc/sysvipc/shm", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);)
+    int count = 0;
+    struct listed_segment segment;
+    for (FILE *list = list_segments(); next_segment(list, &segment);)
         count++;
-    fclose(file);
     return count;
 }
 

@@ -108,8 +108,7 @@ static uint32_t nonsense(uint32_t is, struct random *random) {
 }
 
 struct stage {
-    _Atomic bool over;
-    _Atomic int ready;
+    struct round round;
     _Atomic uint64_t damages, lives, sent, taken, sum;
 };
 
@@ -120,8 +119,8 @@ static void do_damage(void *arg) {
     uint64_t salt = (uint64_t)(uintptr_t)arg;
     struct random random = random_start(salt);
     map_roster();
-    stage->ready++;
-    while (!stage->over) {
+    stage->round.ready++;
+    while (!stage->round.over) {
         _Atomic uint32_t *word = choose_word(&random);
         uint32_t was = *word;
         *word = nonsense(was, &random);
@@ -161,7 +160,7 @@ static void publish_some(struct random *random) {
     };
     if (!is_well(tarn_publisher_open(&publisher, TOPIC, &options)))
         return;
-    for (uint64_t i = random_between(random, 0, 60); i > 0 && !stage->over; i--) {
+    for (uint64_t i = random_between(random, 0, 60); i > 0 && !stage->round.over; i--) {
         send_one(publisher, random);
         if (random_one_in(random, 20))
             is_well(tarn_publisher_subscribers(publisher));
@@ -192,7 +191,7 @@ static void take_some(struct random *random) {
         return;
     if (random_one_in(random, 4))
         is_well(tarn_subscriber_fd(subscriber));
-    for (uint64_t i = random_between(random, 0, 60); i > 0 && !stage->over; i--) {
+    for (uint64_t i = random_between(random, 0, 60); i > 0 && !stage->round.over; i--) {
         int result = tarn_subscriber_receive(subscriber, &held[count], MS / 10);
         if (is_well(result) && result == 1)
             look_at(&held[count++]);
@@ -208,7 +207,7 @@ static void take_some(struct random *random) {
 
 static void live(void *arg) {
     struct random random = random_start((uint64_t)(uintptr_t)arg);
-    for (uint64_t lives = random_between(&random, 1, 4); lives > 0 && !stage->over; lives--) {
+    for (uint64_t lives = random_between(&random, 1, 4); lives > 0 && !stage->round.over; lives--) {
         stage->lives++;
         if (random_one_in(&random, 2))
             publish_some(&random);
@@ -217,22 +216,13 @@ static void live(void *arg) {
     }
 }
 
-/* One process after the other. */
-static void live_on(void *arg) {
-    for (uintptr_t salt = (uintptr_t)arg << 32; !stage->over;) {
-        int code = wait_child(spawn(live, (void *)++salt), LIMIT_S);
-        if (code != 0)
-            FAIL("life %#" PRIxPTR " ended with %d", salt, code);
-    }
-}
-
 /* Is there before the damage, so that the topic is, until all is over. */
 static void stay(void *arg) {
     (void)arg;
     tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .wait_strategy = TARN_WAIT_SLEEP);
     tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = TARN_IMMEDIATELY);
-    stage->ready++;
-    while (!stage->over) {
+    stage->round.ready++;
+    while (!stage->round.over) {
         tarn_message message;
         if (tarn_subscriber_receive(subscriber, &message, 2 * MS) == 1)
             is_well(tarn_message_release(&message));
@@ -245,28 +235,8 @@ static void stay(void *arg) {
 
 enum { LIVES = 4, ROUNDS = 40 };
 
-static void end_well(pid_t child, const char *who, uintptr_t round) {
-    int code = wait_child(child, 2 * LIMIT_S);
-    if (code != 0)
-        FAIL("round %" PRIuPTR ": %s ended with %d", round, who, code);
-}
-
-static void run_round(uintptr_t round) {
-    pid_t lives[LIVES];
-    stage->over = false;
-    stage->ready = 0;
-    pid_t staying = spawn(stay, NULL);
-    AWAIT(stage->ready == 1);
-    pid_t hostile = spawn(do_damage, (void *)round);
-    AWAIT(stage->ready == 2);
-    for (uintptr_t i = 0; i < LIVES; i++)
-        lives[i] = spawn(live_on, (void *)(round * LIVES + i));
-    nap_ns(40 * MS);
-    stage->over = true;
-    end_well(hostile, "the hostile one", round);
-    end_well(staying, "who stays", round);
-    for (uintptr_t i = 0; i < LIVES; i++)
-        end_well(lives[i], "who comes and goes", round);
+static void run_round(uintptr_t number) {
+    play_round((struct round_plan){&stage->round, stay, do_damage, live, LIVES, 40 * MS, 0}, number);
 }
 
 /* Whoever comes when all are gone finds a topic as new. */
@@ -295,17 +265,17 @@ TEST_LIMIT(damaged_roster, 120) {
 
 /* The links to the blocks of all slots, among them those of who is there, who then leaves. */
 static void damage_links(uint32_t value) {
-    stage->over = false;
-    stage->ready = 0;
+    stage->round.over = false;
+    stage->round.ready = 0;
     pid_t staying = spawn(stay, NULL);
-    AWAIT(stage->ready == 1);
+    AWAIT(stage->round.ready == 1);
     map_roster();
     for (int i = 0; i < 2; i++) {
         header()->publisher_blocks[i] = value;
         header()->subscriber_blocks[i] = value;
     }
     int code = wait_child(spawn(live, (void *)(uintptr_t)value), LIMIT_S);
-    stage->over = true;
+    stage->round.over = true;
     end_well(staying, "who stays", value);
     CHECK_INT(code, ==, 0);
     shmdt(regions[--region_count].words);
@@ -341,7 +311,7 @@ TEST(noted_key_of_somebody_else) {
     CHECK_INT(wait_child(spawn(make_foreign_segment, NULL), LIMIT_S), ==, 0);
     int foreign = shmget(FOREIGN_KEY, 0, 0);
     pid_t staying = spawn(stay, NULL);
-    AWAIT(stage->ready == 1);
+    AWAIT(stage->round.ready == 1);
     tarn_subscriber *witness = subscriber_of(TOPIC, NULL);
     map_roster();
     struct publisher_slot *publisher = block_at(header()->publisher_blocks[0]);

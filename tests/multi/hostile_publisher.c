@@ -158,8 +158,7 @@ static uint64_t nonsense(uint64_t is, struct random *random) {
 /* ---- the hostile one -------------------------------------------------------------------------------------------- */
 
 struct stage {
-    _Atomic bool over;
-    _Atomic int ready;
+    struct round round;
     _Atomic uint64_t honest; /* its identity */
     _Atomic uint64_t damages, hostile_taken, honest_taken, damaged, sum;
     _Atomic int64_t longest_ns;
@@ -173,7 +172,7 @@ static struct stage *stage;
 static void *do_damage(void *arg) {
     uint64_t salt = (uint64_t)(uintptr_t)arg;
     struct random random = random_start(salt);
-    while (!stage->over) {
+    while (!stage->round.over) {
         _Atomic uint64_t *word = choose_word(&random);
         uint64_t was = *word;
         *word = nonsense(was, &random);
@@ -207,10 +206,10 @@ static void be_hostile(void *arg) {
         is_well(tarn_publisher_publish(publisher, data, sizeof data));
     find_own_memory();
     remember_shapes();
-    stage->ready++;
+    stage->round.ready++;
     pthread_t thread;
     CHECK_INT(pthread_create(&thread, NULL, do_damage, arg), ==, 0);
-    while (!stage->over) {
+    while (!stage->round.over) {
         send_some(publisher, &random);
         spin_ns((int64_t)random_between(&random, 0, 5000));
     }
@@ -224,8 +223,8 @@ static void be_honest(void *arg) {
     (void)arg;
     tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = TARN_IMMEDIATELY, .full_timeout_ns = TARN_FOREVER);
     stage->honest = tarn_publisher_identity(publisher);
-    stage->ready++;
-    for (uint64_t number = 1; !stage->over; number++) {
+    stage->round.ready++;
+    for (uint64_t number = 1; !stage->round.over; number++) {
         CHECK_STATUS(publish_number(publisher, number), 1);
         spin_ns(2000);
     }
@@ -274,7 +273,7 @@ static void take_for_a_while(struct random *random) {
     };
     if (!is_well(TIMED(tarn_subscriber_open(&subscriber, TOPIC, &options))))
         return;
-    for (uint64_t i = random_between(random, 0, 400); i > 0 && !stage->over; i--) {
+    for (uint64_t i = random_between(random, 0, 400); i > 0 && !stage->round.over; i--) {
         int result = TIMED(tarn_subscriber_receive(subscriber, &held[count], MS / 10));
         stage->damaged += result == TARN_ERROR_DAMAGED;
         if (is_well(result) && result == 1)
@@ -289,43 +288,14 @@ static void take_for_a_while(struct random *random) {
 
 static void live(void *arg) {
     struct random random = random_start((uint64_t)(uintptr_t)arg);
-    for (int i = 0; i < 8 && !stage->over; i++)
+    for (int i = 0; i < 8 && !stage->round.over; i++)
         take_for_a_while(&random);
-}
-
-/* One process after the other. */
-static void live_on(void *arg) {
-    for (uintptr_t salt = (uintptr_t)arg << 32; !stage->over;) {
-        int code = wait_child(spawn(live, (void *)++salt), LIMIT_S);
-        if (code != 0)
-            FAIL("life %#" PRIxPTR " ended with %d", salt, code);
-    }
 }
 
 enum { LIVES = 3, ROUNDS = 25 };
 
-static void end_well(pid_t child, const char *who, uintptr_t round) {
-    int code = wait_child(child, 2 * LIMIT_S);
-    if (code != 0)
-        FAIL("round %" PRIuPTR ": %s ended with %d", round, who, code);
-}
-
-static void run_round(uintptr_t round) {
-    pid_t lives[LIVES];
-    stage->over = false;
-    stage->ready = 0;
-    pid_t honest = spawn(be_honest, NULL);
-    AWAIT(stage->ready == 1);
-    pid_t hostile = spawn(be_hostile, (void *)round);
-    AWAIT(stage->ready == 2);
-    for (uintptr_t i = 0; i < LIVES; i++)
-        lives[i] = spawn(live_on, (void *)(round * LIVES + i));
-    nap_ns(60 * MS);
-    stage->over = true;
-    end_well(hostile, "the hostile one", round);
-    end_well(honest, "the honest one", round);
-    for (uintptr_t i = 0; i < LIVES; i++)
-        end_well(lives[i], "who takes", round);
+static void run_round(uintptr_t number) {
+    play_round((struct round_plan){&stage->round, be_honest, be_hostile, live, LIVES, 60 * MS, 0}, number);
 }
 
 TEST_LIMIT(damaged_log, 120) {
@@ -418,7 +388,7 @@ static void open_feed(const struct feed *feed) {
     header->sent = COUNT_MASK / 2;
     header->newest = extent_ref_make(0, ring_index(1));
     write_jump(feed, feed->data + RECORD_HEADER_BYTES + 8, 1);
-    stage->ready++;
+    stage->round.ready++;
 }
 
 /* arg: the kind of records. One message, then, when told so, whatever its only subscriber comes to. */
@@ -427,9 +397,9 @@ static void keep_feeding(void *arg) {
                                           .memory_limit_bytes = (RING + 10) * EXTENT_BYTES_MIN);
     publish_word(publisher, 1);
     struct feed feed = start_feed((enum record_kind)(uintptr_t)arg);
-    stage->ready++;
+    stage->round.ready++;
     AWAIT(stage->feed);
-    for (uint64_t turn = 1; !stage->over;) {
+    for (uint64_t turn = 1; !stage->round.over;) {
         if (turn > turn_of_reader(&feed) + AHEAD)
             continue;
         feed_extent(&feed, turn);
@@ -443,13 +413,13 @@ static void keep_feeding(void *arg) {
 static pid_t start_feeder(enum record_kind kind) {
     stage = shared_page(sizeof *stage);
     pid_t feeder = spawn(keep_feeding, (void *)(uintptr_t)kind);
-    AWAIT(stage->ready == 1);
+    AWAIT(stage->round.ready == 1);
     return feeder;
 }
 
 static void end_feeder(pid_t feeder, tarn_subscriber *subscriber) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
-    stage->over = true;
+    stage->round.over = true;
     CHECK_INT(wait_child(feeder, LIMIT_S), ==, 0);
 }
 
@@ -465,7 +435,7 @@ TEST(references_without_end) {
     pid_t feeder = start_feeder(RECORD_REFERENCE);
     tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
     stage->feed = true;
-    AWAIT(stage->ready == 2);
+    AWAIT(stage->round.ready == 2);
     for (uint64_t i = 1; i <= 20; i++) {
         CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
         check_ended_soon(10 * i);
@@ -478,7 +448,7 @@ TEST(references_without_end) {
 static void join_without_end(uint64_t history) {
     pid_t feeder = start_feeder(RECORD_MESSAGE);
     stage->feed = true;
-    AWAIT(stage->ready == 2);
+    AWAIT(stage->round.ready == 2);
     tarn_subscriber *subscriber;
     tarn_subscriber_options options = {.struct_bytes = sizeof options, .history = history};
     CHECK_STATUS(tarn_subscriber_open(&subscriber, TOPIC, &options), 0);

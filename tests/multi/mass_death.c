@@ -86,20 +86,11 @@ static void live_until_killed(void *arg) {
 /* Segments that were made, and neither filled nor marked for removal. Fails on any other. */
 static int count_orphans(void) {
     int orphans = 0;
-    FILE *file = fopen("/proc/sysvipc/shm", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);) {
-        int key, id;
-        unsigned long long bytes, attached, resident;
-        if (sscanf(line, "%d %d %*o %llu %*d %*d %llu %*d %*d %*d %*d %*d %*d %*d %llu", &key, &id, &bytes, &attached,
-                   &resident) != 5)
-            continue; /* the headline */
-        if (attached || resident || !key)
-            FAIL("segment %d is left: key %#x, %llu bytes, %llu resident, %llu attached", id, (unsigned)key, bytes,
-                 resident, attached);
-        orphans++;
-    }
-    fclose(file);
+    struct listed_segment segment;
+    for (FILE *list = list_segments(); next_segment(list, &segment); orphans++)
+        if (segment.attached || segment.resident || !segment.key)
+            FAIL("segment %d is left: key %#x, %llu bytes, %llu resident, %llu attached", segment.id,
+                 (unsigned)segment.key, segment.bytes, segment.resident, segment.attached);
     return orphans;
 }
 

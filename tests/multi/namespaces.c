@@ -100,6 +100,26 @@ static void echo(void *arg) {
     }
 }
 
+/* For longer than any look at peers takes to come: the one on either topic is not taken for dead. */
+static void look_at_the_living(tarn_publisher *to, tarn_subscriber *from) {
+    for (int i = 0; i < 30; i++) {
+        tarn_message message;
+        CHECK_STATUS(tarn_subscriber_receive(from, &message, 50 * MS), 0);
+        CHECK_STATUS(tarn_publisher_subscribers(to), 1);
+        CHECK_STATUS(tarn_subscriber_publishers(from), 1);
+    }
+}
+
+/* They have been killed, after 500 messages: that is seen, and holds nobody up. */
+static void outlive(tarn_publisher *to, tarn_subscriber *from) {
+    AWAIT(tarn_publisher_subscribers(to) == 0);
+    AWAIT(tarn_subscriber_publishers(from) == 0);
+    for (uint64_t number = 501; number <= 20000; number++)
+        CHECK_STATUS(publish_number(to, number), 1);
+    CHECK_STATUS(tarn_publisher_close(to), 0);
+    CHECK_STATUS(tarn_subscriber_close(from), 0);
+}
+
 /* Its death is seen by those outside, who are not held up by what it had not taken. */
 static void talk_and_kill(int namespaces, void *mounts_proc) {
     pid_t child = spawn_elsewhere((struct elsewhere){.namespaces = namespaces, .role = echo, .arg = mounts_proc});
@@ -112,19 +132,9 @@ static void talk_and_kill(int namespaces, void *mounts_proc) {
         CHECK_STATUS(publish_number(to, next), 1);
         CHECK_INT(receive_up_to(from, &next, next), ==, 0);
     }
-    for (int i = 0; i < 30; i++) { /* for longer than any look at peers takes to come */
-        tarn_message message;
-        CHECK_STATUS(tarn_subscriber_receive(from, &message, 50 * MS), 0);
-        CHECK_STATUS(tarn_publisher_subscribers(to), 1);
-        CHECK_STATUS(tarn_subscriber_publishers(from), 1);
-    }
+    look_at_the_living(to, from);
     kill_inside(child);
-    AWAIT(tarn_publisher_subscribers(to) == 0);
-    AWAIT(tarn_subscriber_publishers(from) == 0);
-    for (uint64_t number = 501; number <= 20000; number++)
-        CHECK_STATUS(publish_number(to, number), 1);
-    CHECK_STATUS(tarn_publisher_close(to), 0);
-    CHECK_STATUS(tarn_subscriber_close(from), 0);
+    outlive(to, from);
 }
 
 TEST(another_pid_namespace) {
@@ -588,11 +598,7 @@ static void live_in_time(void *arg) {
         CHECK_INT(receive_up_to(in, &(uint64_t){next}, next), ==, 0);
         CHECK_STATUS(publish_number(out, next), 1);
     }
-    for (int i = 0; i < 30; i++) {
-        CHECK_STATUS(tarn_subscriber_receive(in, &message, 50 * MS), 0);
-        CHECK_STATUS(tarn_subscriber_publishers(in), 1);
-        CHECK_STATUS(tarn_publisher_subscribers(out), 1);
-    }
+    look_at_the_living(out, in);
     sleep_until_killed();
 }
 
@@ -614,18 +620,9 @@ TEST(another_time_namespace) {
             CHECK(llabs(message.sent_ns - now_ns()) > 10 * SECOND); /* the sender's clock, as the header says */
             CHECK_STATUS(tarn_message_release(&message), 0);
         }
-        for (int i = 0; i < 30; i++) {
-            CHECK_STATUS(tarn_subscriber_receive(from, &message, 50 * MS), 0);
-            CHECK_STATUS(tarn_subscriber_publishers(from), 1);
-            CHECK_STATUS(tarn_publisher_subscribers(to), 1);
-        }
+        look_at_the_living(to, from);
         kill_inside(child);
-        AWAIT(tarn_subscriber_publishers(from) == 0);
-        AWAIT(tarn_publisher_subscribers(to) == 0);
-        for (uint64_t number = 501; number <= 20000; number++)
-            CHECK_STATUS(publish_number(to, number), 1);
-        CHECK_STATUS(tarn_publisher_close(to), 0);
-        CHECK_STATUS(tarn_subscriber_close(from), 0);
+        outlive(to, from);
     }
 }
 

@@ -25,15 +25,9 @@ static unsigned mode_of(const char *path, gid_t *ret_group) {
 /* How many segments of the namespace have this mode and group. */
 static int count_segments_of(unsigned mode, unsigned group) {
     int count = 0;
-    FILE *file = fopen("/proc/sysvipc/shm", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);) {
-        unsigned is_mode, is_group;
-        if (sscanf(line, "%*d %*d %o %*u %*d %*d %*u %*u %u", &is_mode, &is_group) == 2 && (is_mode & 0777) == mode &&
-            is_group == group)
-            count++;
-    }
-    fclose(file);
+    struct listed_segment segment;
+    for (FILE *list = list_segments(); next_segment(list, &segment);)
+        count += (segment.mode & 0777) == mode && segment.group == group;
     return count;
 }
 
@@ -313,15 +307,10 @@ TEST(shared_directory_of_others) {
 /* Segment ids of that mode. */
 static int find_segment(unsigned mode) {
     int found = -1;
-    FILE *file = fopen("/proc/sysvipc/shm", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);) {
-        int id;
-        unsigned is_mode;
-        if (sscanf(line, "%*d %d %o", &id, &is_mode) == 2 && (is_mode & 0777) == mode)
-            found = id;
-    }
-    fclose(file);
+    struct listed_segment segment;
+    for (FILE *list = list_segments(); next_segment(list, &segment);)
+        if ((segment.mode & 0777) == mode)
+            found = segment.id;
     return found;
 }
 

@@ -17,20 +17,13 @@ struct peaks peaks;
 
 struct reading read_segments(void) {
     struct reading reading = {0};
-    FILE *file = fopen("/proc/sysvipc/shm", "re");
-    CHECK(file);
-    for (char line[512]; fgets(line, sizeof line, file);) {
-        int key, id;
-        unsigned long long bytes, attached, resident;
-        if (sscanf(line, "%d %d %*o %llu %*d %*d %llu %*d %*d %*d %*d %*d %*d %*d %llu", &key, &id, &bytes, &attached,
-                   &resident) != 5)
-            continue; /* the headline */
+    struct listed_segment segment;
+    for (FILE *list = list_segments(); next_segment(list, &segment);) {
         reading.segments++;
-        reading.orphans += key && !attached && !resident;
-        reading.bytes += bytes;
-        reading.resident += resident;
+        reading.orphans += segment.key && !segment.attached && !segment.resident;
+        reading.bytes += segment.bytes;
+        reading.resident += segment.resident;
     }
-    fclose(file);
     return reading;
 }
 
