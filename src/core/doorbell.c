@@ -41,10 +41,15 @@ static int make_fifo(struct topic *topic, uint32_t slot) {
     return -error;
 }
 
-static void set_timer(struct doorbell *doorbell, int64_t interval_ns) {
+/* False: it stays as it was. */
+static bool set_timer(struct doorbell *doorbell, int64_t interval_ns) {
     struct itimerspec every = {{0, interval_ns}, {0, interval_ns}};
-    if (interval_ns != doorbell->interval_ns && timerfd_settime(doorbell->timer, 0, &every, NULL) == 0)
-        doorbell->interval_ns = interval_ns;
+    if (interval_ns == doorbell->interval_ns)
+        return true;
+    if (timerfd_settime(doorbell->timer, 0, &every, NULL) != 0)
+        return false;
+    doorbell->interval_ns = interval_ns;
+    return true;
 }
 
 static bool watch(int epoll, int fd) {
@@ -64,9 +69,8 @@ int doorbell_open(struct doorbell *doorbell, struct topic *topic, struct subscri
     doorbell->open = true;
     doorbell->interval_ns = 0;
     if (!error && (doorbell->epoll < 0 || doorbell->timer < 0 || !watch(doorbell->epoll, doorbell->fifo) ||
-                   !watch(doorbell->epoll, doorbell->timer)))
+                   !watch(doorbell->epoll, doorbell->timer) || !set_timer(doorbell, SLICE_NS)))
         error = errno;
-    set_timer(doorbell, SLICE_NS);
     if (!error)
         return doorbell->epoll;
     doorbell_close(doorbell);

@@ -331,6 +331,7 @@ static const char *call_name(long number) {
         {SYS_prctl, "prctl"},
         {SYS_pidfd_open, "pidfd_open"},
         {SYS_poll, "poll"},
+        {SYS_readlink, "readlink"},
         {SYS_kill, "kill"},
         {SYS_mprotect, "mprotect"},
         {SYS_sched_getaffinity, "sched_getaffinity"},
