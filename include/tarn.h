@@ -92,6 +92,7 @@ enum tarn_status {
     TARN_ERROR_DAMAGED = -1019,       /* a peer wrote nonsense to shared memory; its messages from there on are ignored */
     TARN_ERROR_TOPIC_REMOVED = -1020, /* somebody deleted the topic's file: newcomers will not meet this handle (said once) */
     TARN_ERROR_SYSTEM = -1021,        /* the operating system failed in another way; the sentence has its words */
+    TARN_ERROR_PATTERN = -1022,       /* the topic is in use for another pattern, e.g. for events; both are named */
 };
 
 typedef struct tarn_publisher tarn_publisher;

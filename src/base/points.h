@@ -41,6 +41,7 @@
     /* bell, doorbell, interrupting, space: B1, I1, S1 */                                                              \
     X(bell_armed)                                                                                                      \
     X(bell_not_looked_at)                                                                                              \
+    X(own_bell_won)                                                                                                    \
     X(bell_won)                                                                                                        \
     X(doorbell_made_known)                                                                                             \
     X(doorbell_drained)                                                                                                \

@@ -35,6 +35,7 @@ static const struct {
     {TARN_ERROR_DAMAGED, "damaged by a peer"},
     {TARN_ERROR_TOPIC_REMOVED, "topic file removed"},
     {TARN_ERROR_SYSTEM, "operating system failed"},
+    {TARN_ERROR_PATTERN, "topic used for another pattern"},
 };
 
 const char *tarn_status_text(int status) {

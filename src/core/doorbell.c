@@ -98,12 +98,13 @@ bool doorbell_drain(struct doorbell *doorbell) {
     return read(doorbell->timer, &expirations, sizeof(expirations)) == (ssize_t)sizeof(expirations);
 }
 
-void doorbell_arm(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber) {
+void doorbell_arm(struct doorbell *doorbell, struct subscriber_slot *subscriber, _Atomic uint32_t *bell,
+                  int64_t interval_ns) {
     bool barrier;
     store_release(&subscriber->doorbell, DOORBELL_ARMED);
     POINT(doorbell_armed);
-    bell_arm(&topic->roster.header->bell, &barrier);
-    set_timer(doorbell, barrier ? SLICE_NS : SLICE_WITHOUT_BARRIER_NS);
+    bell_arm(bell, &barrier);
+    set_timer(doorbell, barrier ? interval_ns : SLICE_WITHOUT_BARRIER_NS);
 }
 
 void doorbell_ring_self(struct doorbell *doorbell) {

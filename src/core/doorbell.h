@@ -27,8 +27,9 @@ void doorbell_close(struct doorbell *doorbell);
 /* Drains it; returns whether the timer had run out, so that it is time for a look at peers. */
 bool doorbell_drain(struct doorbell *doorbell);
 
-/* Arms it; the caller looks again, and rings itself if there is something. */
-void doorbell_arm(struct doorbell *doorbell, struct topic *topic, struct subscriber_slot *subscriber);
+/* Arms it, for the bell that its owner sleeps on; the caller looks again, and rings itself if there is something. */
+void doorbell_arm(struct doorbell *doorbell, struct subscriber_slot *subscriber, _Atomic uint32_t *bell,
+                  int64_t interval_ns);
 void doorbell_ring_self(struct doorbell *doorbell);
 
 #endif

@@ -35,8 +35,39 @@ void handle_free(struct closed_handles *closed, struct handle *handle) {
     closed->tail = handle;
 }
 
+static const char *name_of(uint32_t mark) {
+    switch (mark) {
+    case HANDLE_PUBLISHER:
+        return "publisher";
+    case HANDLE_SUBSCRIBER:
+        return "subscriber";
+    case HANDLE_CLIENT:
+        return "client";
+    case HANDLE_SERVER:
+        return "server";
+    case HANDLE_NOTIFIER:
+        return "notifier";
+    case HANDLE_LISTENER:
+        return "listener";
+    case HANDLE_WRITER:
+        return "writer";
+    case HANDLE_READER:
+        return "reader";
+    case HANDLE_PRODUCER:
+        return "producer";
+    case HANDLE_WORKER:
+        return "worker";
+    case HANDLE_MONITOR:
+        return "monitor";
+    case HANDLE_WAITSET:
+        return "waitset";
+    default:
+        return "handle";
+    }
+}
+
 int handle_explain(const struct handle *handle, uint32_t mark) {
-    const char *what = mark == HANDLE_PUBLISHER ? "publisher" : "subscriber";
+    const char *what = name_of(mark);
     if (!handle)
         return fail(TARN_ERROR_ARGUMENT, "the %s is NULL", what);
     uint32_t is = load_relaxed(&handle->mark);

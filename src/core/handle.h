@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What publishers and subscribers have in common as things that users hold: a mark that tells a handle from anything else,
- * and from a closed one; the epoch of the process that made it. The memory of closed handles is kept for a while, so that
+ * What all handles have in common as things that users hold: a mark that tells a handle from anything else, and from a
+ * closed one; the epoch of the process that made it. The memory of closed handles is kept for a while, so that
  * use after close is an error more often than a crash.
  */
 #ifndef TARN_CORE_HANDLE_H
@@ -13,13 +13,39 @@
 #include "base/atomics.h"
 #include "base/process.h"
 
+struct tarn_loan;
+
+/* How loans of others than publishers are sent and dropped: tarn_loan_send() and _drop() find it by loan->loaned_by. */
+struct loan_calls {
+    int (*send)(struct tarn_loan *loan);
+    int (*drop)(struct tarn_loan *loan);
+};
+
 struct handle {
     _Atomic uint32_t mark; /* HANDLE_..., or HANDLE_CLOSED */
     uint32_t epoch;
-    struct handle *next; /* among closed ones */
+    union {
+        struct handle *next;            /* among closed ones */
+        const struct loan_calls *loans; /* of an open one that lends, but is no publisher; else NULL */
+    };
 };
 
-enum { HANDLE_CLOSED = 0x0c105ed0, HANDLE_PUBLISHER = 0x7a26b001, HANDLE_SUBSCRIBER = 0x7a265ab5 };
+/* Each kind's mark: unlikely values, as anything may be passed for a handle. */
+enum {
+    HANDLE_CLOSED = 0x0c105ed0,
+    HANDLE_PUBLISHER = 0x7a26b001,
+    HANDLE_SUBSCRIBER = 0x7a265ab5,
+    HANDLE_CLIENT = 0x7a26c11e,
+    HANDLE_SERVER = 0x7a265e75,
+    HANDLE_NOTIFIER = 0x7a260071,
+    HANDLE_LISTENER = 0x7a26115e,
+    HANDLE_WRITER = 0x7a263717,
+    HANDLE_READER = 0x7a263ead,
+    HANDLE_PRODUCER = 0x7a269d0c,
+    HANDLE_WORKER = 0x7a263042,
+    HANDLE_MONITOR = 0x7a263017,
+    HANDLE_WAITSET = 0x7a263a17,
+};
 
 struct closed_handles {
     struct handle *head, *tail;

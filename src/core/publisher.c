@@ -361,6 +361,13 @@ static int explain_loan(const tarn_loan *loan) {
     return fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", publisher->topic->name);
 }
 
+/* How it is sent and dropped, if it is lent by another handle than a publisher; else NULL. */
+static const struct loan_calls *other_loan(const tarn_loan *loan) {
+    const struct handle *handle = loan ? loan->loaned_by : NULL;
+    uint32_t mark = handle ? load_relaxed(&handle->mark) : HANDLE_CLOSED;
+    return mark == HANDLE_PUBLISHER || mark == HANDLE_CLOSED || !process_is_epoch(handle->epoch) ? NULL : handle->loans;
+}
+
 /* Whether the user's struct stands for the loan at the log's head. */
 SHORT_HALF bool is_head_loan(const tarn_loan *loan) {
     const struct tarn_publisher *publisher = loan ? loan->loaned_by : NULL;
@@ -410,6 +417,9 @@ static int say_raised(const tarn_loan *loan, uint64_t reserved) {
 LONG_HALF int send_loan(tarn_loan *loan) {
     struct open_loan *open = NULL;
     bool at_head = is_head_loan(loan);
+    const struct loan_calls *other = other_loan(loan);
+    if (other)
+        return other->send(loan);
     if (!at_head && !(open = find_overtaken(loan)))
         return explain_loan(loan);
     struct tarn_publisher *publisher = loan->loaned_by;
@@ -442,6 +452,9 @@ int tarn_loan_send(tarn_loan *loan) {
 int tarn_loan_drop(tarn_loan *loan) {
     struct open_loan *open = NULL;
     bool at_head = is_head_loan(loan);
+    const struct loan_calls *other = other_loan(loan);
+    if (other)
+        return other->drop(loan);
     if (!at_head && !(open = find_overtaken(loan)))
         return explain_loan(loan);
     struct tarn_publisher *publisher = loan->loaned_by;
@@ -543,7 +556,7 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
 
 /* Under process_lock(). */
 static void leave(struct tarn_publisher *publisher) {
-    publisher_slot_clear(publisher->topic, publisher->slot_number);
+    publisher_slot_clear(publisher->topic, publisher->slot_number, false);
     topic_leave(publisher->topic, PUBLISHER, publisher->slot_number);
     readers_free(&publisher->readers);
     for (struct open_loan *loan = publisher->loans, *next; loan; loan = next) {
@@ -557,8 +570,8 @@ static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publi
     struct tarn_publisher *publisher = handle_allocate(&closed_publishers, sizeof(*publisher), HANDLE_PUBLISHER);
     if (!publisher)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a publisher");
-    int status =
-        topic_join(&publisher->topic, &publisher->slot_number, topic, options->directory, options->domain, PUBLISHER);
+    int status = topic_join(&publisher->topic, &publisher->slot_number, topic, options->directory, options->domain,
+                            PUBLISHER, PATTERN_MESSAGES);
     if (status) {
         handle_free(&closed_publishers, &publisher->handle);
         return status;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "core/remains.h"
 #include "shm/space.h"
 #include "shm/segment.h"
 
@@ -67,12 +68,20 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
     return load_acquire(words.state) != SLOT_FREE && load_acquire(words.incarnation) == incarnation;
 }
 
-void publisher_slot_clear(struct topic *topic, uint32_t slot) {
+/* How the life in a slot ended, unless that was noted by one who was killed behind raising the incarnation. */
+static void note_end(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool died) {
+    uint16_t now = incarnation_of(incarnation), noted = (uint16_t)(load_relaxed(ended) >> 1);
+    if ((uint16_t)(now - noted) != 1)
+        store_relaxed(ended, ended_word(now, died)); /* told by the release that raises the incarnation */
+}
+
+void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     if (!publisher)
         return; /* a peer damaged the link to it */
     /* First the reference: who reads the next incarnation, the slot being LIVE yet, must not attach the old owner's segment. */
     store_relaxed(&publisher->segment.backend, BACKEND_NONE);
+    note_end(&publisher->ended, &publisher->incarnation, died);
     slot_next_incarnation(&publisher->incarnation); /* release; readers take nothing new for the old owner's */
     POINT(publisher_over);
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
@@ -94,7 +103,7 @@ static void clear_row(struct topic *topic, struct publisher_slot *publisher, uin
     store_release(&row->oldest[row_place(slot)], GENERATION_GONE); /* R2 */
 }
 
-void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
+void subscriber_slot_clear(struct topic *topic, uint32_t slot, bool died) {
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
     if (!subscriber)
         return; /* a peer damaged the link to it */
@@ -103,6 +112,7 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot) {
     store_relaxed(&subscriber->cell_list, 0);
     POINT(cells_emptied);
     /* killed here, and around: state is not FREE, so the next one starts over */
+    note_end(&subscriber->ended, &subscriber->incarnation, died);
     slot_next_incarnation(&subscriber->incarnation); /* frees the blocks of further cells */
     POINT(subscriber_over);
     if (load_relaxed(&subscriber->doorbell) != DOORBELL_NONE) {
@@ -147,6 +157,12 @@ static void stop_waiting_for(struct topic *topic, uint32_t slot) {
     topic_ring(topic); /* R1 */
 }
 
+/* A publisher that left in order, but what it left was needed. */
+static bool has_left(struct topic *topic, uint32_t slot) {
+    struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
+    return publisher && load_acquire(&publisher->state) == SLOT_LEAVING;
+}
+
 bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
     if (!slot_is_dead(topic, kind, slot, thorough))
         return false;
@@ -157,17 +173,20 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     bool dead = slot_is_dead(topic, kind, slot, thorough); /* still, now that nobody else repairs it */
     /* The slot's own byte keeps claimers out; a stray child may have it, which does the same. */
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
-    if (dead && kind == PUBLISHER)
-        publisher_slot_clear(topic, slot);
-    else if (dead) {
+    bool cleared = dead;
+    if (dead && kind == PUBLISHER) {
+        cleared = !remains_are_needed(topic, slot);
+        if (cleared)
+            publisher_slot_clear(topic, slot, !has_left(topic, slot));
+    } else if (dead) {
         stop_waiting_for(topic, slot);
-        subscriber_slot_clear(topic, slot);
+        subscriber_slot_clear(topic, slot, true);
     }
     if (locked)
         os_unlock(topic->fd, slot_byte(kind, slot));
     os_unlock(topic->fd, repair_byte);
     POINT(repair_not_rung);
-    if (dead)
+    if (cleared)
         topic_ring(topic);
-    return dead;
+    return cleared;
 }

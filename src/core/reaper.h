@@ -25,8 +25,8 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
 bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough);
 
 /* What leaving and repair have in common: the slot's traces go, then it is FREE. The caller owns the slot. */
-void publisher_slot_clear(struct topic *topic, uint32_t slot);
-void subscriber_slot_clear(struct topic *topic, uint32_t slot);
+void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died);
+void subscriber_slot_clear(struct topic *topic, uint32_t slot, bool died);
 
 /* Raises a slot's incarnation, past the value whose low 16 bits are 0. */
 uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation);

@@ -8,22 +8,19 @@
 
 #include "base/os.h"
 #include "base/status.h"
-#include "core/doorbell.h"
 #include "core/handle.h"
 #include "core/reaper.h"
 #include "core/topic.h"
 #include "core/type.h"
+#include "core/waiter.h"
 #include "shm/bell.h"
 #include "shm/holds.h"
 #include "shm/reader.h"
 
 #define DEFAULT_MAX_HELD 64u
 #define MAX_HELD_MAX 65536u
-#define DEFAULT_SPIN_NS 10000
-#define LOOKS_PER_CLOCK 64u    /* looks at the logs while spinning, for each at the clock */
-#define LOOKS_NS 20000         /* what so many looks take at most: shorter timeouts look at the clock first */
-#define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
-#define LOSSES_AT_ONCE 4096u   /* messages that are no more, in one take of a log: one for each open loan is honest */
+#define LOOKS_NS 20000       /* what so many looks take at most: shorter timeouts look at the clock first */
+#define LOSSES_AT_ONCE 4096u /* messages that are no more, in one take of a log: one for each open loan is honest */
 
 /* A publisher that was there when we joined, and could not be attached. */
 struct missed {
@@ -46,23 +43,13 @@ struct tarn_subscriber {
     bool realtime, reliable;
     uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
     struct holds holds;
-    struct topic *topic;
-    struct subscriber_slot *slot;
-    uint32_t slot_number;
+    struct waiter waiter;
     uint64_t history;
-    uint32_t wait_strategy;
-    uint32_t looks_at_once; /* before the clock is looked at: LOOKS_PER_CLOCK; 1 for who sleeps at once */
-    int64_t spin_ns;
-    int64_t looked_ns; /* at peers */
-    uint32_t looks;
-    bool removal_told;
     bool retry; /* some publisher could not be attached: again with the next look at peers */
     struct missed *missed;
     uint32_t missed_count;
     int trouble; /* status of a publisher that cannot be attached, told by the next take */
     char trouble_text[512];
-    struct doorbell doorbell;
-    _Atomic uint32_t interrupted;
 };
 
 #define NEVER_QUIET UINT32_MAX
@@ -95,7 +82,8 @@ static int say_damaged(const struct tarn_subscriber *subscriber, const struct lo
     return fail(TARN_ERROR_DAMAGED,
                 "topic \"%s\": publisher %016" PRIx64 " (%s) wrote what is no message behind its message %" PRIu64
                 ": nothing more is read from it",
-                subscriber->topic->name, reader->remote->number, pid_text(reader->remote).text, reader->sequence - 1);
+                subscriber->waiter.topic->name, reader->remote->number, pid_text(reader->remote).text,
+                reader->sequence - 1);
 }
 
 static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, int error) {
@@ -105,7 +93,7 @@ static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_sl
     const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
     keep_trouble(subscriber, fail_system(status_of_errno(-error), -error,
                                          "topic \"%s\": memory of publisher %.15s (%s) cannot be attached%s",
-                                         subscriber->topic->name, publisher->who.command,
+                                         subscriber->waiter.topic->name, publisher->who.command,
                                          process_pid_text(publisher->who.pid, publisher->who.namespaces).text, reason));
 }
 
@@ -119,20 +107,21 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
         subscriber->readers = readers;
         subscriber->reader_capacity = capacity;
     }
-    struct roster_taker taker = {false, subscriber->slot_number, subscriber->holds.incarnation,
-                                 &subscriber->slot->pending_key};
-    struct reader_row *row = roster_make_row(&subscriber->topic->roster, publisher, slot, &taker);
+    struct roster_taker taker = {false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
+                                 &subscriber->waiter.slot->pending_key};
+    struct reader_row *row = roster_make_row(&subscriber->waiter.topic->roster, publisher, slot, &taker);
     struct log_reader *reader =
         row ? aligned_alloc(CACHE_LINE_BYTES, round_up(sizeof(*reader), CACHE_LINE_BYTES)) : NULL;
     struct remote *remote;
     if (!reader)
         return -ENOMEM;
-    int error = topic_remote(subscriber->topic, &remote, publisher, slot, incarnation);
+    int error = topic_remote(subscriber->waiter.topic, &remote, publisher, slot, incarnation);
     if (error) {
         free(reader);
         return error;
     }
-    log_reader_init(reader, &subscriber->holds, remote, row, row_place(subscriber->slot_number), subscriber->reliable);
+    log_reader_init(reader, &subscriber->holds, remote, row, row_place(subscriber->waiter.slot_number),
+                    subscriber->reliable);
     *ret = reader;
     return 0;
 }
@@ -194,7 +183,7 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
     subscriber->lost += reader->lost_in_all;
     if (reader->gone)
         subscriber->lost += log_reader_unread(reader);
-    topic_remote_drop(subscriber->topic, reader->remote);
+    topic_remote_drop(subscriber->waiter.topic, reader->remote);
     free(reader);
 }
 
@@ -205,15 +194,16 @@ static bool is_hidden(struct roster *roster, uint32_t slot) {
 
 /* Brings the readers up to date with the roster. Under process_lock(). 0, or, if joining, -ENOMEM. */
 static int update(struct tarn_subscriber *subscriber, bool joining) {
-    struct roster *roster = &subscriber->topic->roster;
+    struct roster *roster = &subscriber->waiter.topic->roster;
     int status = 0;
     subscriber->retry = false;
     subscriber->quiet_credit = NEVER_QUIET;
     subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {     /* first: a slot's words belong to its newest owner */
         struct log_reader *reader = subscriber->readers[i];
-        if (incarnation_of(&reader->publisher->incarnation) != reader->remote->incarnation ||
-            reader->publisher->who.number != reader->remote->number) { /* after 65536 incarnations the same again */
+        if (incarnation_of(&reader->holder.publisher->incarnation) != reader->remote->incarnation ||
+            reader->holder.publisher->who.number !=
+                reader->remote->number) { /* after 65536 incarnations the same again */
             if (!reader->gone)
                 remote_attach_all(reader->remote); /* what can still be had */
             log_reader_part(reader);
@@ -260,7 +250,7 @@ static void drop_finished(struct tarn_subscriber *subscriber) {
             continue;
         }
         log_reader_stop(reader);
-        if (holds_oldest(&subscriber->holds, reader) != GENERATION_GONE) {
+        if (holds_oldest(&subscriber->holds, &reader->holder) != GENERATION_GONE) {
             reader->finished = true;
             i++;
             continue;
@@ -283,8 +273,8 @@ static uint64_t lost_in_all(const struct tarn_subscriber *subscriber) {
 }
 
 static void tell_statistics(struct tarn_subscriber *subscriber) {
-    store_relaxed(&subscriber->slot->taken, subscriber->taken + subscriber->credit_given - subscriber->credit);
-    store_relaxed(&subscriber->slot->lost, lost_in_all(subscriber));
+    store_relaxed(&subscriber->waiter.slot->taken, subscriber->taken + subscriber->credit_given - subscriber->credit);
+    store_relaxed(&subscriber->waiter.slot->lost, lost_in_all(subscriber));
 }
 
 /* Counts what the user holds. False: as much as is allowed. */
@@ -302,7 +292,7 @@ static int say_holding(const struct tarn_subscriber *subscriber) {
     return fail(TARN_ERROR_HOLDING,
                 "topic \"%s\": %" PRIu32
                 " messages are held, as many as max_held allows: release some first; nothing is lost",
-                subscriber->topic->name, subscriber->max_held);
+                subscriber->waiter.topic->name, subscriber->max_held);
 }
 
 static int say_trouble(struct tarn_subscriber *subscriber) {
@@ -315,7 +305,7 @@ static int say_no_memory(const struct tarn_subscriber *subscriber, const struct 
     int error = reader->attach_error ? -reader->attach_error : ENOMEM;
     return fail_system(status_of_errno(error), error,
                        "topic \"%s\": cannot follow publisher %016" PRIx64 " (%s), which is tried again",
-                       subscriber->topic->name, reader->remote->number, pid_text(reader->remote).text);
+                       subscriber->waiter.topic->name, reader->remote->number, pid_text(reader->remote).text);
 }
 
 /* Past what is no plain message. 1: taken; 0: nothing; or a status. */
@@ -389,7 +379,7 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     tell_statistics(subscriber);
     if (subscriber->trouble)
         return say_trouble(subscriber);
-    struct doorbell *doorbell = &subscriber->doorbell;
+    struct doorbell *doorbell = &subscriber->waiter.doorbell;
     if (!doorbell->open) {
         subscriber->quiet_credit = subscriber->only->gone ? NEVER_QUIET : subscriber->credit;
         return 0;
@@ -397,7 +387,7 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     if (doorbell_drain(doorbell) && !subscriber->realtime)
         look_at_peers(subscriber);
     POINT(doorbell_drained);
-    doorbell_arm(doorbell, subscriber->topic, subscriber->slot);
+    doorbell_arm(doorbell, subscriber->waiter.slot, subscriber->waiter.bell, SLICE_NS);
     if (roster_changed(subscriber) && !subscriber->realtime)
         follow_changes(subscriber);
     int result = take_any(subscriber, ret);
@@ -485,7 +475,8 @@ static int look_at_logs(struct tarn_subscriber *subscriber, bool *ret_unattached
  * 1: there is something to take (or to say); 0: nothing. What lies in a segment that cannot be attached is nothing: with a
  * publisher that was killed it has gone, and only when a wait goes on to look at peers is that seen.
  */
-static int ready(struct tarn_subscriber *subscriber) {
+static int ready(void *owner) {
+    struct tarn_subscriber *subscriber = owner;
     bool unattached = false;
     int status = look_at_logs(subscriber, &unattached);
     if (!status && unattached && roster_changed(subscriber)) /* the publisher has grown meanwhile */
@@ -495,49 +486,11 @@ static int ready(struct tarn_subscriber *subscriber) {
 
 /* Repairs publishers that died. Returns whether the topic's file is still in its place. */
 static bool look_at_peers(struct tarn_subscriber *subscriber) {
-    bool thorough = subscriber->looks++ % LOOKS_PER_THOROUGH == 0;
-    subscriber->looked_ns = os_now_ns();
+    bool thorough;
+    bool in_place = waiter_look_at_peers(&subscriber->waiter, &thorough);
     if (subscriber->retry || thorough) /* a repairer may have died before it counted the change */
         subscriber->changes--;
-    process_lock();
-    /* all, since one that died while opening or before we attached it is nobody's reader */
-    for (uint32_t slot = 0, slots = roster_publisher_slots(&subscriber->topic->roster); slot < slots; slot++)
-        slot_reap(subscriber->topic, PUBLISHER, slot, thorough);
-    bool in_place = topic_is_in_place(subscriber->topic);
-    process_unlock();
     return in_place;
-}
-
-static int say_removed(struct tarn_subscriber *subscriber) {
-    subscriber->removal_told = true;
-    return fail(
-        TARN_ERROR_TOPIC_REMOVED,
-        "topic \"%s\": its file in %s was deleted or replaced; those who join from now on meet elsewhere. Those who "
-        "had joined go on, but should be started again",
-        subscriber->topic->name, subscriber->topic->directory.path);
-}
-
-static bool was_interrupted(struct tarn_subscriber *subscriber) {
-    return load_relaxed(&subscriber->interrupted) &&
-           atomic_exchange_explicit(&subscriber->interrupted, 0, memory_order_acq_rel);
-}
-
-/* As ready(), after which it slept if that was 0. */
-static int sleep_until(struct tarn_subscriber *subscriber, int64_t deadline_ns) {
-    _Atomic uint32_t *bell = &subscriber->topic->roster.header->bell;
-    bool barrier;
-    uint32_t value = bell_arm(bell, &barrier); /* B1, I1 */
-    int status = ready(subscriber);
-    if (status || load_acquire(&subscriber->interrupted))
-        return status; /* the bit stays: it costs one needless wake */
-    int64_t now = os_now_ns();
-    if (now < deadline_ns)
-        bell_sleep(bell, value, barrier, deadline_ns - now);
-    return 0;
-}
-
-static int say_interrupted(const struct tarn_subscriber *subscriber) {
-    return fail(TARN_ERROR_INTERRUPTED, "topic \"%s\": the wait was interrupted", subscriber->topic->name);
 }
 
 /* One look while waiting: takes into ret, or, if that is NULL, only tells whether there is something. */
@@ -557,7 +510,7 @@ static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *re
  */
 SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
     struct log_reader *only = subscriber->only;
-    for (uint32_t i = 0; i < subscriber->looks_at_once; i++) {
+    for (uint32_t i = 0; i < subscriber->waiter.looks_at_once; i++) {
         if (log_reader_sees(only))
             return take_easily(subscriber, ret);
         spin_pause();
@@ -569,7 +522,7 @@ SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
 static int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (ret && subscriber->only->position)
         return spin(subscriber, ret) ? 1 : look_once(subscriber, ret);
-    for (uint32_t i = 0; i < subscriber->looks_at_once; i++) {
+    for (uint32_t i = 0; i < subscriber->waiter.looks_at_once; i++) {
         int status = look_once(subscriber, ret);
         if (status)
             return status;
@@ -580,30 +533,19 @@ static int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
 
 /* What is looked after now and then while waiting. 0, or a status that ends the wait. */
 static int look_around(struct tarn_subscriber *subscriber, int64_t now) {
-    if (was_interrupted(subscriber))
-        return say_interrupted(subscriber);
+    if (waiter_was_interrupted(&subscriber->waiter))
+        return waiter_say_interrupted(&subscriber->waiter);
     if (subscriber->trouble)
         return say_trouble(subscriber);
-    if (now - subscriber->looked_ns >= SLICE_NS && !look_at_peers(subscriber) && !subscriber->removal_told)
-        return say_removed(subscriber);
+    if (now - subscriber->waiter.looked_ns >= SLICE_NS && !look_at_peers(subscriber) &&
+        !subscriber->waiter.removal_told)
+        return waiter_say_removed(&subscriber->waiter);
     return 0;
-}
-
-/* When to end, and from when on to sleep. */
-struct wait {
-    int64_t deadline_ns, sleep_from_ns;
-};
-
-static struct wait begin_wait(const struct tarn_subscriber *subscriber, int64_t now, int64_t timeout_ns) {
-    int64_t sleep_from_ns = subscriber->wait_strategy == TARN_WAIT_SPIN    ? INT64_MAX
-                            : subscriber->wait_strategy == TARN_WAIT_SLEEP ? now
-                                                                           : now + subscriber->spin_ns;
-    return (struct wait){timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns, sleep_from_ns};
 }
 
 /* 1: there is something, or with ret: it was taken; 0: not in time; or a status. */
 static int wait_for(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    struct wait wait = begin_wait(subscriber, os_now_ns(), timeout_ns);
+    struct wait wait = waiter_begin(&subscriber->waiter, os_now_ns(), timeout_ns);
     for (bool first = true;; first = false) {
         int status = look_often(subscriber, ret);
         if (!status && first && ret)
@@ -616,7 +558,7 @@ static int wait_for(struct tarn_subscriber *subscriber, tarn_message *ret, int64
             return status;
         tell_statistics(subscriber);
         drop_finished(subscriber);
-        status = now >= wait.sleep_from_ns ? sleep_until(subscriber, wait.deadline_ns) : 0;
+        status = now >= wait.sleep_from_ns ? waiter_sleep(&subscriber->waiter, ready, subscriber, wait.deadline_ns) : 0;
         if (status < 0 || (status && !ret))
             return status;
     }
@@ -664,32 +606,15 @@ int tarn_subscriber_interrupt(tarn_subscriber *subscriber) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
-    _Atomic uint32_t *bell = &subscriber->topic->roster.header->bell;
-    store_release(&subscriber->interrupted, 1);
-    POINT(interrupt_said);
-    full_fence(); /* I1: either we see the sleeper's bit, or it sees the flag */
-    uint32_t value = load_relaxed(bell);
-    /* The bit stays, as doorbells rely on whoever takes it away to ring them, which a signal handler should not. */
-    while ((value & 1) && !compare_and_swap(bell, &value, value + 2))
-        ;
-    if (value & 1)
-        os_futex_wake_all(bell);
-    return 0;
+    return waiter_interrupt(&subscriber->waiter);
 }
 
 int tarn_subscriber_fd(tarn_subscriber *subscriber) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
-    if (subscriber->doorbell.open)
-        return subscriber->doorbell.epoll;
-    process_lock();
     subscriber->quiet_credit = NEVER_QUIET;
-    int fd = doorbell_open(&subscriber->doorbell, subscriber->topic, subscriber->slot, subscriber->slot_number);
-    process_unlock();
-    if (fd >= 0)
-        doorbell_ring_self(&subscriber->doorbell); /* readable until a take finds nothing, and arms it */
-    return fd;
+    return waiter_fd(&subscriber->waiter);
 }
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
@@ -702,23 +627,20 @@ static int check_options(const tarn_subscriber_options *options, tarn_subscriber
     if (status)
         return status;
     memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
-    if (ret->wait_strategy > TARN_WAIT_SLEEP)
-        return fail(TARN_ERROR_ARGUMENT, "wait_strategy is %" PRIu32 ": see enum tarn_wait_strategy",
-                    ret->wait_strategy);
     if (ret->max_held > MAX_HELD_MAX)
         return fail(TARN_ERROR_ARGUMENT, "max_held is %" PRIu32 ": the most is %u", ret->max_held, MAX_HELD_MAX);
-    if (ret->spin_ns < TARN_IMMEDIATELY)
-        return fail(TARN_ERROR_ARGUMENT, "spin_ns is negative");
-    return type_check(ret->type);
+    status = waiter_check_options(ret->wait_strategy, ret->spin_ns);
+    return status ? status : type_check(ret->type);
 }
 
 static int check_refused(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct log_reader *reader = subscriber->readers[i];
-        if (load_acquire(&reader->publisher->refuses_reliable) && !reader->gone)
+        if (load_acquire(&reader->holder.publisher->refuses_reliable) && !reader->gone)
             return fail(TARN_ERROR_REFUSED,
                         "topic \"%s\": publisher %.15s (%s) refuses reliable subscribers: open a best-effort one",
-                        subscriber->topic->name, reader->publisher->who.command, pid_text(reader->remote).text);
+                        subscriber->waiter.topic->name, reader->holder.publisher->who.command,
+                        pid_text(reader->remote).text);
     }
     return 0;
 }
@@ -727,13 +649,13 @@ static int check_refused(struct tarn_subscriber *subscriber) {
 static void end(void *context) {
     struct tarn_subscriber *subscriber = context;
     process_lock();
-    subscriber_slot_clear(subscriber->topic, subscriber->slot_number);
+    subscriber_slot_clear(subscriber->waiter.topic, subscriber->waiter.slot_number, false);
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         free_reader(subscriber, subscriber->readers[i]);
     free(subscriber->readers);
     free(subscriber->missed);
     holds_free(&subscriber->holds);
-    topic_leave(subscriber->topic, SUBSCRIBER, subscriber->slot_number);
+    topic_leave(subscriber->waiter.topic, SUBSCRIBER, subscriber->waiter.slot_number);
     handle_free(&closed_subscribers, &subscriber->handle);
     process_unlock();
 }
@@ -744,41 +666,43 @@ static void stop(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
         log_reader_stop(subscriber->readers[i]);
     tell_statistics(subscriber);
-    doorbell_close(&subscriber->doorbell);
+    doorbell_close(&subscriber->waiter.doorbell);
     store_relaxed(&subscriber->handle.mark, HANDLE_CLOSED);
-    store_release(&subscriber->slot->state, SLOT_LEAVING);
+    store_release(&subscriber->waiter.slot->state, SLOT_LEAVING);
     POINT(leaving_said);
-    topic_ring(subscriber->topic);
+    topic_ring(subscriber->waiter.topic);
     for (uint32_t i = 0; i < subscriber->reader_count; i++)
-        space_ring(subscriber->readers[i]->publisher); /* S1: one that waits for our cursor looks again */
+        space_ring(subscriber->readers[i]->holder.publisher); /* S1: one that waits for our cursor looks again */
     process_unlock();
     holds_end(&subscriber->holds);
 }
 
 static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options) {
-    int status = type_settle(subscriber->topic, options->type,
-                             &(struct roster_taker){false, subscriber->slot_number, subscriber->holds.incarnation,
-                                                    &subscriber->slot->pending_key});
+    int status =
+        type_settle(subscriber->waiter.topic, options->type,
+                    &(struct roster_taker){false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
+                                           &subscriber->waiter.slot->pending_key});
     if (status)
         return status;
     if (subscriber->realtime) {
         int error = holds_reserve(&subscriber->holds, subscriber->max_held + CELLS_INLINE);
         if (error)
             return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for holds",
-                               subscriber->topic->name);
+                               subscriber->waiter.topic->name);
     }
-    store_relaxed(&subscriber->slot->reliable, subscriber->reliable);
-    store_release(&subscriber->slot->state, SLOT_JOINING);
+    store_relaxed(&subscriber->waiter.slot->reliable, subscriber->reliable);
+    store_release(&subscriber->waiter.slot->state, SLOT_JOINING);
     POINT(joining_said);
-    topic_ring(subscriber->topic); /* R1, and the fence of H2's other side */
+    topic_ring(subscriber->waiter.topic); /* R1, and the fence of H2's other side */
     if (update(subscriber, true) != 0)
         return fail(
             TARN_ERROR_NO_MEMORY,
             "topic \"%s\": no memory to see, or to note, whom to follow, or a peer damaged the list of publishers",
-            subscriber->topic->name);
-    store_release(&subscriber->slot->state, SLOT_LIVE); /* who counts us can rely on that we get what he sends then */
+            subscriber->waiter.topic->name);
+    store_release(&subscriber->waiter.slot->state,
+                  SLOT_LIVE); /* who counts us can rely on that we get what he sends then */
     POINT(live_said);
-    topic_ring(subscriber->topic);
+    topic_ring(subscriber->waiter.topic);
     return subscriber->reliable ? check_refused(subscriber) : 0;
 }
 
@@ -786,33 +710,30 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     struct tarn_subscriber *subscriber = handle_allocate(&closed_subscribers, sizeof(*subscriber), HANDLE_SUBSCRIBER);
     if (!subscriber)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
-    int status = topic_join(&subscriber->topic, &subscriber->slot_number, topic, options->directory, options->domain,
-                            SUBSCRIBER);
+    struct topic *joined;
+    uint32_t slot_number;
+    int status =
+        topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_MESSAGES);
     if (status) {
         handle_free(&closed_subscribers, &subscriber->handle);
         return status;
     }
-    subscriber->slot = roster_subscriber(&subscriber->topic->roster, subscriber->slot_number);
-    if (!subscriber->slot) {
-        status = topic_say_damaged(subscriber->topic);
-        topic_leave(subscriber->topic, SUBSCRIBER, subscriber->slot_number);
+    struct subscriber_slot *slot = roster_subscriber(&joined->roster, slot_number);
+    if (!slot) {
+        status = topic_say_damaged(joined);
+        topic_leave(joined, SUBSCRIBER, slot_number);
         handle_free(&closed_subscribers, &subscriber->handle);
         return status;
     }
-    subscriber->changes_now = &subscriber->topic->roster.header->changes;
+    waiter_init(&subscriber->waiter, joined, slot, slot_number, options->wait_strategy, options->spin_ns);
+    subscriber->changes_now = &joined->roster.header->changes;
     count_readers(subscriber, 0);
     subscriber->reliable = options->reliable;
     subscriber->realtime = options->realtime;
     subscriber->history = options->history;
     subscriber->max_held = options->max_held ? options->max_held : DEFAULT_MAX_HELD;
-    subscriber->wait_strategy = options->wait_strategy;
-    subscriber->looks_at_once = options->wait_strategy == TARN_WAIT_SLEEP ? 1 : LOOKS_PER_CLOCK;
-    subscriber->spin_ns = options->spin_ns == TARN_IMMEDIATELY ? 0
-                          : options->spin_ns                   ? options->spin_ns
-                                                               : DEFAULT_SPIN_NS;
-    subscriber->looked_ns = os_now_ns();
-    int error = holds_open(&subscriber->holds, &subscriber->topic->roster, subscriber->slot, subscriber->slot_number,
-                           incarnation_of(&subscriber->slot->incarnation));
+    int error = holds_open(&subscriber->holds, &subscriber->waiter.topic->roster, subscriber->waiter.slot,
+                           subscriber->waiter.slot_number, incarnation_of(&subscriber->waiter.slot->incarnation));
     subscriber->holds.emptied = end;
     subscriber->holds.context = subscriber;
     *ret = subscriber;
@@ -859,11 +780,11 @@ int tarn_subscriber_publishers(tarn_subscriber *subscriber) {
         return status;
     int count = 0;
     process_lock();
-    struct roster *roster = &subscriber->topic->roster;
+    struct roster *roster = &subscriber->waiter.topic->roster;
     for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(roster, slot);
         count += publisher && load_acquire(&publisher->state) == SLOT_LIVE &&
-                 !slot_is_dead(subscriber->topic, PUBLISHER, slot, true);
+                 !slot_is_dead(subscriber->waiter.topic, PUBLISHER, slot, true);
     }
     process_unlock();
     return count;

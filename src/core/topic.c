@@ -481,6 +481,8 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
         store_release(&publisher->state, SLOT_OPENING);
         POINT(slot_opening);
         process_identify(&publisher->who);
+        for (uint32_t i = 0; i < sizeof(publisher->pattern_words) / sizeof(publisher->pattern_words[0]); i++)
+            store_relaxed(&publisher->pattern_words[i], 0);
         return;
     }
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
@@ -491,6 +493,7 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
     process_identify(&subscriber->who);
     store_relaxed(&subscriber->taken, 0);
     store_relaxed(&subscriber->lost, 0);
+    store_relaxed(&subscriber->role, 0);
     POINT(slot_identified);
     /* killed here, in either: locked by nobody and not FREE, so it is reaped */
 }
@@ -632,8 +635,42 @@ static int join_first(struct topic **ret, uint32_t *ret_slot, const struct direc
     return 0;
 }
 
+enum pattern topic_pattern(const struct topic *topic) {
+    return load_acquire(&topic->roster.header->pattern);
+}
+
+const char *topic_pattern_text(enum pattern pattern) {
+    switch (pattern) {
+    case PATTERN_MESSAGES:
+        return "publish and subscribe";
+    case PATTERN_SERVICE:
+        return "requests and responses";
+    case PATTERN_EVENTS:
+        return "events";
+    case PATTERN_BLACKBOARD:
+        return "a blackboard";
+    case PATTERN_QUEUE:
+        return "a work queue";
+    case PATTERN_NONE:
+        break;
+    }
+    return "nothing known";
+}
+
+/* The first one settles it. */
+static int settle_pattern(struct topic *topic, enum pattern pattern) {
+    uint32_t settled = PATTERN_NONE;
+    if (pattern == PATTERN_NONE || compare_and_swap(&topic->roster.header->pattern, &settled, (uint32_t)pattern) ||
+        settled == pattern)
+        return 0;
+    if (settled > PATTERN_QUEUE)
+        return topic_say_damaged(topic);
+    return fail(TARN_ERROR_PATTERN, "topic \"%s\" is in use for %s, and cannot be used for %s: take another name",
+                topic->name, topic_pattern_text(settled), topic_pattern_text(pattern));
+}
+
 int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const char *directory_path, const char *domain,
-               enum slot_kind kind) {
+               enum slot_kind kind, enum pattern pattern) {
     int status = topic_name_check(name);
     if (status)
         return status;
@@ -651,6 +688,15 @@ int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const c
         return status;
     begin_slot(topic, kind, *ret_slot);
     topic->users++;
+    status = settle_pattern(topic, pattern);
+    if (status) {
+        if (kind == PUBLISHER)
+            publisher_slot_clear(topic, *ret_slot, false);
+        else
+            subscriber_slot_clear(topic, *ret_slot, false);
+        topic_leave(topic, kind, *ret_slot);
+        return status;
+    }
     *ret = topic;
     return 0;
 }
@@ -677,22 +723,27 @@ void doorbell_name(char ret[static DOORBELL_NAME_BYTES], ino_t inode, uint32_t s
     snprintf(ret, DOORBELL_NAME_BYTES, "@%" PRIx64 "-%" PRIu32, (uint64_t)inode, slot);
 }
 
+static void ring_doorbell(struct topic *topic, struct subscriber_slot *subscriber, uint32_t slot) {
+    if (load_acquire(&subscriber->doorbell) != DOORBELL_ARMED)
+        return;
+    char name[DOORBELL_NAME_BYTES];
+    doorbell_name(name, topic->inode, slot);
+    int fd = openat(topic->directory.fd, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC); /* no SIGPIPE */
+    if (fd < 0)
+        return;
+    POINT(doorbell_not_rung);
+    (void)!write(fd, "", 1); /* full: it has been rung often enough */
+    close(fd);
+}
+
 static void ring_doorbells(struct topic *topic) {
     if (!load_relaxed(&topic->roster.header->doorbells))
         return;
     uint32_t slots = roster_subscriber_slots(&topic->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
-        if (!subscriber || load_acquire(&subscriber->doorbell) != DOORBELL_ARMED)
-            continue;
-        char name[DOORBELL_NAME_BYTES];
-        doorbell_name(name, topic->inode, slot);
-        int fd = openat(topic->directory.fd, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC); /* no SIGPIPE */
-        if (fd < 0)
-            continue;
-        POINT(doorbell_not_rung);
-        (void)!write(fd, "", 1); /* full: it has been rung often enough */
-        close(fd);
+        if (subscriber)
+            ring_doorbell(topic, subscriber, slot);
     }
 }
 
@@ -704,11 +755,25 @@ void topic_wake(struct topic *topic) {
     ring_doorbells(topic);
 }
 
+void topic_wake_subscriber(struct topic *topic, uint32_t slot) {
+    struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+    if (!subscriber || !bell_win(&subscriber->bell))
+        return;
+    POINT(own_bell_won);
+    /* killed here: it finds what there is in its slice, as with the topic's bell */
+    os_futex_wake_all(&subscriber->bell);
+    ring_doorbell(topic, subscriber, slot);
+}
+
 void topic_ring(struct topic *topic) {
     atomic_fetch_add_explicit(&topic->roster.header->changes, 1, memory_order_seq_cst); /* R1 */
     POINT(change_counted);
     full_fence(); /* B1 */
     topic_wake(topic);
+    if (topic_pattern(topic) != PATTERN_SERVICE)
+        return;
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++)
+        topic_wake_subscriber(topic, slot);
 }
 
 /* ---- remotes -------------------------------------------------------------------------------------------------- */

@@ -44,9 +44,15 @@ struct topic {
     struct remote *remotes;
 };
 
-/* Joins a topic: finds or makes it, and claims a slot, which is left OPENING with identity filled in. 0 or a status. */
+/*
+ * Joins a topic: finds or makes it, and claims a slot, which is left OPENING with identity filled in. The topic's pattern
+ * is settled, and must be that; PATTERN_NONE: any will do. 0 or a status.
+ */
 int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const char *directory, const char *domain,
-               enum slot_kind kind);
+               enum slot_kind kind, enum pattern pattern);
+
+enum pattern topic_pattern(const struct topic *topic);
+const char *topic_pattern_text(enum pattern pattern); /* "publish and subscribe" */
 
 /*
  * Leaves: the slot, already FREE, is unlocked; the topic goes with its last user, and its file if nobody else is in it.
@@ -63,6 +69,8 @@ bool topic_is_in_place(const struct topic *topic);
 void topic_ring(struct topic *topic);
 /* After a commit whose order to the bell the caller has seen to (B1). */
 void topic_wake(struct topic *topic);
+/* The same for one subscriber that sleeps on its own bell. */
+void topic_wake_subscriber(struct topic *topic, uint32_t slot);
 
 /* File name of a subscriber's doorbell, in the topic's directory. */
 #define DOORBELL_NAME_BYTES 48

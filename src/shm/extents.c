@@ -408,7 +408,9 @@ static bool retire_detached(struct extents *extents, uint64_t next_sequence, uin
         struct extent *next = extent->next;
         /* Where the log still refers to it, it is kept, so that who reads there does not lose it. */
         bool referred = !relaxed && extents->log.head && extent->end_sequence > extents->log.head->first_sequence;
-        if (referred || is_kept(extents, extent->end_sequence, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
+        bool pinned = extents->options.places && extent->pins > 0;
+        if (referred || pinned ||
+            is_kept(extents, extent->end_sequence, next_sequence, UINT64_MAX, reliable_cursor, relaxed))
             previous = extent;
         else {
             retire(extents, remove_after(&extents->detached, previous));
@@ -606,6 +608,11 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
     POINT(extent_not_valid);
     store_release(&extent->entry->generation, extent->generation); /* L2: who acquires it sees the three above */
     POINT(extent_valid);
+}
+
+void extents_set_apart(struct extents *extents, struct extent *extent) {
+    extent->state = EXTENT_DETACHED;
+    push_tail(&extents->detached, extent);
 }
 
 void extents_append(struct extents *extents, struct extent *extent) {

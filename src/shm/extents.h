@@ -30,6 +30,13 @@
 #define MEMORY_LIMIT_MIN (512u * 1024)
 #define QUICK_TAKES_MAX 16u
 
+/* Where a message lies that is in no log, or not in order. */
+struct place {
+    struct extent *extent;
+    char *payload;
+    uint64_t bytes; /* reserved */
+};
+
 enum extent_state { EXTENT_FREE = 0, EXTENT_AHEAD, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
 
 struct extent {
@@ -42,7 +49,7 @@ struct extent {
     uint64_t end_sequence; /* behind its last message; of the log's last extent told when it ends */
     uint64_t late_end;     /* behind the last message of a loan that was sent late from it; 0: there is none */
     int64_t freed_ns;
-    uint32_t pins; /* open loans in it */
+    uint32_t pins; /* open loans in it; messages that are not over, where there is no log */
     extent_ref ref;
     enum extent_state state;
     bool held; /* scratch of one look at the cells */
@@ -75,6 +82,7 @@ struct extents_options {
     uint64_t slack_bytes;    /* beyond the limit: see core/publisher.c */
     uint64_t rotation_bytes; /* 0: the machine's, looked up with the first large message or stream */
     bool realtime;
+    bool places; /* there is no log: each message keeps the extent that it lies in by a pin, see arena.h */
 };
 
 struct extents {
@@ -154,6 +162,9 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
  * written, a new generation, valid (release, L2). Not yet jumped to. May be done again, if first_sequence was wrong.
  */
 void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence);
+
+/* Leaves it to messages that are in no log: it stays as long as it has pins. */
+void extents_set_apart(struct extents *extents, struct extent *extent);
 
 /* Makes it the log's last. */
 void extents_append(struct extents *extents, struct extent *extent);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/process.h"
-#include "shm/reader.h"
 #include "shm/space.h"
 
 #define FIRST_CHUNK CELLS_INLINE
@@ -92,12 +91,12 @@ static struct hold *find_free(struct holds *holds) {
     }
 }
 
-struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t cell, uint64_t generation,
+struct hold *hold_begin(struct holds *holds, const struct holder *holder, uint64_t cell, uint64_t generation,
                         bool is_position) {
     struct hold *hold = find_free(holds);
     if (!hold)
         return NULL;
-    hold->reader = reader;
+    hold->holder = holder;
     hold->generation = generation;
     hold->is_position = is_position;
     hold->taken = 0;
@@ -115,7 +114,7 @@ struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t
 
 /* The hold may be used again afterwards. */
 static void clear_cell(struct hold *hold) {
-    struct publisher_slot *publisher = log_reader_publisher(hold->reader);
+    struct publisher_slot *publisher = hold->holder->publisher;
     POINT(cell_not_cleared);
     /* killed here: the cell keeps its extent until our slot is repaired */
     store_release(hold->cell, 0); /* R4: with the publisher's look at the cells */
@@ -167,12 +166,12 @@ uint64_t holds_outstanding(struct holds *holds) {
     return (uint64_t)outstanding;
 }
 
-uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader) {
+uint64_t holds_oldest(struct holds *holds, const struct holder *holder) {
     uint64_t oldest = GENERATION_GONE;
     for (uint32_t i = 0; i < holds->high; i++) {
         struct hold *hold = hold_at(holds, i);
         /* acquire: if it was just cleared by another thread, its reads are before what we release next. */
-        if (load_acquire(&hold->active) && hold->reader == reader && hold->generation < oldest)
+        if (load_acquire(&hold->active) && hold->holder == holder && hold->generation < oldest)
             oldest = hold->generation;
     }
     return oldest;

@@ -24,7 +24,10 @@
 #define POSITION_BIAS (INT64_C(1) << 40)
 #define HOLD_CHUNKS_MAX (1 + CELL_BLOCKS_MAX)
 
-struct log_reader;
+/* Whose holds they are, among those of one subscriber: who follows one publisher. */
+struct holder {
+    struct publisher_slot *publisher;
+};
 
 struct hold {
     _Atomic int64_t refs;
@@ -34,7 +37,7 @@ struct hold {
     uint32_t epoch; /* of the process: see base/process.h */
     uint64_t generation;
     _Atomic uint64_t *cell;
-    struct log_reader *reader;
+    const struct holder *holder;
     struct holds *holds;
 };
 
@@ -59,7 +62,7 @@ void holds_free(struct holds *holds);
 int holds_reserve(struct holds *holds, uint32_t count);
 
 /* Names an extent in a free cell, and fences (H1). The caller validates, then keeps it or calls hold_cancel. */
-struct hold *hold_begin(struct holds *holds, struct log_reader *reader, uint64_t cell, uint64_t generation,
+struct hold *hold_begin(struct holds *holds, const struct holder *holder, uint64_t cell, uint64_t generation,
                         bool is_position);
 void hold_cancel(struct hold *hold);
 
@@ -102,8 +105,8 @@ SHORT_HALF void hold_release(struct hold *hold) {
 /* Messages that the user has. Exact for those released before the call. */
 uint64_t holds_outstanding(struct holds *holds);
 
-/* Oldest generation that this reader's active holds have; GENERATION_GONE if there are none. */
-uint64_t holds_oldest(struct holds *holds, const struct log_reader *reader);
+/* Oldest generation that this holder's active holds have; GENERATION_GONE if there are none. */
+uint64_t holds_oldest(struct holds *holds, const struct holder *holder);
 
 /* The subscriber is closed: calls emptied now, or when the last message is released. */
 void holds_end(struct holds *holds);

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
-#define TARN_LAYOUT_MINOR 3
+#define TARN_LAYOUT_MINOR 4
 
 /* Until 1.0 each minor layout is one of its own. */
 static inline bool layout_is_ours(uint32_t major, uint32_t minor) {
@@ -119,6 +119,16 @@ struct roster_segment {
     /* then: _Atomic uint64_t owner[blocks], see roster.c: what each block is for */
 };
 
+/* What a topic is used for: settled by its first participant, for as long as it has any. */
+enum pattern {
+    PATTERN_NONE = 0,
+    PATTERN_MESSAGES = 1,   /* publish and subscribe */
+    PATTERN_SERVICE = 2,    /* requests and responses */
+    PATTERN_EVENTS = 3,     /* counters */
+    PATTERN_BLACKBOARD = 4, /* the latest value of each key */
+    PATTERN_QUEUE = 5,      /* each message to one worker */
+};
+
 /* Continues the first segment, at ROSTER_HEADER_OFFSET. Zero means absent in all links. */
 struct roster_header {
     /* Rung by publishers after a commit, by everyone after a change; low bit: somebody sleeps. See bell.h. */
@@ -129,6 +139,8 @@ struct roster_header {
     _Atomic uint32_t subscriber_slots; /* likewise */
     _Atomic uint32_t doorbells;        /* 1 since some subscriber made a doorbell */
     _Atomic uint32_t type_block;       /* first block of struct roster_type; set once by compare-and-swap */
+    _Atomic uint32_t pattern;          /* enum pattern; set once by compare-and-swap */
+    _Atomic uint32_t pattern_block;    /* first block of what only that pattern has; set once by compare-and-swap */
     /* Number k of the chain, k >= 1: shmid + 1, or ROSTER_SEGMENT_GONE; changed by compare-and-swap. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t chain[ROSTER_SEGMENTS_MAX];
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t subscriber_blocks[SUBSCRIBER_BLOCKS_MAX];
@@ -142,7 +154,9 @@ enum slot_state {
     SLOT_OPENING = 1, /* claimed; not to be looked at yet */
     SLOT_JOINING = 4, /* a subscriber that settles where it starts: publishers heed it already */
     SLOT_LIVE = 2,
-    SLOT_LEAVING = 3, /* a subscriber that is closed, with messages still held */
+    SLOT_LEAVING =
+        3, /* a subscriber that is closed, with messages still held; a publisher that left what others need */
+    SLOT_WATCHING = 5, /* a subscriber that reads no publisher's memory */
 };
 
 /* Who somebody is. Written by the slot's owner while OPENING. */
@@ -156,6 +170,11 @@ struct identity {
     char command[16];
 };
 
+/* Written before a slot is FREE, so that who watches participants can tell who left from who died. */
+static inline uint64_t ended_word(uint16_t incarnation, bool died) {
+    return (uint64_t)incarnation << 1 | died;
+}
+
 /*
  * One writer: the owner of byte TOPIC_LOCK_PUBLISHERS + slot of the topic file; after its death whoever holds that
  * lock. Exceptions: space (see space.h) and rows (links).
@@ -167,12 +186,15 @@ struct publisher_slot {
     _Atomic uint32_t pending_key; /* key of a segment being created: where a repairer finds an orphan. 0: none */
     _Atomic uint64_t freed_ns;    /* when it became FREE: the one free for longest is reused first */
     struct segment_ref segment;   /* the chain's first; it has the references to the others */
+    _Atomic uint64_t ended;       /* how the last life in this slot ended: ended_word() */
     _Alignas(CACHE_LINE_BYTES) struct identity who;
     /* Low bit: the publisher sleeps for space. Readers change it by compare-and-swap, see space.h. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t space;
     _Atomic uint64_t wanted; /* the sequence that reliable readers have to reach for it to go on */
     /* Blocks with struct reader_row, by subscriber slot / ROW_SUBSCRIBERS. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t rows[ROWS_MAX];
+    /* What only the topic's pattern has: zero in a slot that is opened. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t pattern_words[8];
 };
 
 /*
@@ -216,6 +238,9 @@ struct subscriber_slot {
     _Atomic uint32_t pending_key;
     _Atomic uint32_t cell_list; /* block with struct cell_list, once CELLS_INLINE were not enough */
     struct identity who;
+    _Atomic uint64_t ended; /* how the last life in this slot ended: ended_word() */
+    _Atomic uint32_t bell;  /* as the topic's, where its pattern has each subscriber sleep on its own */
+    _Atomic uint32_t role;  /* of the topic's pattern; 0 for a plain subscriber */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t cells[CELLS_INLINE];
 };
 
@@ -326,6 +351,25 @@ struct record_jump {
 
 static inline uint64_t record_word(enum record_kind kind, uint64_t bytes, uint64_t pad_words, uint64_t flags) {
     return (uint64_t)kind << RECORD_KIND_SHIFT | flags | pad_words << RECORD_PAD_SHIFT | bytes;
+}
+
+/* ---- places: messages that lie in a publisher's segments, but in no log: see arena.h --------------------------- */
+
+/* Stands right before the payload. Written before the word that names the place, never changed while that does. */
+struct placed {
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t number; /* the pattern's: of the message, of the value's version */
+};
+
+/* Names a place: extent, and the payload's offset there. 0: none. */
+static inline uint64_t place_word(extent_ref ref, uint64_t offset) {
+    return (uint64_t)ref << 32 | offset / 8;
+}
+static inline extent_ref place_extent(uint64_t word) {
+    return (extent_ref)(word >> 32);
+}
+static inline uint64_t place_offset(uint64_t word) {
+    return (word & UINT32_MAX) * 8;
 }
 
 /* ---- the topic file's lock bytes (open file description locks; the file itself is never mapped) --------------- */

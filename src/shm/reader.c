@@ -26,7 +26,7 @@ void log_reader_init(struct log_reader *reader, struct holds *holds, struct remo
         .stamp = stamped(remote->incarnation, 0),
         .column = column,
         .row = row,
-        .publisher = remote->publisher,
+        .holder = {remote->publisher},
         .word = GENERATION_GONE,
         .holds = holds,
         .remote = remote,
@@ -76,8 +76,9 @@ static void lower_word(struct log_reader *reader, uint64_t generation) {
 }
 
 static void raise_word(struct log_reader *reader) {
-    uint64_t oldest = reader->position && holds_positions_only(reader->holds) ? reader->position->generation
-                                                                              : holds_oldest(reader->holds, reader);
+    uint64_t oldest = reader->position && holds_positions_only(reader->holds)
+                          ? reader->position->generation
+                          : holds_oldest(reader->holds, &reader->holder);
     if (oldest == reader->word || reader->gone)
         return;
     reader->word = oldest;
@@ -119,7 +120,7 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
         return BAD;
     lower_word(reader, generation);
     uint64_t cell = hold_cell(reader->remote->slot, reader->remote->incarnation, ref);
-    struct hold *hold = hold_begin(reader->holds, reader, cell, generation, is_position);
+    struct hold *hold = hold_begin(reader->holds, &reader->holder, cell, generation, is_position);
     if (!hold) {
         reader->attach_error = 0;
         return FAILED;
@@ -157,7 +158,7 @@ void log_reader_tell_attached(struct log_reader *reader) {
     if (reader->gone || load_relaxed(&reader->row->attached[reader->column]) == word)
         return;
     store_release(&reader->row->attached[reader->column], word);
-    space_ring(reader->publisher); /* S1 */
+    space_ring(reader->holder.publisher); /* S1 */
 }
 
 /* ---- starting ------------------------------------------------------------------------------------------------- */
@@ -380,9 +381,9 @@ static bool change_over(struct log_reader *reader, const struct jump *jump, enum
         !hold_move(reader->position, cell, jump->generation))
         return false;
     if (reader->cursor) /* S1: the last extent was let go; what it waits for tells whether that is enough */
-        space_ring_at(reader->publisher, reader->sequence);
+        space_ring_at(reader->holder.publisher, reader->sequence);
     else
-        space_ring(reader->publisher);
+        space_ring(reader->holder.publisher);
     struct entered entered;
     enum entry_result result = validate(entry, segment, jump->generation, true, &entered);
     if (result != ENTERED) {

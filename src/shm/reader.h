@@ -38,8 +38,8 @@ struct log_reader {
     uint64_t lost_in_all;
     _Atomic uint64_t *cursor; /* of a reliable reader: where it tells how far it is; else NULL */
     uint64_t stamp;           /* of what it tells */
-    struct publisher_slot *publisher;
-    extent_ref ref; /* of the position's extent */
+    struct holder holder;     /* and whose log it is */
+    extent_ref ref;           /* of the position's extent */
     /* the rest */
     struct foreseen foreseen[FORESEEN]; /* by ref */
     bool may_attach;                    /* in take, too; else only where the subscriber says so */
@@ -90,7 +90,7 @@ SHORT_HALF void log_reader_tell(struct log_reader *reader) {
     /* killed here: repair takes the cursor away, and with it the claim on what is unread; behind: as for a cell */
     store_release(reader->cursor, reader->stamp | reader->sequence); /* R3 */
     POINT(cursor_told);
-    space_ring_at(reader->publisher, reader->sequence); /* S1 */
+    space_ring_at(reader->holder.publisher, reader->sequence); /* S1 */
 }
 
 /*
@@ -138,10 +138,6 @@ void log_reader_part(struct log_reader *reader);
 
 /* Lets the position and the words go. Messages may still be held. */
 void log_reader_stop(struct log_reader *reader);
-
-static inline struct publisher_slot *log_reader_publisher(const struct log_reader *reader) {
-    return reader->publisher;
-}
 
 /* Whether something is at the position that was not looked at yet. */
 static inline bool log_reader_sees(const struct log_reader *reader) {

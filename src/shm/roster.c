@@ -231,6 +231,7 @@ static bool block_is_over(struct roster *roster, uint64_t owner, uint32_t block)
     }
     case BLOCK_SUBSCRIBERS: /* whose takers cannot be asked */
     case BLOCK_PUBLISHERS:
+    case BLOCK_PATTERN: /* all participants use it */
         break;
     }
     return false;

@@ -7,8 +7,8 @@
  * is to name it), and who took it (slot and incarnation). A block is taken by compare-and-swap of its owner word,
  * cleared, and then linked, by compare-and-swap of the link; who loses that race gives it back. A block is over, and may
  * be taken again, when its taker's incarnation is over and its link does not name it: so a death in between loses nothing,
- * and nobody has to repair it. Only blocks of slots are taken by those who have no slot yet: a death in those few
- * instructions, the race being lost, costs a block for as long as the roster lives.
+ * and nobody has to repair it. Only blocks of slots, which are taken by those who have no slot yet, and those of the topic's
+ * pattern stay: a death in those few instructions, the race being lost, costs a block for as long as the roster lives.
  *
  * Private state of a mapping is struct roster; its base pointers are set once, by compare-and-swap, from any thread.
  */
@@ -37,6 +37,7 @@ enum block_use {
     BLOCK_ROW = 3,         /* place: publisher slot << 8 | row */
     BLOCK_CELLS = 4,       /* place: 0; ends with its taker */
     BLOCK_TYPE = 5,        /* place: first block of the run */
+    BLOCK_PATTERN = 6,     /* place: 0; what a topic's pattern has for all participants; stays */
 };
 
 /* Who takes a block: a slot of its own, and the note there for the key of a segment being created. */

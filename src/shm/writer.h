@@ -21,13 +21,6 @@
 #include "shm/extents.h"
 #include "shm/log.h"
 
-/* Where a loan lies that was overtaken. */
-struct place {
-    struct extent *extent;
-    char *payload;
-    uint64_t bytes; /* reserved */
-};
-
 struct writer {
     /* what every message touches */
     char *at;               /* where the next record will start */

@@ -227,7 +227,7 @@ static void read_log(struct run *run, struct reader_row *row) {
     log_reader_stop(&run->reader);
     release_all(run);
     EXPECT(holds_outstanding(&run->holds) == 0);
-    EXPECT(holds_oldest(&run->holds, &run->reader) == GENERATION_GONE);
+    EXPECT(holds_oldest(&run->holds, &run->reader.holder) == GENERATION_GONE);
 }
 
 void target_run(const struct input *input) {

@@ -50,6 +50,8 @@ static const struct golden roster[] = {
     FIELD(roster_header, subscriber_slots, 72),
     FIELD(roster_header, doorbells, 76),
     FIELD(roster_header, type_block, 80),
+    FIELD(roster_header, pattern, 84),
+    FIELD(roster_header, pattern_block, 88),
     FIELD(roster_header, chain, 128),
     FIELD(roster_header, subscriber_blocks, 256),
     FIELD(roster_header, publisher_blocks, 2304),
@@ -72,17 +74,19 @@ static const struct golden slots[] = {
     FIELD(identity, pid, 32),
     FIELD(identity, uid, 36),
     FIELD(identity, command, 40),
-    SIZE(publisher_slot, 448),
+    SIZE(publisher_slot, 512),
     FIELD(publisher_slot, state, 0),
     FIELD(publisher_slot, incarnation, 4),
     FIELD(publisher_slot, refuses_reliable, 8),
     FIELD(publisher_slot, pending_key, 12),
     FIELD(publisher_slot, freed_ns, 16),
     FIELD(publisher_slot, segment, 24),
+    FIELD(publisher_slot, ended, 48),
     FIELD(publisher_slot, who, 64),
     FIELD(publisher_slot, space, 128),
     FIELD(publisher_slot, wanted, 136),
     FIELD(publisher_slot, rows, 192),
+    FIELD(publisher_slot, pattern_words, 448),
     SIZE(reader_row, 2560),
     FIELD(reader_row, oldest, 0),
     FIELD(reader_row, cursor, 1024),
@@ -98,6 +102,9 @@ static const struct golden slots[] = {
     FIELD(subscriber_slot, pending_key, 40),
     FIELD(subscriber_slot, cell_list, 44),
     FIELD(subscriber_slot, who, 48),
+    FIELD(subscriber_slot, ended, 104),
+    FIELD(subscriber_slot, bell, 112),
+    FIELD(subscriber_slot, role, 116),
     FIELD(subscriber_slot, cells, 128),
     SIZE(cell_list, 544),
     FIELD(cell_list, blocks, 0),
@@ -140,7 +147,7 @@ static const struct golden segments[] = {
 
 TEST(version_is_that_of_these_numbers) {
     CHECK_INT(TARN_LAYOUT_MAJOR, ==, 0);
-    CHECK_INT(TARN_LAYOUT_MINOR, ==, 3);
+    CHECK_INT(TARN_LAYOUT_MINOR, ==, 4);
 }
 
 TEST(structs_lie_where_they_lay) {

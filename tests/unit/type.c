@@ -120,7 +120,7 @@ TEST(schema_is_kept) {
     uint32_t slot;
     tarn_publisher *publisher = typed_publisher(TYPE(.name = "A", .schema = schema, .schema_bytes = sizeof schema));
     tarn_publisher *other = typed_publisher(TYPE(.name = "A", .schema = "other", .schema_bytes = 5));
-    CHECK_STATUS(topic_join(&topic, &slot, TOPIC, NULL, NULL, PUBLISHER), 0);
+    CHECK_STATUS(topic_join(&topic, &slot, TOPIC, NULL, NULL, PUBLISHER, PATTERN_MESSAGES), 0);
     struct roster_type *type = roster_block(&topic->roster, atomic_load(&topic->roster.header->type_block));
     CHECK(type != NULL);
     CHECK_INT(type->schema_bytes, ==, sizeof schema);

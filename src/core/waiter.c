@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* See waiter.h. */
+#include "core/waiter.h"
+
+#include <inttypes.h>
+
+#include "base/compiler.h"
+#include "base/os.h"
+#include "base/process.h"
+#include "base/status.h"
+#include "core/reaper.h"
+#include "shm/bell.h"
+
+#define DEFAULT_SPIN_NS 10000
+#define LOOKS_PER_THOROUGH 10u /* looks at peers' locks, for each at their processes */
+
+int waiter_check_options(uint32_t strategy, int64_t spin_ns) {
+    if (strategy > TARN_WAIT_SLEEP)
+        return fail(TARN_ERROR_ARGUMENT, "wait_strategy is %" PRIu32 ": see enum tarn_wait_strategy", strategy);
+    if (spin_ns < TARN_IMMEDIATELY)
+        return fail(TARN_ERROR_ARGUMENT, "spin_ns is negative");
+    return 0;
+}
+
+void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_slot *slot, uint32_t slot_number,
+                 uint32_t strategy, int64_t spin_ns) {
+    *waiter = (struct waiter){
+        .topic = topic,
+        .slot = slot,
+        .slot_number = slot_number,
+        .looks_at_once = strategy == TARN_WAIT_SLEEP ? 1 : LOOKS_PER_CLOCK,
+        .strategy = strategy,
+        .spin_ns = spin_ns == TARN_IMMEDIATELY ? 0
+                   : spin_ns                   ? spin_ns
+                                               : DEFAULT_SPIN_NS,
+        .slice_ns = SLICE_NS,
+        .looked_ns = os_now_ns(),
+        .bell = &topic->roster.header->bell,
+    };
+}
+
+bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough) {
+    bool thorough = waiter->looks++ % LOOKS_PER_THOROUGH == 0;
+    if (ret_thorough)
+        *ret_thorough = thorough;
+    waiter->looked_ns = os_now_ns();
+    process_lock();
+    struct roster *roster = &waiter->topic->roster;
+    /* all, since one that died while opening or before we attached it is nobody's reader */
+    for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++)
+        slot_reap(waiter->topic, PUBLISHER, slot, thorough);
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); waiter->subscribers_too && slot < slots; slot++)
+        slot_reap(waiter->topic, SUBSCRIBER, slot, thorough);
+    bool in_place = topic_is_in_place(waiter->topic);
+    process_unlock();
+    return in_place;
+}
+
+int waiter_say_removed(struct waiter *waiter) {
+    waiter->removal_told = true;
+    return fail(
+        TARN_ERROR_TOPIC_REMOVED,
+        "topic \"%s\": its file in %s was deleted or replaced; those who join from now on meet elsewhere. Those who "
+        "had joined go on, but should be started again",
+        waiter->topic->name, waiter->topic->directory.path);
+}
+
+int waiter_say_interrupted(const struct waiter *waiter) {
+    return fail(TARN_ERROR_INTERRUPTED, "topic \"%s\": the wait was interrupted", waiter->topic->name);
+}
+
+int waiter_look_around(struct waiter *waiter, int64_t now) {
+    if (waiter_was_interrupted(waiter))
+        return waiter_say_interrupted(waiter);
+    if (now - waiter->looked_ns >= waiter->slice_ns && !waiter_look_at_peers(waiter, NULL) && !waiter->removal_told)
+        return waiter_say_removed(waiter);
+    return 0;
+}
+
+struct wait waiter_begin(const struct waiter *waiter, int64_t now, int64_t timeout_ns) {
+    int64_t sleep_from_ns = waiter->strategy == TARN_WAIT_SPIN    ? INT64_MAX
+                            : waiter->strategy == TARN_WAIT_SLEEP ? now
+                                                                  : now + waiter->spin_ns;
+    return (struct wait){timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns, sleep_from_ns};
+}
+
+static int look_often(const struct waiter *waiter, waiter_ready *ready, void *owner) {
+    for (uint32_t i = 0; i < waiter->looks_at_once; i++) {
+        int status = ready(owner);
+        if (status)
+            return status;
+        spin_pause();
+    }
+    return 0;
+}
+
+int waiter_sleep(struct waiter *waiter, waiter_ready *ready, void *owner, int64_t deadline_ns) {
+    bool barrier;
+    uint32_t value = bell_arm(waiter->bell, &barrier); /* B1, I1 */
+    int status = ready(owner);
+    if (status || load_acquire(&waiter->interrupted))
+        return status; /* the bit stays: it costs one needless wake */
+    int64_t now = os_now_ns(), left_ns = deadline_ns - now;
+    if (left_ns > 0)
+        bell_sleep(waiter->bell, value, barrier, left_ns < waiter->slice_ns ? left_ns : waiter->slice_ns);
+    return 0;
+}
+
+int waiter_wait(struct waiter *waiter, waiter_ready *ready, void *owner, int64_t timeout_ns) {
+    if (timeout_ns <= 0) {
+        int status = ready(owner);
+        return status ? status : waiter_look_around(waiter, os_now_ns());
+    }
+    struct wait wait = waiter_begin(waiter, os_now_ns(), timeout_ns);
+    for (;;) {
+        int status = look_often(waiter, ready, owner);
+        if (status)
+            return status;
+        int64_t now = os_now_ns();
+        status = waiter_look_around(waiter, now);
+        if (status)
+            return status;
+        if (now >= wait.deadline_ns) /* what the look found counts, too */
+            return ready(owner);
+        status = now >= wait.sleep_from_ns ? waiter_sleep(waiter, ready, owner, wait.deadline_ns) : 0;
+        if (status)
+            return status;
+    }
+}
+
+int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
+    struct doorbell *doorbell = &waiter->doorbell;
+    if (!doorbell->open)
+        return 0;
+    if (doorbell_drain(doorbell))
+        waiter_look_at_peers(waiter, NULL);
+    POINT(doorbell_drained);
+    doorbell_arm(doorbell, waiter->slot, waiter->bell, waiter->slice_ns);
+    int status = ready(owner);
+    if (status)
+        doorbell_ring_self(doorbell);
+    return status;
+}
+
+int waiter_interrupt(struct waiter *waiter) {
+    _Atomic uint32_t *bell = waiter->bell;
+    store_release(&waiter->interrupted, 1);
+    POINT(interrupt_said);
+    full_fence(); /* I1: either we see the sleeper's bit, or it sees the flag */
+    uint32_t value = load_relaxed(bell);
+    /* The bit stays, as doorbells rely on whoever takes it away to ring them, which a signal handler should not. */
+    while ((value & 1) && !compare_and_swap(bell, &value, value + 2))
+        ;
+    if (value & 1)
+        os_futex_wake_all(bell);
+    return 0;
+}
+
+int waiter_fd(struct waiter *waiter) {
+    if (waiter->doorbell.open)
+        return waiter->doorbell.epoll;
+    process_lock();
+    int fd = doorbell_open(&waiter->doorbell, waiter->topic, waiter->slot, waiter->slot_number);
+    process_unlock();
+    if (fd >= 0)
+        doorbell_ring_self(&waiter->doorbell); /* readable until a take finds nothing, and arms it */
+    return fd;
+}
