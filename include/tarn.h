@@ -93,6 +93,10 @@ enum tarn_status {
     TARN_ERROR_TOPIC_REMOVED = -1020, /* somebody deleted the topic's file: newcomers will not meet this handle (said once) */
     TARN_ERROR_SYSTEM = -1021,        /* the operating system failed in another way; the sentence has its words */
     TARN_ERROR_PATTERN = -1022,       /* the topic is in use for another pattern, e.g. for events; both are named */
+    TARN_ERROR_PEER_DIED = -1023,     /* the process that was to answer, or to be answered, died or left; it is named */
+    TARN_ERROR_NO_PEER = -1024,       /* nobody is there to whom it could be given */
+    TARN_ERROR_PENDING = -1025,       /* as many requests are pending as allowed: receive or abandon one first */
+    TARN_ERROR_TAKEN = -1026,         /* it is another's: a key that another process writes, a job given to another since */
 };
 
 typedef struct tarn_publisher tarn_publisher;

@@ -36,6 +36,10 @@ static const struct {
     {TARN_ERROR_TOPIC_REMOVED, "topic file removed"},
     {TARN_ERROR_SYSTEM, "operating system failed"},
     {TARN_ERROR_PATTERN, "topic used for another pattern"},
+    {TARN_ERROR_PEER_DIED, "peer died"},
+    {TARN_ERROR_NO_PEER, "no peer"},
+    {TARN_ERROR_PENDING, "too many requests pending"},
+    {TARN_ERROR_TAKEN, "taken by another"},
 };
 
 const char *tarn_status_text(int status) {

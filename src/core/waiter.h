@@ -76,4 +76,11 @@ struct wait {
 };
 struct wait waiter_begin(const struct waiter *waiter, int64_t now, int64_t timeout_ns);
 
+/* What a waitset has to know about a kind of handle that can be waited for: one const struct per kind. */
+struct waitable {
+    int (*fd)(
+        void *handle); /* the public call of that name: a descriptor that is readable when there may be something */
+    int (*ready)(void *handle); /* 1: there is something; 0: there is not, and the descriptor is quiet; or a status */
+};
+
 #endif

@@ -396,9 +396,9 @@ TEST(full_has_a_sentence_that_blames) {
 TEST(every_code_has_a_text_of_its_own) {
     CHECK(strcmp(tarn_status_text(1), "success") == 0);
     CHECK(strcmp(tarn_status_text(-1), "unknown status") == 0);
-    CHECK(strcmp(tarn_status_text(TARN_ERROR_PATTERN - 1), "unknown status") == 0);
+    CHECK(strcmp(tarn_status_text(TARN_ERROR_TAKEN - 1), "unknown status") == 0);
     CHECK(tarn_status_text(TARN_OK)[0]);
-    for (int a = TARN_ERROR_ARGUMENT; a >= TARN_ERROR_PATTERN; a--) {
+    for (int a = TARN_ERROR_ARGUMENT; a >= TARN_ERROR_TAKEN; a--) {
         CHECK(strcmp(tarn_status_text(a), "unknown status") != 0);
         for (int b = TARN_ERROR_ARGUMENT; b > a; b--)
             CHECK(strcmp(tarn_status_text(a), tarn_status_text(b)) != 0);
