@@ -17,7 +17,8 @@
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
- *    released from any thread. tarn_subscriber_interrupt may be called from any thread and any signal handler.
+ *    released from any thread. tarn_subscriber_interrupt and tarn_waitset_interrupt may be called from any thread and any
+ *    signal handler. A waitset and the handles in it belong to one thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
  *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
@@ -38,8 +39,12 @@
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
+ *                                                                         and ten times a second
+ *   tarn_waitset_interrupt        yes          no          no             yes
  *   open, close, flush, fd,       no           yes         yes            yes
- *   subscribers, publishers
+ *   subscribers, publishers, add,
+ *   remove
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
