@@ -21,10 +21,11 @@ void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark
         closed->count--;
     } else if (!(handle = aligned_alloc(CACHE_LINE_BYTES, bytes)))
         return NULL;
-    memset(handle, 0, bytes);
-    store_relaxed(&handle->mark, mark);
+    store_relaxed(&handle->mark, HANDLE_CLOSED);
+    memset((char *)handle + sizeof(handle->mark), 0, bytes - sizeof(handle->mark));
     handle->epoch = *process_mark;
     handle->number = ++numbers;
+    store_release(&handle->mark, mark); /* is_open() in waitset.c: who had the one that was here before */
     return handle;
 }
 

@@ -115,7 +115,7 @@ static bool has_look(const struct source *source) {
 /* False: it was closed, and its memory may be another handle's. */
 static bool is_open(const struct source *source) {
     return !source->handle ||
-           (load_relaxed(&source->handle->mark) == source->mark && source->handle->number == source->handle_number);
+           (load_acquire(&source->handle->mark) == source->mark && source->handle->number == source->handle_number);
 }
 
 static void drop(struct tarn_waitset *waitset, struct source *source) {
