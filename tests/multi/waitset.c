@@ -117,7 +117,7 @@ static void play_here(void *arg) {
         tarn_ready ready[SENDERS];
         int64_t start = now_ns();
         gate_signal(court->gates[sender]);
-        for (unsigned spins = (unsigned)random_between(&random, 0, 40000); spins > 0; spins--)
+        for (unsigned spins = (unsigned)random_between(&random, 0, 200000); spins > 0; spins--)
             atomic_signal_fence(memory_order_seq_cst); /* so that it comes before, while and after we go to sleep */
         for (unsigned k = 0; k < 2; k++) {
             CHECK_STATUS(tarn_waitset_wait(table.waitset, ready, SENDERS, GENEROUS), 1);
