@@ -91,7 +91,7 @@ enum tarn_status {
     TARN_ERROR_TOO_BIG = -1013,       /* the message is larger than the memory limit, or than the payload type */
     TARN_ERROR_FULL = -1014,          /* no space: reliable subscribers, depth or open loans keep it all; nothing sent */
     TARN_ERROR_HOLDING = -1015,       /* max_held messages are held: release one; nothing lost */
-    TARN_ERROR_INTERRUPTED = -1016,   /* tarn_subscriber_interrupt ended the wait */
+    TARN_ERROR_INTERRUPTED = -1016,   /* an interrupt, e.g. tarn_subscriber_interrupt, ended the wait */
     TARN_ERROR_RELEASED = -1017,      /* the message was released, or the loan sent or dropped, before */
     TARN_ERROR_REFUSED = -1018,       /* a publisher of the topic refuses reliable subscribers */
     TARN_ERROR_DAMAGED = -1019,       /* a peer wrote nonsense to shared memory; its messages from there on are ignored */
@@ -286,7 +286,8 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
  * Takes the next message, never blocking. Per publisher, messages come in the order sent; publishers take turns.
  * Returns 1: ret is filled in, and yours until tarn_message_release; 0: nothing there; or an error: _ARGUMENT,
  * _CLOSED, _FORKED, _HOLDING (nothing lost: release one, then take again), _DAMAGED (said once per publisher),
- * _PERMISSION, _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later).
+ * _PERMISSION, _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later), _TOPIC_REMOVED (only if
+ * a waitset has reported it before).
  */
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
 
