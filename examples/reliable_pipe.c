@@ -30,7 +30,7 @@ static int receive_all(void) {
         senders = tarn_subscriber_publishers(sub) > 0; /* first, since all that those gone have sent is there now */
         seen |= senders;
         while (status >= 0 && (status = tarn_subscriber_receive(sub, &m, 10000000)) == 1) {
-            seen = 1;
+            seen = senders = 1; /* or was there, at least: look again before ending */
             fwrite(m.data, 1, m.bytes, stdout);
             tarn_message_release(&m);
         }

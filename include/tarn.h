@@ -17,7 +17,8 @@
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
- *    released from any thread. tarn_subscriber_interrupt may be called from any thread and any signal handler.
+ *    released from any thread. tarn_subscriber_interrupt and tarn_waitset_interrupt may be called from any thread and any
+ *    signal handler. A waitset and the handles in it belong to one thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
  *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
@@ -38,8 +39,12 @@
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
+ *                                                                         and ten times a second
+ *   tarn_waitset_interrupt        yes          no          no             yes
  *   open, close, flush, fd,       no           yes         yes            yes
- *   subscribers, publishers
+ *   subscribers, publishers, add,
+ *   remove
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
@@ -86,7 +91,7 @@ enum tarn_status {
     TARN_ERROR_TOO_BIG = -1013,       /* the message is larger than the memory limit, or than the payload type */
     TARN_ERROR_FULL = -1014,          /* no space: reliable subscribers, depth or open loans keep it all; nothing sent */
     TARN_ERROR_HOLDING = -1015,       /* max_held messages are held: release one; nothing lost */
-    TARN_ERROR_INTERRUPTED = -1016,   /* tarn_subscriber_interrupt ended the wait */
+    TARN_ERROR_INTERRUPTED = -1016,   /* an interrupt, e.g. tarn_subscriber_interrupt, ended the wait */
     TARN_ERROR_RELEASED = -1017,      /* the message was released, or the loan sent or dropped, before */
     TARN_ERROR_REFUSED = -1018,       /* a publisher of the topic refuses reliable subscribers */
     TARN_ERROR_DAMAGED = -1019,       /* a peer wrote nonsense to shared memory; its messages from there on are ignored */
@@ -101,6 +106,7 @@ enum tarn_status {
 
 typedef struct tarn_publisher tarn_publisher;
 typedef struct tarn_subscriber tarn_subscriber;
+typedef struct tarn_waitset tarn_waitset;
 
 /* ---- payload types -------------------------------------------------------------------------------------------- */
 
@@ -280,7 +286,8 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
  * Takes the next message, never blocking. Per publisher, messages come in the order sent; publishers take turns.
  * Returns 1: ret is filled in, and yours until tarn_message_release; 0: nothing there; or an error: _ARGUMENT,
  * _CLOSED, _FORKED, _HOLDING (nothing lost: release one, then take again), _DAMAGED (said once per publisher),
- * _PERMISSION, _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later).
+ * _PERMISSION, _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later), _TOPIC_REMOVED (only if
+ * a waitset has reported it before).
  */
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
 
@@ -332,6 +339,96 @@ int tarn_subscriber_close(tarn_subscriber *subscriber);
  * Returns 0, or _ARGUMENT, _RELEASED (this struct was released before), _FORKED.
  */
 int tarn_message_release(tarn_message *message);
+
+/* ---- waiting for many ----------------------------------------------------------------------------------------- */
+
+/*
+ * One wait for any number of subscribers and of descriptors of your own: sockets, timers, signals. (Where there is an event
+ * loop already, each handle's descriptor can be given to that instead: tarn_subscriber_fd.)
+ *
+ *     tarn_waitset_open(&set, NULL);
+ *     tarn_waitset_add(set, sub, &state_of_sub);
+ *     tarn_waitset_add_fd(set, socket, POLLIN, &state_of_socket);
+ *     while ((count = tarn_waitset_wait(set, ready, 8, TARN_FOREVER)) > 0)
+ *         for (int i = 0; i < count; i++)
+ *             ... ready[i].tag says which: take one message or more
+ *
+ * Level-triggered: a source is reported by each wait as long as there is something, however little is taken at a time. Only
+ * what has something is reported. When more is ready than is asked for, sources take turns.
+ *
+ * A waitset and the handles in it belong to one thread at a time.
+ */
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_waitset_options {
+    size_t struct_bytes;    /* sizeof(tarn_waitset_options) */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy; of the handles' own nothing is used */
+    uint32_t reserved;      /* 0 */
+    int64_t spin_ns;        /* 0: 10 us. Not with descriptors only, nor with more than 64 handles: then it sleeps at once */
+} tarn_waitset_options;
+
+/* A source that is ready. */
+typedef struct tarn_ready {
+    void *tag;       /* as given when it was added */
+    void *handle;    /* NULL: a descriptor of yours */
+    int fd;          /* -1: a handle */
+    uint32_t events; /* of a descriptor: POLLIN and so on; POLLERR and POLLHUP also unasked, as with poll */
+    int status;      /* of a handle: 0: there is something; or the error that its next call (take, receive) will tell */
+    uint32_t reserved;
+} tarn_ready;
+
+/*
+ * Opens a waitset, with nothing in it.
+ * ret: receives it, yours until tarn_waitset_close. options: may be NULL; read during the call only.
+ * Any thread; not in a signal handler. Returns 0, or _ARGUMENT, _NO_MEMORY, _LIMIT, _SYSTEM.
+ */
+int tarn_waitset_open(tarn_waitset **ret, const tarn_waitset_options *options);
+
+/*
+ * Adds a handle that can be waited for: a tarn_subscriber. It stays yours, may be in other waitsets, too, and is used as
+ * before. Remove it before you close it; one that was closed is reported no more. tag: for you, not looked at.
+ * Returns 0, or _ARGUMENT (NULL, in it already, or of a kind that cannot be waited for), _CLOSED, _FORKED, _NO_MEMORY, _LIMIT,
+ * _PERMISSION, _SYSTEM.
+ */
+int tarn_waitset_add(tarn_waitset *waitset, void *handle, void *tag);
+
+/*
+ * Adds a descriptor of yours. poll_events: POLLIN, POLLOUT, POLLPRI, POLLRDHUP, as for poll. Remove it before you close it: the
+ * kernel reports a closed one for as long as a child or a duplicate has it, too.
+ * Returns 0, or _ARGUMENT (not open, in it already, a plain file), _CLOSED, _FORKED, _NO_MEMORY, _LIMIT, _SYSTEM.
+ */
+int tarn_waitset_add_fd(tarn_waitset *waitset, int fd, uint32_t poll_events, void *tag);
+
+/* Takes a source out. Returns 0, or _ARGUMENT (it is not in it), _CLOSED, _FORKED. */
+int tarn_waitset_remove(tarn_waitset *waitset, const void *handle);
+int tarn_waitset_remove_fd(tarn_waitset *waitset, int fd);
+
+/*
+ * Waits up to timeout_ns until something is ready. ret: receives up to capacity sources, each once.
+ * Signals do not end it. While it waits, the handles look after their peers as in waits of their own; TARN_ERROR_TOPIC_REMOVED
+ * comes as a source's status, and then from that subscriber's next take that finds nothing.
+ * Returns how many; 0: none in time; or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _SYSTEM.
+ */
+int tarn_waitset_wait(tarn_waitset *waitset, tarn_ready *ret, size_t capacity, int64_t timeout_ns);
+
+/*
+ * Ends the wait under way (or, if none is, the next one) with TARN_ERROR_INTERRUPTED. From any thread and from signal
+ * handlers, while the waitset is open. Returns 0, or _CLOSED, _FORKED.
+ */
+int tarn_waitset_interrupt(tarn_waitset *waitset);
+
+/*
+ * A file descriptor for poll, epoll and event loops: readable when there may be something. Level-triggered: call
+ * tarn_waitset_wait with a timeout of 0 whenever it is readable; when that returns 0, the descriptor is quiet again. It
+ * belongs to the waitset: do not read, write or close it. Returns the descriptor, or _CLOSED, _FORKED.
+ */
+int tarn_waitset_fd(tarn_waitset *waitset);
+
+/*
+ * Closes a waitset. What was in it stays open. The handle is invalid afterwards; NULL is allowed.
+ * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_waitset_close(tarn_waitset *waitset);
 
 /* ---- the process ---------------------------------------------------------------------------------------------- */
 

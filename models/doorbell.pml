@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The descriptor (src/core/doorbell.h, found_nothing in src/core/subscriber.c): two publishers send one and two messages;
+ * The descriptor (src/core/doorbell.h, found_nothing and ready_for_waitset in src/core/subscriber.c): two publishers send one and two messages;
  * an event loop takes one message whenever the descriptor is readable. Another subscriber sets the bell's bit now and then.
  *
  * Checked: when all has come to rest, everything was taken (lost wake-up); takes that find nothing come to an end.

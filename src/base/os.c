@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -34,6 +35,9 @@
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
+#endif
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
 #endif
 
 int64_t os_now_ns(void) {
@@ -67,6 +71,19 @@ void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns) {
 
 void os_futex_wake_all(_Atomic uint32_t *word) {
     syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+int os_epoll_wait(int epoll, struct epoll_event *events, int most, int64_t timeout_ns) {
+    struct {
+        int64_t seconds, ns; /* the kernel's, also where the C library's is shorter */
+    } timeout = {timeout_ns / NS_PER_SECOND, timeout_ns % NS_PER_SECOND};
+    int count = timeout_ns > 0 ? (int)syscall(SYS_epoll_pwait2, epoll, events, most, &timeout, NULL, 0)
+                               : epoll_wait(epoll, events, most, 0);
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) { /* an old kernel, or a filter */
+        int64_t ms = (timeout_ns - 1) / NS_PER_MS + 1;
+        count = epoll_wait(epoll, events, most, ms < INT32_MAX ? (int)ms : INT32_MAX);
+    }
+    return count >= 0 ? count : errno == EINTR ? 0 : -errno;
 }
 
 bool os_barrier_register(void) {

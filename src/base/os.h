@@ -27,6 +27,13 @@ uint64_t os_random(void); /* never 0 */
 void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
 void os_futex_wake_all(_Atomic uint32_t *word);
 
+/*
+ * As epoll_wait, for at most timeout_ns; later by up to a millisecond where the kernel has no finer clock for that. The count,
+ * which may be 0 early for any reason, or a negative errno.
+ */
+struct epoll_event;
+int os_epoll_wait(int epoll, struct epoll_event *events, int most, int64_t timeout_ns);
+
 /* membarrier: registers this process' publishers, or makes all registered processes pass a full fence. */
 bool os_barrier_register(void);
 bool os_barrier(void);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "core/waitset.h"
 #include "shm/bell.h"
 
 static int make_fifo(struct topic *topic, uint32_t slot) {
@@ -82,6 +83,8 @@ void doorbell_close(struct doorbell *doorbell) {
     if (!doorbell->open)
         return;
     doorbell->open = false;
+    if (doorbell->epoll >= 0)
+        waitset_forget(doorbell->epoll);
     if (doorbell->fifo >= 0)
         close(doorbell->fifo);
     if (doorbell->timer >= 0)

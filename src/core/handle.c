@@ -10,6 +10,8 @@
 
 #define CLOSED_KEPT 16u
 
+static uint64_t numbers;
+
 void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark) {
     bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
     struct handle *handle = NULL;
@@ -19,9 +21,11 @@ void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark
         closed->count--;
     } else if (!(handle = aligned_alloc(CACHE_LINE_BYTES, bytes)))
         return NULL;
-    memset(handle, 0, bytes);
-    store_relaxed(&handle->mark, mark);
+    store_relaxed(&handle->mark, HANDLE_CLOSED);
+    memset((char *)handle + sizeof(handle->mark), 0, bytes - sizeof(handle->mark));
     handle->epoch = *process_mark;
+    handle->number = ++numbers;
+    store_release(&handle->mark, mark); /* is_open() in waitset.c: who had the one that was here before */
     return handle;
 }
 
@@ -35,7 +39,7 @@ void handle_free(struct closed_handles *closed, struct handle *handle) {
     closed->tail = handle;
 }
 
-static const char *name_of(uint32_t mark) {
+const char *handle_kind_text(uint32_t mark) {
     switch (mark) {
     case HANDLE_PUBLISHER:
         return "publisher";
@@ -67,7 +71,7 @@ static const char *name_of(uint32_t mark) {
 }
 
 int handle_explain(const struct handle *handle, uint32_t mark) {
-    const char *what = name_of(mark);
+    const char *what = handle_kind_text(mark);
     if (!handle)
         return fail(TARN_ERROR_ARGUMENT, "the %s is NULL", what);
     uint32_t is = load_relaxed(&handle->mark);

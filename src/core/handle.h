@@ -24,6 +24,7 @@ struct loan_calls {
 struct handle {
     _Atomic uint32_t mark; /* HANDLE_..., or HANDLE_CLOSED */
     uint32_t epoch;
+    uint64_t number; /* no other handle of this process has, or had: its memory may be another's by now */
     union {
         struct handle *next;            /* among closed ones */
         const struct loan_calls *loans; /* of an open one that lends, but is no publisher; else NULL */
@@ -57,6 +58,7 @@ void *handle_allocate(struct closed_handles *closed, size_t bytes, uint32_t mark
 void handle_free(struct closed_handles *closed, struct handle *handle);
 
 /* 0, or the status (with its sentence) that says why this is no handle of this process. */
+const char *handle_kind_text(uint32_t mark); /* "publisher"; "handle" for what is none */
 int handle_explain(const struct handle *handle, uint32_t mark);
 
 SHORT_HALF bool handle_is(const struct handle *handle, uint32_t mark) {

@@ -12,6 +12,7 @@
 #include "core/reaper.h"
 #include "core/topic.h"
 #include "core/type.h"
+#include "core/waitables.h"
 #include "core/waiter.h"
 #include "shm/bell.h"
 #include "shm/holds.h"
@@ -372,6 +373,15 @@ static int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
 
 static bool look_at_peers(struct tarn_subscriber *subscriber);
 
+/* The caller looks again, and rings if there is something. False: the topic's file has been found to be gone. */
+static bool make_quiet(struct tarn_subscriber *subscriber, bool looks_at_peers) {
+    struct waiter *waiter = &subscriber->waiter;
+    bool in_place = !doorbell_drain(&waiter->doorbell) || !looks_at_peers || look_at_peers(subscriber);
+    POINT(doorbell_drained);
+    doorbell_arm(&waiter->doorbell, waiter->slot, waiter->bell, SLICE_NS);
+    return in_place;
+}
+
 /* Lets go of what is finished, and makes the descriptor quiet. */
 static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (!subscriber->realtime)
@@ -379,20 +389,16 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     tell_statistics(subscriber);
     if (subscriber->trouble)
         return say_trouble(subscriber);
-    struct doorbell *doorbell = &subscriber->waiter.doorbell;
-    if (!doorbell->open) {
+    if (!subscriber->waiter.doorbell.open) {
         subscriber->quiet_credit = subscriber->only->gone ? NEVER_QUIET : subscriber->credit;
         return 0;
     }
-    if (doorbell_drain(doorbell) && !subscriber->realtime)
-        look_at_peers(subscriber);
-    POINT(doorbell_drained);
-    doorbell_arm(doorbell, subscriber->waiter.slot, subscriber->waiter.bell, SLICE_NS);
+    make_quiet(subscriber, !subscriber->realtime);
     if (roster_changed(subscriber) && !subscriber->realtime)
         follow_changes(subscriber);
     int result = take_any(subscriber, ret);
     if (result)
-        doorbell_ring_self(doorbell);
+        doorbell_ring_self(&subscriber->waiter.doorbell);
     return result;
 }
 
@@ -471,16 +477,21 @@ static int look_at_logs(struct tarn_subscriber *subscriber, bool *ret_unattached
     return 0;
 }
 
+static int look_again(struct tarn_subscriber *subscriber) {
+    bool unattached = false;
+    int status = look_at_logs(subscriber, &unattached);
+    if (!status && unattached && roster_changed(subscriber)) /* the publisher has grown meanwhile */
+        status = look_at_logs(subscriber, &unattached);
+    return status;
+}
+
 /*
  * 1: there is something to take (or to say); 0: nothing. What lies in a segment that cannot be attached is nothing: with a
  * publisher that was killed it has gone, and only when a wait goes on to look at peers is that seen.
  */
 static int ready(void *owner) {
     struct tarn_subscriber *subscriber = owner;
-    bool unattached = false;
-    int status = look_at_logs(subscriber, &unattached);
-    if (!status && unattached && roster_changed(subscriber)) /* the publisher has grown meanwhile */
-        status = look_at_logs(subscriber, &unattached);
+    int status = look_again(subscriber);
     return !status && subscriber->trouble ? say_trouble(subscriber) : status;
 }
 
@@ -616,6 +627,41 @@ int tarn_subscriber_fd(tarn_subscriber *subscriber) {
     subscriber->quiet_credit = NEVER_QUIET;
     return waiter_fd(&subscriber->waiter);
 }
+
+/* ---- waiting for many ----------------------------------------------------------------------------------------- */
+
+static int fd_for_waitset(void *handle) {
+    return tarn_subscriber_fd(handle);
+}
+
+/* As ready(), but the next take will tell the trouble, too. */
+static int look_for_waitset(void *handle) {
+    struct tarn_subscriber *subscriber = handle;
+    int status = look_again(subscriber);
+    if (status == TARN_ERROR_DAMAGED)
+        keep_trouble(subscriber, status);
+    if (status || !subscriber->trouble)
+        return status;
+    return fail((enum tarn_status)subscriber->trouble, "%s", subscriber->trouble_text);
+}
+
+/* As found_nothing(), but it takes nothing, and may look at peers where takes do not: the waitset's wait is a wait. */
+static int ready_for_waitset(void *handle) {
+    struct tarn_subscriber *subscriber = handle;
+    int status = look_for_waitset(subscriber);
+    if (status)
+        return status;
+    drop_finished(subscriber);
+    tell_statistics(subscriber);
+    if (!make_quiet(subscriber, true) && !subscriber->waiter.removal_told)
+        keep_trouble(subscriber, waiter_say_removed(&subscriber->waiter));
+    status = look_for_waitset(subscriber);
+    if (status)
+        doorbell_ring_self(&subscriber->waiter.doorbell);
+    return status;
+}
+
+const struct waitable subscriber_waitable = {fd_for_waitset, ready_for_waitset, look_for_waitset};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 

@@ -22,6 +22,10 @@ int waiter_check_options(uint32_t strategy, int64_t spin_ns) {
     return 0;
 }
 
+int64_t waiter_spin_ns(int64_t option_ns) {
+    return option_ns == TARN_IMMEDIATELY ? 0 : option_ns ? option_ns : DEFAULT_SPIN_NS;
+}
+
 void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_slot *slot, uint32_t slot_number,
                  uint32_t strategy, int64_t spin_ns) {
     *waiter = (struct waiter){
@@ -30,9 +34,7 @@ void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_s
         .slot_number = slot_number,
         .looks_at_once = strategy == TARN_WAIT_SLEEP ? 1 : LOOKS_PER_CLOCK,
         .strategy = strategy,
-        .spin_ns = spin_ns == TARN_IMMEDIATELY ? 0
-                   : spin_ns                   ? spin_ns
-                                               : DEFAULT_SPIN_NS,
+        .spin_ns = waiter_spin_ns(spin_ns),
         .slice_ns = SLICE_NS,
         .looked_ns = os_now_ns(),
         .bell = &topic->roster.header->bell,

@@ -39,6 +39,7 @@ void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_s
                  uint32_t strategy, int64_t spin_ns);
 /* Checks such options. 0 or a status. */
 int waiter_check_options(uint32_t strategy, int64_t spin_ns);
+int64_t waiter_spin_ns(int64_t option_ns); /* what such an option means */
 
 /*
  * Repairs those who died. ret_thorough, if not NULL: set where this look was a thorough one. Returns whether the topic's file
@@ -76,11 +77,16 @@ struct wait {
 };
 struct wait waiter_begin(const struct waiter *waiter, int64_t now, int64_t timeout_ns);
 
-/* What a waitset has to know about a kind of handle that can be waited for: one const struct per kind. */
+/*
+ * What a waitset has to know about a kind of handle that can be waited for: one const struct per kind, in core/waitables.h.
+ * A status that ready or look returns must not be told only once: the user's next call has to say it.
+ */
 struct waitable {
     int (*fd)(
         void *handle); /* the public call of that name: a descriptor that is readable when there may be something */
     int (*ready)(void *handle); /* 1: there is something; 0: there is not, and the descriptor is quiet; or a status */
+    int (*look)(
+        void *handle); /* the same without any effect on the descriptor, nor a system call; NULL: there is none */
 };
 
 #endif

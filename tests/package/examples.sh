@@ -8,9 +8,14 @@ examples=$TARN_SOURCE/examples
 
 for source in "$examples"/*.c; do
     name=$(basename "$source" .c)
+    libraries=
+    if [ "$name" = libuv ]; then
+        [ -e /usr/include/uv.h ] || continue
+        libraries=-luv
+    fi
     for compiler in gcc clang-14; do
         $compiler -std=gnu11 -O2 -Wall -Wextra -Werror -I"$TARN_SOURCE/include" -o "$scratch/$name" "$source" \
-            "$TARN_BUILD/libtarn.a"
+            "$TARN_BUILD/libtarn.a" $libraries
     done
 done
 
@@ -48,6 +53,40 @@ within 10 grep -qx 'message: Hello, world' "$scratch/said"
 within 10 grep -qx 'typed: abc' "$scratch/said"
 exec 3>&-
 wait $! || die "poll failed"
+
+echo "epoll"
+timeout 20 "$scratch/epoll" <"$scratch/typed" >"$scratch/said" &
+exec 3>"$scratch/typed"
+within 10 subscribers 1
+timeout 20 "$scratch/hello_pub"
+within 10 grep -qx 'message: Hello, world' "$scratch/said"
+exec 3>&-
+wait $! || die "epoll failed"
+
+if [ -e "$scratch/libuv" ]; then
+    echo "libuv"
+    "$scratch/libuv" >"$scratch/said" &
+    loop=$!
+    within 10 subscribers 1
+    timeout 20 "$scratch/hello_pub"
+    within 10 grep -qx 'message: Hello, world' "$scratch/said"
+    kill $loop
+    wait $loop || die "libuv failed"
+else
+    echo "libuv: not there, so examples/libuv.c is not tried"
+fi
+
+echo "waitset"
+"$scratch/waitset" >"$scratch/said" &
+set=$!
+within 10 subscribers 2
+timeout 20 "$scratch/hello_pub"
+echo "It rains" | timeout 20 "$TARN_BIN" pub news
+within 10 grep -qx 'hello: Hello, world' "$scratch/said"
+within 10 grep -qx 'news: It rains' "$scratch/said"
+within 10 grep -qx '2 messages' "$scratch/said"
+kill $set
+wait $set || die "waitset failed"
 
 echo "loan"
 [ "$(timeout 20 "$scratch/loan")" = "1024x768, pixel 1000 is 42" ] || die "loan said something else"

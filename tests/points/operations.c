@@ -341,6 +341,26 @@ static int take_nothing(struct actor *actor) {
     return take_and_hold(actor, 1);
 }
 
+/* Opens a set, waits in vain or not, and closes it. */
+static int wait_with_waitset(struct actor *actor) {
+    tarn_waitset *waitset;
+    tarn_ready ready;
+    tarn_waitset_options options = {.struct_bytes = sizeof options, .wait_strategy = TARN_WAIT_SLEEP};
+    int result = tarn_waitset_open(&waitset, &options);
+    if (result < 0)
+        return result;
+    result = tarn_waitset_add(waitset, actor->subscriber, NULL);
+    for (int i = 0; i < 2 && result >= 0; i++) {
+        result = tarn_waitset_wait(waitset, &ready, 1, MS);
+        if (result == 1)
+            result = take_and_hold(actor, HELD_MAX - actor->held_count);
+    }
+    if (result >= 0)
+        result = tarn_waitset_remove(waitset, actor->subscriber);
+    CHECK_STATUS(tarn_waitset_close(waitset), 0);
+    return result;
+}
+
 static int interrupt(struct actor *actor) {
     int result = tarn_subscriber_interrupt(actor->subscriber);
     if (result < 0)
@@ -490,6 +510,8 @@ const struct operation operations[] = {
     {.name = "descriptor_open", .prepare = prepare_subscriber, .operate = open_descriptor},
     {.name = "descriptor_arm", .prepare = prepare_descriptor, .operate = take_nothing},
     {.name = "descriptor_take", .prepare = prepare_descriptor, .before = send_five, .operate = take_all},
+    {.name = "waitset_in_vain", .prepare = prepare_subscriber, .operate = wait_with_waitset},
+    {.name = "waitset", .prepare = prepare_subscriber, .before = send_five, .operate = wait_with_waitset},
     {.name = "count_peers", .prepare = prepare_subscriber, .operate = count_peers},
     {.name = "flush", .prepare = prepare_unread, .operate = flush_in_vain},
     {.name = "close_publisher", .prepare = prepare_unread, .operate = close_publisher},

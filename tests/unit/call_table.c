@@ -282,6 +282,42 @@ TEST(no_call_enters_the_kernel_in_the_steady_state) {
     check_calls(300000);
 }
 
+/* A waitset that is busy takes message after message without the kernel, but for the look at peers, once per slice. */
+static void traced_waitset(void *arg) {
+    tarn_waitset *waitset;
+    tarn_ready ready;
+    tarn_message message;
+    open_fixture(*(size_t *)arg);
+    CHECK_STATUS(tarn_waitset_open(&waitset, NULL), 0);
+    CHECK_STATUS(tarn_waitset_add(waitset, fixture.subscriber, NULL), 0);
+    for (int round = 0; round < 60; round++) {
+        measure(PUBLISH);
+        is_traced = round == 59;
+        if (is_traced) {
+            CHECK_INT(ptrace(PTRACE_TRACEME, 0, NULL, NULL), ==, 0);
+            raise(SIGSTOP);
+        }
+        mark();
+        for (int i = 0; i < BATCH; i++) {
+            CHECK_STATUS(tarn_waitset_wait(waitset, &ready, 1, TARN_FOREVER), 1);
+            take_one(ready.handle, &message);
+            release(&message);
+        }
+        mark();
+    }
+    is_traced = false;
+    CHECK_STATUS(tarn_waitset_close(waitset), 0);
+    close_fixture();
+}
+
+TEST(a_busy_waitset_stays_out_of_the_kernel) {
+    struct stretch stretch;
+    for (size_t bytes = 8; bytes < 100000; bytes *= 100) {
+        CHECK_INT(trace(spawn(traced_waitset, &bytes), &stretch, 1), ==, 1);
+        CHECK_INT(stretch.count, <=, 6); /* a look at peers may just be due */
+    }
+}
+
 /* The instrument itself: a stretch with one system call in it is seen. */
 static void traced_one_call(void *arg) {
     (void)arg;
