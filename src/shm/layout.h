@@ -159,6 +159,17 @@ enum slot_state {
     SLOT_WATCHING = 5, /* a subscriber that reads no publisher's memory */
 };
 
+/* What the owner of a subscriber slot is in the topic's pattern, where the pattern alone does not say it. */
+enum slot_role {
+    ROLE_PLAIN = 0, /* subscriber, reader: what the pattern has */
+    ROLE_CLIENT = 1,
+    ROLE_SERVER = 2,
+    ROLE_LISTENER = 3,
+    ROLE_READER = 4,
+    ROLE_WORKER = 5,
+    ROLE_MONITOR = 6, /* of any pattern: sees who comes and goes */
+};
+
 /* Who somebody is. Written by the slot's owner while OPENING. */
 struct identity {
     uint64_t number;     /* random, not 0 */
@@ -240,7 +251,7 @@ struct subscriber_slot {
     struct identity who;
     _Atomic uint64_t ended; /* how the last life in this slot ended: ended_word() */
     _Atomic uint32_t bell;  /* as the topic's, where its pattern has each subscriber sleep on its own */
-    _Atomic uint32_t role;  /* of the topic's pattern; 0 for a plain subscriber */
+    _Atomic uint32_t role;  /* enum slot_role */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t cells[CELLS_INLINE];
 };
 
