@@ -103,6 +103,7 @@ typedef struct tarn_publisher tarn_publisher;
 typedef struct tarn_subscriber tarn_subscriber;
 typedef struct tarn_notifier tarn_notifier;
 typedef struct tarn_listener tarn_listener;
+typedef struct tarn_monitor tarn_monitor;
 
 /* ---- payload types -------------------------------------------------------------------------------------------- */
 
@@ -431,6 +432,91 @@ int tarn_listener_fd(tarn_listener *listener);
 
 /* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
 int tarn_listener_close(tarn_listener *listener);
+
+/* ---- monitors: who comes and goes ------------------------------------------------------------------------------ */
+
+/*
+ * A monitor sees who joins a topic, of whatever pattern, who leaves it, and who dies in it. It is a participant itself, so
+ * the topic is there as long as it is, but nobody counts it as subscriber, and no message wakes it.
+ */
+enum tarn_role {
+    TARN_ROLE_PUBLISHER = 1,
+    TARN_ROLE_SUBSCRIBER = 2,
+    TARN_ROLE_CLIENT = 3,
+    TARN_ROLE_SERVER = 4,
+    TARN_ROLE_NOTIFIER = 5,
+    TARN_ROLE_LISTENER = 6,
+    TARN_ROLE_WRITER = 7,
+    TARN_ROLE_READER = 8,
+    TARN_ROLE_PRODUCER = 9,
+    TARN_ROLE_WORKER = 10,
+    TARN_ROLE_MONITOR = 11,
+};
+
+/* A word for it, e.g. "publisher"; never NULL; static. */
+const char *tarn_role_text(uint32_t role);
+
+enum tarn_match_kind {
+    TARN_MATCH_JOINED = 1,
+    TARN_MATCH_LEFT = 2,   /* closed its handle */
+    TARN_MATCH_DIED = 3,   /* its process ended without that */
+    TARN_MATCH_MISSED = 4, /* nothing but missed is to be told */
+};
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_monitor_options {
+    size_t struct_bytes;    /* sizeof(tarn_monitor_options) */
+    const char *directory;  /* as for publishers */
+    const char *domain;     /* as for publishers */
+    uint32_t skip_present;  /* 1: of those who were there before only their end is told. 0: they are told as joined first */
+    uint32_t monitors;      /* 1: other monitors are told, too */
+    int64_t look_ns;        /* so often it looks who has died: a system call or two per participant. 0: 10 ms */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    uint32_t reserved;      /* 0 */
+    int64_t spin_ns;        /* 0: 10 us */
+} tarn_monitor_options;
+
+/* That somebody joined, left or died. One that left or died is described as when it joined. */
+typedef struct tarn_match {
+    uint32_t kind;       /* enum tarn_match_kind */
+    uint32_t role;       /* enum tarn_role */
+    uint64_t identity;   /* random; of publishers: as their messages carry it */
+    int64_t opened_ns;   /* CLOCK_MONOTONIC */
+    int32_t pid;         /* where it runs */
+    uint32_t uid;
+    uint32_t foreign_pid; /* 1: pid is a number of another pid namespace */
+    char command[16];
+    uint32_t reserved;
+    uint64_t missed; /* participants, other monitors included, that came and went unseen since the last match. Exact; those
+                        that failed to open may count. One seen to join is always told to leave or die, too */
+} tarn_match;
+
+/*
+ * Opens a monitor on a topic, creating what is missing; settles nothing of what the topic is for. Ownership, threads and
+ * errors as for tarn_publisher_open.
+ */
+int tarn_monitor_open(tarn_monitor **ret, const char *topic, const tarn_monitor_options *options);
+
+/*
+ * Takes the next match, never blocking. Each participant's come in order; those of different ones in any order.
+ * Returns 1: ret is filled in; 0: nothing new; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY.
+ */
+int tarn_monitor_take(tarn_monitor *monitor, tarn_match *ret);
+
+/* Takes the next match, waiting up to timeout_ns for it. Returns as take, or _INTERRUPTED, _TOPIC_REMOVED. */
+int tarn_monitor_receive(tarn_monitor *monitor, tarn_match *ret, int64_t timeout_ns);
+
+/* Waits up to timeout_ns until there is something to take. Returns 1, 0 (not in time), or an error as receive. */
+int tarn_monitor_wait(tarn_monitor *monitor, int64_t timeout_ns);
+
+/* Ends the wait under way or the next one, as tarn_subscriber_interrupt does. Any thread, and signal handlers. */
+int tarn_monitor_interrupt(tarn_monitor *monitor);
+
+/* A descriptor for poll, epoll and event loops, as tarn_subscriber_fd; readable also every look_ns. */
+int tarn_monitor_fd(tarn_monitor *monitor);
+
+/* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
+int tarn_monitor_close(tarn_monitor *monitor);
 
 /* ---- the process ---------------------------------------------------------------------------------------------- */
 

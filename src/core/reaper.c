@@ -19,11 +19,6 @@ bool slot_is_own(const struct topic *topic, enum slot_kind kind, uint32_t slot) 
     return slot < SUBSCRIBERS_MAX && (topic->own[kind][slot / 64] >> slot % 64 & 1);
 }
 
-/* Past the value 0. */
-static uint16_t next_incarnation(uint16_t incarnation) {
-    return incarnation == UINT16_MAX ? 1 : (uint16_t)(incarnation + 1);
-}
-
 uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation) {
     uint32_t next = load_relaxed(incarnation) + 1;
     if ((uint16_t)next == 0)
@@ -81,7 +76,7 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
 static void end_life(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool counts, bool died) {
     uint64_t before = load_relaxed(ended);
     uint16_t now = incarnation_of(incarnation), noted = stamp_of(before);
-    if (noted && now == next_incarnation(noted))
+    if (noted && now == incarnation_after(noted))
         return;
     if (noted != now)
         store_relaxed(ended, ended_word(before, now, counts, died));

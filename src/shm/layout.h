@@ -141,6 +141,7 @@ struct roster_header {
     _Atomic uint32_t type_block;       /* first block of struct roster_type; set once by compare-and-swap */
     _Atomic uint32_t pattern;          /* enum pattern; set once by compare-and-swap */
     _Atomic uint32_t pattern_block;    /* first block of what only that pattern has; set once by compare-and-swap */
+    _Atomic uint32_t monitors;         /* 1 since a monitor came: changes ring their slots' bells, too */
     /* Number k of the chain, k >= 1: shmid + 1, or ROSTER_SEGMENT_GONE; changed by compare-and-swap. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t chain[ROSTER_SEGMENTS_MAX];
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t subscriber_blocks[SUBSCRIBER_BLOCKS_MAX];
@@ -198,6 +199,15 @@ static inline uint64_t ended_word(uint64_t before, uint16_t incarnation, bool co
 }
 static inline uint32_t ended_count(uint64_t word) {
     return (uint32_t)(word >> ENDED_HISTORY);
+}
+/* The next incarnation in a slot: 0 is none. */
+static inline uint16_t incarnation_after(uint16_t incarnation) {
+    return incarnation == UINT16_MAX ? 1 : (uint16_t)(incarnation + 1);
+}
+/* Whether the life of that incarnation, or before which it was raised, is over. */
+static inline bool life_is_over(uint64_t word, uint16_t incarnation) {
+    uint16_t noted = stamp_of(word);
+    return noted && (incarnation == noted || incarnation == incarnation_after(noted));
 }
 /* Of the last (age 0), or the one before; age < ENDED_HISTORY. */
 static inline bool ended_by_death(uint64_t word, uint32_t age) {
