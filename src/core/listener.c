@@ -17,6 +17,7 @@
 
 struct tarn_listener {
     struct handle handle;
+    uint64_t taken;
     uint32_t turn; /* where the next look starts: an index into ids, or an id */
     uint32_t ids_count;
     uint32_t *ids; /* NULL: all */
@@ -87,6 +88,7 @@ static int take_turn(struct tarn_listener *listener, tarn_event *ret) {
     *ret = (tarn_event){.id = id, .count = total - *seen, .total = total};
     *seen = total;
     listener->turn++;
+    listener->taken++;
     return 1;
 }
 
@@ -105,8 +107,11 @@ int tarn_listener_take(tarn_listener *listener, tarn_event *ret) {
     if (unlikely(status))
         return status;
     status = take_any(listener, ret);
-    if (status || !listener->waiter.doorbell.open)
+    if (status)
         return status;
+    store_relaxed(&listener->waiter.slot->taken, listener->taken); /* for tools */
+    if (!listener->waiter.doorbell.open)
+        return 0;
     status = waiter_make_quiet(&listener->waiter, look, listener);
     return status == 1 ? take_turn(listener, ret) : status;
 }

@@ -190,22 +190,29 @@ static bool is_readable(int fd, int timeout_ms) {
     return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, timeout_ms) == 1;
 }
 
+/* Takes nothing, and is quiet then, but for the look at peers ten times a second. */
+static void check_quiet(tarn_listener *listener, int fd) {
+    int loud = 0;
+    do
+        check_none(listener);
+    while (is_readable(fd, 20) && ++loud < 10);
+    CHECK_INT(loud, <, 10);
+}
+
 TEST(the_descriptor_says_when) {
     tarn_notifier *notifier = NOTIFIER();
     tarn_listener *listener = LISTENER();
     int fd = tarn_listener_fd(listener);
     CHECK_INT(fd, >=, 0);
     CHECK_STATUS(tarn_listener_fd(listener), fd);
-    check_none(listener);
-    CHECK(!is_readable(fd, 20));
+    check_quiet(listener, fd);
     notify(notifier, 1, 1);
     notify(notifier, 2, 1);
     CHECK(is_readable(fd, 1000));
     check_event(listener, 1, 1, 1);
     CHECK(is_readable(fd, 0));
     check_event(listener, 2, 1, 1);
-    check_none(listener);
-    CHECK(!is_readable(fd, 20));
+    check_quiet(listener, fd);
     CHECK(is_readable(fd, 200)); /* the look at peers */
     check_none(listener);
     close_both(notifier, listener);
