@@ -27,8 +27,11 @@ nothing_left
 keeper=$!
 until_true alive_is listener doors 1
 "$tarn" notify doors 7 --count 5
+until_true lines_are "$work/keeper" 1
 "$tarn" notify doors 7
-until_true has_bytes "$work/keeper"
+until_true lines_are "$work/keeper" 2
+counted() { "$tarn" ls --json doors | grep -q '"messages": 2'; } # when it has run dry
+until_true counted
 expect_exit 0 "$tarn" listen doors --history --count 1
 expect "history" "7 6" "$(cat "$work/out")"
 expect_exit 3 "$tarn" listen doors --count 1 --for 0.1
