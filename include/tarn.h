@@ -106,6 +106,9 @@ enum tarn_status {
 
 typedef struct tarn_publisher tarn_publisher;
 typedef struct tarn_subscriber tarn_subscriber;
+typedef struct tarn_notifier tarn_notifier;
+typedef struct tarn_listener tarn_listener;
+typedef struct tarn_monitor tarn_monitor;
 typedef struct tarn_waitset tarn_waitset;
 
 /* ---- payload types -------------------------------------------------------------------------------------------- */
@@ -340,6 +343,187 @@ int tarn_subscriber_close(tarn_subscriber *subscriber);
  */
 int tarn_message_release(tarn_message *message);
 
+/* ---- events --------------------------------------------------------------------------------------------------- */
+
+/*
+ * A topic for events has counters, one per event. A notifier raises one by an atomic add; a listener is told which events
+ * were raised, and how often since it last asked. Nothing is lost, no notifier waits for anybody, and a listener that is
+ * slow, stopped or dead costs the others nothing.
+ *
+ * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
+ * used. Counters live as long as the topic has participants.
+ */
+#define TARN_EVENT_ID_MAX 65535u
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_notifier_options {
+    size_t struct_bytes;   /* sizeof(tarn_notifier_options) */
+    const char *directory; /* as for publishers */
+    const char *domain;    /* as for publishers */
+    uint32_t death_event;  /* 1 + the event that is raised, once, if this notifier dies without closing; 0: none. It is
+                              raised by whoever looks after the dead first: a listener that waits does so ten times a second */
+    uint32_t reserved;     /* 0 */
+} tarn_notifier_options;
+
+/*
+ * Opens a notifier on a topic, creating what is missing. Ownership, threads and errors as for tarn_publisher_open, and
+ * _PATTERN: the topic is in use for something else.
+ */
+int tarn_notifier_open(tarn_notifier **ret, const char *topic, const tarn_notifier_options *options);
+
+/*
+ * Raises an event: once, or count times at once. Never waits. What this thread did before is visible to who takes the event.
+ * Returns 1: raised (0: count is 0); or an error: _ARGUMENT (no such event), _CLOSED, _FORKED; at the first use of an event
+ * also _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM: nothing was raised.
+ */
+int tarn_notifier_notify(tarn_notifier *notifier, uint32_t id);
+int tarn_notifier_notify_many(tarn_notifier *notifier, uint32_t id, uint64_t count);
+
+/* How many live listeners the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
+int tarn_notifier_listeners(tarn_notifier *notifier);
+
+/*
+ * Leaves the topic. No death_event is raised. The handle is invalid afterwards; NULL is allowed.
+ * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_notifier_close(tarn_notifier *notifier);
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_listener_options {
+    size_t struct_bytes;    /* sizeof(tarn_listener_options) */
+    const char *directory;  /* as for publishers */
+    const char *domain;     /* as for publishers */
+    const uint32_t *ids;    /* the events it is for; NULL: all. Copied */
+    uint32_t ids_count;     /* how many these are */
+    uint32_t history;       /* 1: what was raised before it came, since the topic began, is told, too */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    uint32_t reserved;      /* 0 */
+    int64_t spin_ns;        /* 0: 10 us */
+} tarn_listener_options;
+
+/* That an event was raised. */
+typedef struct tarn_event {
+    uint32_t id;
+    uint32_t reserved;
+    uint64_t count; /* how often since this listener last took it, or opened; at least 1 */
+    uint64_t total; /* how often since the topic began, deaths included */
+} tarn_event;
+
+/*
+ * Opens a listener on a topic, creating what is missing. From its return on, it is told all that is raised.
+ * Ownership, threads and errors as for tarn_notifier_open.
+ */
+int tarn_listener_open(tarn_listener **ret, const char *topic, const tarn_listener_options *options);
+
+/*
+ * Takes an event that was raised, never blocking. Events take turns.
+ * Returns 1: ret is filled in; 0: none was raised since; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY (some events
+ * cannot be looked at; nothing of them is lost, it is tried again).
+ */
+int tarn_listener_take(tarn_listener *listener, tarn_event *ret);
+
+/*
+ * Takes an event, waiting up to timeout_ns for one (0: like take; TARN_FOREVER).
+ * Returns 1, 0 (none in time), or an error: as for take, and _INTERRUPTED, _TOPIC_REMOVED.
+ */
+int tarn_listener_receive(tarn_listener *listener, tarn_event *ret, int64_t timeout_ns);
+
+/* Waits up to timeout_ns until there is an event to take. Returns 1, 0 (not in time), or an error as receive. */
+int tarn_listener_wait(tarn_listener *listener, int64_t timeout_ns);
+
+/* Ends the wait under way or the next one, as tarn_subscriber_interrupt does. Any thread, and signal handlers. */
+int tarn_listener_interrupt(tarn_listener *listener);
+
+/* A descriptor for poll, epoll and event loops, as tarn_subscriber_fd: take until it returns 0. */
+int tarn_listener_fd(tarn_listener *listener);
+
+/* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
+int tarn_listener_close(tarn_listener *listener);
+
+/* ---- monitors: who comes and goes ------------------------------------------------------------------------------ */
+
+/*
+ * A monitor sees who joins a topic, of whatever pattern, who leaves it, and who dies in it. It is a participant itself, so
+ * the topic is there as long as it is, but nobody counts it as subscriber, and no message wakes it.
+ */
+enum tarn_role {
+    TARN_ROLE_PUBLISHER = 1,
+    TARN_ROLE_SUBSCRIBER = 2,
+    TARN_ROLE_CLIENT = 3,
+    TARN_ROLE_SERVER = 4,
+    TARN_ROLE_NOTIFIER = 5,
+    TARN_ROLE_LISTENER = 6,
+    TARN_ROLE_WRITER = 7,
+    TARN_ROLE_READER = 8,
+    TARN_ROLE_PRODUCER = 9,
+    TARN_ROLE_WORKER = 10,
+    TARN_ROLE_MONITOR = 11,
+};
+
+/* A word for it, e.g. "publisher"; never NULL; static. */
+const char *tarn_role_text(uint32_t role);
+
+enum tarn_match_kind {
+    TARN_MATCH_JOINED = 1,
+    TARN_MATCH_LEFT = 2,   /* closed its handle */
+    TARN_MATCH_DIED = 3,   /* its process ended without that */
+    TARN_MATCH_MISSED = 4, /* nothing but missed is to be told */
+};
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_monitor_options {
+    size_t struct_bytes;    /* sizeof(tarn_monitor_options) */
+    const char *directory;  /* as for publishers */
+    const char *domain;     /* as for publishers */
+    uint32_t skip_present;  /* 1: of those who were there before only their end is told. 0: they are told as joined first */
+    uint32_t monitors;      /* 1: other monitors are told, too */
+    int64_t look_ns;        /* so often it looks who has died: a system call or two per participant. 0: 10 ms */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    uint32_t reserved;      /* 0 */
+    int64_t spin_ns;        /* 0: 10 us */
+} tarn_monitor_options;
+
+/* That somebody joined, left or died. One that left or died is described as when it joined. */
+typedef struct tarn_match {
+    uint32_t kind;       /* enum tarn_match_kind */
+    uint32_t role;       /* enum tarn_role */
+    uint64_t identity;   /* random; of publishers: as their messages carry it */
+    int64_t opened_ns;   /* CLOCK_MONOTONIC */
+    int32_t pid;         /* where it runs */
+    uint32_t uid;
+    uint32_t foreign_pid; /* 1: pid is a number of another pid namespace */
+    char command[16];
+    uint32_t reserved;
+    uint64_t missed; /* participants, other monitors included, that came and went unseen since the last match. Exact; those
+                        that failed to open may count. One seen to join is always told to leave or die, too */
+} tarn_match;
+
+/*
+ * Opens a monitor on a topic, creating what is missing; settles nothing of what the topic is for. Ownership, threads and
+ * errors as for tarn_publisher_open.
+ */
+int tarn_monitor_open(tarn_monitor **ret, const char *topic, const tarn_monitor_options *options);
+
+/*
+ * Takes the next match, never blocking. Each participant's come in order; those of different ones in any order.
+ * Returns 1: ret is filled in; 0: nothing new; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY.
+ */
+int tarn_monitor_take(tarn_monitor *monitor, tarn_match *ret);
+
+/* Takes the next match, waiting up to timeout_ns for it. Returns as take, or _INTERRUPTED, _TOPIC_REMOVED. */
+int tarn_monitor_receive(tarn_monitor *monitor, tarn_match *ret, int64_t timeout_ns);
+
+/* Waits up to timeout_ns until there is something to take. Returns 1, 0 (not in time), or an error as receive. */
+int tarn_monitor_wait(tarn_monitor *monitor, int64_t timeout_ns);
+
+/* Ends the wait under way or the next one, as tarn_subscriber_interrupt does. Any thread, and signal handlers. */
+int tarn_monitor_interrupt(tarn_monitor *monitor);
+
+/* A descriptor for poll, epoll and event loops, as tarn_subscriber_fd; readable also every look_ns. */
+int tarn_monitor_fd(tarn_monitor *monitor);
+
+/* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
+int tarn_monitor_close(tarn_monitor *monitor);
 /* ---- waiting for many ----------------------------------------------------------------------------------------- */
 
 /*

@@ -34,6 +34,15 @@ static inline void full_fence(void) {
 #endif
 }
 
+/* As full_fence(), behind a sequentially consistent read-modify-write, which on x86 is a fence itself. */
+static inline void fence_behind_add(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    compiler_barrier();
+#else
+    full_fence();
+#endif
+}
+
 /* Asks for a line that will be written soon, so that several are under way from another core's cache at a time. */
 static inline void prefetch_for_write(const void *address) {
 #if defined(__x86_64__)

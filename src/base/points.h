@@ -62,6 +62,13 @@
     X(segment_not_referred_to)                                                                                         \
     X(segment_referred_to)                                                                                             \
     X(type_written)                                                                                                    \
+    /* events: E1, E2 */                                                                                               \
+    X(ids_raised)                                                                                                      \
+    X(event_raised)                                                                                                    \
+    X(death_not_marked)                                                                                                \
+    X(death_not_counted)                                                                                               \
+    X(death_counted)                                                                                                   \
+    X(death_marked)                                                                                                    \
     /* the topic file: F1 */                                                                                           \
     X(file_made)                                                                                                       \
     X(master_taken)                                                                                                    \
@@ -79,11 +86,14 @@
     X(slot_identified)                                                                                                 \
     X(joining_said)                                                                                                    \
     X(live_said)                                                                                                       \
+    X(watching_said)                                                                                                   \
+    X(notifier_live)                                                                                                   \
     X(publisher_live)                                                                                                  \
     X(change_counted)                                                                                                  \
     X(leaving_said)                                                                                                    \
     X(repair_locked)                                                                                                   \
     X(repair_leaving_said)                                                                                             \
+    X(end_noted)                                                                                                       \
     X(cells_emptied)                                                                                                   \
     X(publisher_over)                                                                                                  \
     X(publisher_freed)                                                                                                 \

@@ -5,6 +5,7 @@
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
  *   pub.c sub.c  ls.c gc.c version.c help.c  output.c     the only way to stdout: buffered, knows a closed reader
  *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
+ *   notify.c listen.c match.c: events, and who comes and goes
  *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
  *   bench.c machine.c verdict.c bench_json.c: see bench.h
  *
@@ -34,7 +35,8 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
-extern const struct verb verb_pub, verb_sub, verb_ls, verb_gc, verb_bench, verb_version, verb_help;
+extern const struct verb verb_pub, verb_sub, verb_notify, verb_listen, verb_match, verb_ls, verb_gc, verb_bench,
+    verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 
@@ -80,6 +82,7 @@ bool argument_count(const char *option, const char *text, uint64_t least, uint64
 bool argument_bytes(const char *option, const char *text, uint64_t *ret);     /* at least 1; K, M, G: times 1024 */
 bool argument_seconds(const char *option, const char *text, int64_t *ret_ns); /* "forever": TARN_FOREVER */
 bool argument_number(const char *option, const char *text, double *ret);      /* above 0 */
+bool event_number(const char *text, uint64_t *ret);                           /* of listen.c */
 
 /* Says what is wrong and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

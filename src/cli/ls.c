@@ -26,22 +26,63 @@ static bool is_wanted(const struct inspect_topic *topic, char **patterns) {
 
 /* ---- for people ----------------------------------------------------------------------------------------------- */
 
+static bool is_role(const struct inspect_participant *who, const char *role) {
+    return strcmp(who->role, role) == 0;
+}
+
 static void print_participant(const struct inspect_participant *who) {
-    char held[32] = "-", lost[32] = "-";
-    if (who->publisher)
+    char messages[32] = "-", held[32] = "-", lost[32] = "-";
+    bool is_plain = is_role(who, "subscriber");
+    if (!is_role(who, "notifier") && !is_role(who, "monitor"))
+        snprintf(messages, sizeof(messages), "%" PRIu64, who->messages);
+    if (who->publisher && !is_role(who, "notifier"))
         snprintf(held, sizeof(held), "%s", human_bytes(who->bytes_held));
-    else
+    if (is_plain)
         snprintf(lost, sizeof(lost), "%" PRIu64, who->lost);
-    output_print("  %-10s  %8" PRId32 "  ", who->publisher ? "publisher" : "subscriber", who->pid);
+    output_print("  %-10s  %8" PRId32 "  ", who->role, who->pid);
     format_text(who->command, strlen(who->command));
-    output_print("%*s  %12" PRIu64 "  %10s  %10s", (int)(15 - strlen(who->command)), "", who->messages, held, lost);
+    output_print("%*s  %12s  %10s  %10s", (int)(15 - strlen(who->command)), "", messages, held, lost);
     if (who->reliable)
         output_print("  reliable");
     if (who->life == INSPECT_DEAD)
         output_print("  dead, awaits repair");
+    if (who->life == INSPECT_LEFT)
+        output_print(who->publisher ? "  has left, what it left is needed" : "  has left, holds messages");
     if (!who->same_pid_namespace)
         output_print("  (pid of another container)");
     output_print("\n");
+}
+
+/* What the pattern has in the places of publishers and of subscribers. */
+static const char *const roles[][3] = {
+    {"messages", "publisher", "subscriber"}, {"events", "notifier", "listener"}, {"blackboard", "writer", "reader"},
+    {"queue", "producer", "worker"},         {"service", "client", "server"},
+};
+
+static uint32_t count_role(const struct inspect_topic *topic, const char *role) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < topic->participant_count; i++)
+        count += topic->participants[i].life == INSPECT_ALIVE && is_role(&topic->participants[i], role);
+    return count;
+}
+
+static const char *print_role_count(const struct inspect_topic *topic, const char *role, const char *before) {
+    uint32_t count = count_role(topic, role);
+    output_print("%s%" PRIu32 " %s%s", before, count, role, count == 1 ? "" : "s");
+    return ", ";
+}
+
+static void print_counts(const struct inspect_topic *topic) {
+    const char *before = ": ";
+    const char *pattern = topic->pattern || topic->monitors ? topic->pattern : "messages"; /* what is left over */
+    for (size_t i = 0; pattern && i < sizeof(roles) / sizeof(roles[0]); i++) {
+        if (strcmp(pattern, roles[i][0]) != 0)
+            continue;
+        before = print_role_count(topic, roles[i][1], before);
+        before = print_role_count(topic, roles[i][2], before);
+    }
+    if (topic->monitors)
+        print_role_count(topic, "monitor", before);
 }
 
 static void print_topic(const struct inspect_topic *topic) {
@@ -51,8 +92,7 @@ static void print_topic(const struct inspect_topic *topic) {
         output_print(": cannot be looked into: %s\n", topic->problem);
         return;
     }
-    output_print(": %" PRIu32 " publisher%s, %" PRIu32 " subscriber%s", topic->publishers,
-                 topic->publishers == 1 ? "" : "s", topic->subscribers, topic->subscribers == 1 ? "" : "s");
+    print_counts(topic);
     if (topic->type_name[0]) {
         output_print(", type ");
         format_text(topic->type_name, strlen(topic->type_name));
@@ -90,9 +130,8 @@ static const char *json_bool(bool value) {
 }
 
 static void json_participant(const struct inspect_participant *who) {
-    output_print("      {\"role\": \"%s\", \"alive\": %s, \"slot\": %" PRIu32 ", \"pid\": %" PRId32,
-                 who->publisher ? "publisher" : "subscriber", json_bool(who->life == INSPECT_ALIVE), who->slot,
-                 who->pid);
+    output_print("      {\"role\": \"%s\", \"alive\": %s, \"slot\": %" PRIu32 ", \"pid\": %" PRId32, who->role,
+                 json_bool(who->life == INSPECT_ALIVE), who->slot, who->pid);
     output_print(", \"same_pid_namespace\": %s, \"uid\": %" PRIu32 ", \"command\": ",
                  json_bool(who->same_pid_namespace), who->uid);
     format_json_string(who->command);
@@ -124,10 +163,15 @@ static void json_topic(const struct inspect_topic *topic) {
         format_json_string(topic->problem);
     else
         output_print("null");
+    if (topic->pattern)
+        output_print(", \"pattern\": \"%s\"", topic->pattern);
+    else
+        output_print(", \"pattern\": null");
     output_print(", \"type\": ");
     json_type(topic);
-    output_print(", \"publishers\": %" PRIu32 ", \"subscribers\": %" PRIu32 ", \"participants\": [", topic->publishers,
-                 topic->subscribers);
+    output_print(", \"publishers\": %" PRIu32 ", \"subscribers\": %" PRIu32 ", \"monitors\": %" PRIu32
+                 ", \"participants\": [",
+                 topic->publishers, topic->subscribers, topic->monitors);
     for (uint32_t i = 0; i < topic->participant_count; i++) {
         output_print(i ? ",\n" : "\n");
         json_participant(&topic->participants[i]);
@@ -171,7 +215,7 @@ const struct verb verb_ls = {
     "lists topics, and who is in them",
     "usage: tarn ls [TOPIC...] [OPTION...]\n"
     "\n"
-    "Lists topics and who publishes and subscribes, in the directory that the first line names. Disturbs nobody.\n"
+    "Lists topics and who is in them, in the directory that the first line names. Disturbs nobody.\n"
     "\n"
     "examples\n"
     "  tarn ls\n"
@@ -179,7 +223,10 @@ const struct verb verb_ls = {
     "  tarn ls --json | jq '.topics[] | .name'\n"
     "\n"
     "columns\n"
-    "  MESSAGES            publishers: sent; subscribers: taken\n"
+    "  ROLE                what the participant does, which tells the topic's pattern, too: publisher, subscriber;\n"
+    "                      notifier, listener; client, server, and log, memory of these; writer, reader; producer,\n"
+    "                      worker; monitor\n"
+    "  MESSAGES            publishers: sent; subscribers and listeners: taken\n"
     "  HELD                memory of the publisher's messages, and what it keeps ready for the next\n"
     "  LOST                messages that the subscriber was too slow for\n"
     "  The dead are listed until somebody repairs their place: whoever uses the topic next, or 'tarn gc'.\n"
@@ -188,12 +235,13 @@ const struct verb verb_ls = {
     "  --json              as JSON, whose fields stay as they are:\n"
     "                        directory, topics: [\n"
     "                          name, in_use, problem (null, or why it cannot be looked into),\n"
-    "                          type (null, or name, encoding, bytes), publishers, subscribers (both: alive),\n"
+    "                          pattern (null, messages, service, events, blackboard, queue),\n"
+    "                          type (null, or name, encoding, bytes),\n"
+    "                          publishers, subscribers (alive, or what the pattern has for them), monitors,\n"
     "                          participants: [\n"
-    "                            role (publisher, subscriber), alive, slot, pid, same_pid_namespace, uid, command,\n"
+    "                            role (as above), alive, slot, pid, same_pid_namespace, uid, command,\n"
     "                            opened_ns (CLOCK_MONOTONIC), messages,\n"
-    "                            of publishers: identity, bytes_held; of subscribers: reliable, lost]]\n" COMMON_HELP
-    "\n"
+    "                            of who sends: identity, bytes_held; of the others: reliable, lost]]\n" COMMON_HELP "\n"
     "No topics is no failure: the exit code is 0. More in 'tarn help'.\n",
     run,
 };

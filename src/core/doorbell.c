@@ -44,7 +44,8 @@ static int make_fifo(struct topic *topic, uint32_t slot) {
 
 /* False: it stays as it was. */
 static bool set_timer(struct doorbell *doorbell, int64_t interval_ns) {
-    struct itimerspec every = {{0, interval_ns}, {0, interval_ns}};
+    struct timespec interval = {interval_ns / NS_PER_SECOND, interval_ns % NS_PER_SECOND};
+    struct itimerspec every = {interval, interval};
     if (interval_ns == doorbell->interval_ns)
         return true;
     if (timerfd_settime(doorbell->timer, 0, &every, NULL) != 0)

@@ -16,6 +16,7 @@
 #include "base/process.h"
 #include "base/status.h"
 #include "core/reaper.h"
+#include "core/roles.h"
 #include "core/topic.h"
 #include "core/type.h"
 #include "shm/log.h"
@@ -97,16 +98,27 @@ static void describe_log(struct inspect_participant *ret, struct publisher_slot 
     segment_detach(base);
 }
 
+static enum inspect_life life_of(struct topic *topic, enum slot_kind kind, uint32_t slot, uint32_t state) {
+    if (state == SLOT_LEAVING && kind == PUBLISHER)
+        return INSPECT_LEFT;
+    if (slot_is_dead(topic, kind, slot, true))
+        return INSPECT_DEAD;
+    return state == SLOT_LEAVING ? INSPECT_LEFT : INSPECT_ALIVE;
+}
+
 static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
+    uint32_t role = role_of(topic_pattern(topic), PUBLISHER, 0);
     for (uint32_t slot = 0, slots = roster_publisher_slots(&topic->roster); slot < slots; slot++) {
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
-        if (!publisher || load_acquire(&publisher->state) == SLOT_FREE)
+        uint32_t state = publisher ? load_acquire(&publisher->state) : SLOT_FREE;
+        if (state == SLOT_FREE)
             continue;
         struct inspect_participant participant = {.publisher = true, .slot = slot, .identity = publisher->who.number};
-        participant.life = slot_is_dead(topic, PUBLISHER, slot, true) ? INSPECT_DEAD : INSPECT_ALIVE;
+        participant.role = role ? tarn_role_text(role) : "log";
+        participant.life = life_of(topic, PUBLISHER, slot, state);
         describe(&participant, &publisher->who);
         describe_log(&participant, publisher);
-        view->publishers += participant.life == INSPECT_ALIVE;
+        view->publishers += role && participant.life == INSPECT_ALIVE;
         if (!add_participant(view, &participant))
             return false;
     }
@@ -116,7 +128,8 @@ static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
 static bool view_subscribers(struct inspect_topic *view, struct topic *topic) {
     for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
-        if (!subscriber || load_acquire(&subscriber->state) == SLOT_FREE)
+        uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
+        if (state == SLOT_FREE)
             continue;
         struct inspect_participant participant = {
             .slot = slot,
@@ -124,13 +137,23 @@ static bool view_subscribers(struct inspect_topic *view, struct topic *topic) {
             .messages = load_relaxed(&subscriber->taken),
             .lost = load_relaxed(&subscriber->lost),
         };
-        participant.life = slot_is_dead(topic, SUBSCRIBER, slot, true) ? INSPECT_DEAD : INSPECT_ALIVE;
+        uint32_t role = role_of(topic_pattern(topic), SUBSCRIBER, load_relaxed(&subscriber->role));
+        participant.role = tarn_role_text(role);
+        participant.life = life_of(topic, SUBSCRIBER, slot, state);
         describe(&participant, &subscriber->who);
-        view->subscribers += participant.life == INSPECT_ALIVE;
+        *(role == TARN_ROLE_MONITOR ? &view->monitors : &view->subscribers) += participant.life == INSPECT_ALIVE;
         if (!add_participant(view, &participant))
             return false;
     }
     return true;
+}
+
+static const char *pattern_name(enum pattern pattern) {
+    static const char *const names[] = {
+        [PATTERN_MESSAGES] = "messages",     [PATTERN_SERVICE] = "service", [PATTERN_EVENTS] = "events",
+        [PATTERN_BLACKBOARD] = "blackboard", [PATTERN_QUEUE] = "queue",
+    };
+    return (uint32_t)pattern < sizeof(names) / sizeof(names[0]) ? names[pattern] : NULL;
 }
 
 static const char *attach_problem(int error) {
@@ -168,6 +191,7 @@ static bool view_roster(struct inspect_topic *view, struct topic *topic) {
         memcpy(view->type_encoding, type.encoding, sizeof(view->type_encoding));
         view->type_bytes = type.bytes;
     }
+    view->pattern = pattern_name(topic_pattern(topic));
     bool done = view_publishers(view, topic) && view_subscribers(view, topic);
     roster_detach(&topic->roster);
     return done;

@@ -12,10 +12,12 @@
 enum inspect_life {
     INSPECT_ALIVE = 1,
     INSPECT_DEAD = 2, /* died without leaving; not yet repaired */
+    INSPECT_LEFT = 3, /* left, but its place is kept, as others need what it left, or it still holds messages */
 };
 
 struct inspect_participant {
-    bool publisher; /* else a subscriber */
+    bool publisher;   /* whether it has a publisher's place; else a subscriber's */
+    const char *role; /* "publisher", "listener", ...; "log": memory of a client or server that is in another place */
     enum inspect_life life;
     uint32_t slot;
     uint64_t identity; /* publisher's; 0 for subscribers */
@@ -37,8 +39,10 @@ struct inspect_topic {
     char type_name[256];    /* "" if untyped */
     char type_encoding[64]; /* "" if untyped */
     uint64_t type_bytes;
-    uint32_t publishers;  /* alive */
-    uint32_t subscribers; /* alive */
+    const char *pattern;  /* "messages", "service", "events", "blackboard", "queue", or NULL: not settled yet */
+    uint32_t publishers;  /* alive, or what the pattern has in their place; no logs */
+    uint32_t subscribers; /* likewise; no monitors */
+    uint32_t monitors;    /* alive */
     uint32_t participant_count;
     struct inspect_participant *participants; /* publishers first, by slot; dead ones that await repair included */
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "core/events.h"
 #include "core/remains.h"
 #include "shm/space.h"
 #include "shm/segment.h"
@@ -68,11 +69,19 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
     return load_acquire(words.state) != SLOT_FREE && load_acquire(words.incarnation) == incarnation;
 }
 
-/* How the life in a slot ended, unless that was noted by one who was killed behind raising the incarnation. */
-static void note_end(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool died) {
-    uint16_t now = incarnation_of(incarnation), noted = (uint16_t)(load_relaxed(ended) >> 1);
-    if ((uint16_t)(now - noted) != 1)
-        store_relaxed(ended, ended_word(now, died)); /* told by the release that raises the incarnation */
+/*
+ * Notes how the life in a slot ended, then raises the incarnation, once per life. Release: readers take nothing new for the
+ * old owner's. Killed in between: it is noted as it was, and raised by the next one; behind: nothing is left to do.
+ */
+static void end_life(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool counts, bool died) {
+    uint64_t before = load_relaxed(ended);
+    uint16_t now = incarnation_of(incarnation), noted = stamp_of(before);
+    if (noted && now == incarnation_after(noted))
+        return;
+    if (noted != now)
+        store_relaxed(ended, ended_word(before, now, counts, died));
+    POINT(end_noted);
+    slot_next_incarnation(incarnation);
 }
 
 void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
@@ -81,8 +90,7 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
         return; /* a peer damaged the link to it */
     /* First the reference: who reads the next incarnation, the slot being LIVE yet, must not attach the old owner's segment. */
     store_relaxed(&publisher->segment.backend, BACKEND_NONE);
-    note_end(&publisher->ended, &publisher->incarnation, died);
-    slot_next_incarnation(&publisher->incarnation); /* release; readers take nothing new for the old owner's */
+    end_life(&publisher->ended, &publisher->incarnation, load_relaxed(&publisher->state) != SLOT_OPENING, died);
     POINT(publisher_over);
     /* killed here, and after each step below: state is not FREE, so the next one starts over */
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
@@ -112,8 +120,8 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot, bool died) {
     store_relaxed(&subscriber->cell_list, 0);
     POINT(cells_emptied);
     /* killed here, and around: state is not FREE, so the next one starts over */
-    note_end(&subscriber->ended, &subscriber->incarnation, died);
-    slot_next_incarnation(&subscriber->incarnation); /* frees the blocks of further cells */
+    /* raising the incarnation frees the blocks of further cells */
+    end_life(&subscriber->ended, &subscriber->incarnation, load_relaxed(&subscriber->state) != SLOT_OPENING, died);
     POINT(subscriber_over);
     if (load_relaxed(&subscriber->doorbell) != DOORBELL_NONE) {
         char name[DOORBELL_NAME_BYTES];
@@ -175,7 +183,7 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
     bool cleared = dead;
     if (dead && kind == PUBLISHER) {
-        cleared = !remains_are_needed(topic, slot);
+        cleared = !remains_are_needed(topic, slot) && events_raise_death(topic, slot);
         if (cleared)
             publisher_slot_clear(topic, slot, !has_left(topic, slot));
     } else if (dead) {

@@ -736,13 +736,14 @@ static void ring_doorbell(struct topic *topic, struct subscriber_slot *subscribe
     close(fd);
 }
 
+/* But for monitors', which have bells of their own. */
 static void ring_doorbells(struct topic *topic) {
     if (!load_relaxed(&topic->roster.header->doorbells))
         return;
     uint32_t slots = roster_subscriber_slots(&topic->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
-        if (subscriber)
+        if (subscriber && load_relaxed(&subscriber->role) != ROLE_MONITOR)
             ring_doorbell(topic, subscriber, slot);
     }
 }
@@ -770,7 +771,7 @@ void topic_ring(struct topic *topic) {
     POINT(change_counted);
     full_fence(); /* B1 */
     topic_wake(topic);
-    if (topic_pattern(topic) != PATTERN_SERVICE)
+    if (topic_pattern(topic) != PATTERN_SERVICE && !load_relaxed(&topic->roster.header->monitors))
         return;
     for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++)
         topic_wake_subscriber(topic, slot);

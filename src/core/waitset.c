@@ -55,6 +55,8 @@ static const struct kind {
     const struct waitable *waitable;
 } kinds[] = {
     {HANDLE_SUBSCRIBER, &subscriber_waitable},
+    {HANDLE_LISTENER, &listener_waitable},
+    {HANDLE_MONITOR, &monitor_waitable},
 };
 
 static int find_waitable(const struct handle *handle, const struct waitable **ret) {
@@ -224,7 +226,7 @@ static void forget(const struct tarn_waitset *waitset, int fd) {
 }
 
 int tarn_waitset_add(tarn_waitset *waitset, void *handle, void *tag) {
-    const struct waitable *waitable;
+    const struct waitable *waitable = NULL;
     int status = handle_check((const struct handle *)waitset, HANDLE_WAITSET);
     if (!status)
         status = find_waitable(handle, &waitable);

@@ -141,6 +141,7 @@ struct roster_header {
     _Atomic uint32_t type_block;       /* first block of struct roster_type; set once by compare-and-swap */
     _Atomic uint32_t pattern;          /* enum pattern; set once by compare-and-swap */
     _Atomic uint32_t pattern_block;    /* first block of what only that pattern has; set once by compare-and-swap */
+    _Atomic uint32_t monitors;         /* 1 since a monitor came: changes ring their slots' bells, too */
     /* Number k of the chain, k >= 1: shmid + 1, or ROSTER_SEGMENT_GONE; changed by compare-and-swap. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t chain[ROSTER_SEGMENTS_MAX];
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t subscriber_blocks[SUBSCRIBER_BLOCKS_MAX];
@@ -159,6 +160,17 @@ enum slot_state {
     SLOT_WATCHING = 5, /* a subscriber that reads no publisher's memory */
 };
 
+/* What the owner of a subscriber slot is in the topic's pattern, where the pattern alone does not say it. */
+enum slot_role {
+    ROLE_PLAIN = 0, /* subscriber, reader: what the pattern has */
+    ROLE_CLIENT = 1,
+    ROLE_SERVER = 2,
+    ROLE_LISTENER = 3,
+    ROLE_READER = 4,
+    ROLE_WORKER = 5,
+    ROLE_MONITOR = 6, /* of any pattern: sees who comes and goes */
+};
+
 /* Who somebody is. Written by the slot's owner while OPENING. */
 struct identity {
     uint64_t number;     /* random, not 0 */
@@ -170,9 +182,36 @@ struct identity {
     char command[16];
 };
 
-/* Written before a slot is FREE, so that who watches participants can tell who left from who died. */
-static inline uint64_t ended_word(uint16_t incarnation, bool died) {
-    return (uint64_t)incarnation << 1 | died;
+/*
+ * Written when a life in a slot ends, before its incarnation is raised, so that who watches participants can tell who left
+ * from who died, and how many came and went unseen:
+ *
+ *   bits  0..15  how the last lives ended, the newest in bit 0; 1: died
+ *   bits 16..47  how many lives have ended; those that ended while opening were none
+ *   bits 48..63  incarnation of the last that ended
+ */
+#define ENDED_HISTORY 16u
+
+static inline uint64_t ended_word(uint64_t before, uint16_t incarnation, bool counts, bool died) {
+    uint32_t count = (uint32_t)(before >> ENDED_HISTORY) + counts;
+    uint16_t history = counts ? (uint16_t)(before << 1 | died) : (uint16_t)before;
+    return stamped(incarnation, (uint64_t)count << ENDED_HISTORY | history);
+}
+static inline uint32_t ended_count(uint64_t word) {
+    return (uint32_t)(word >> ENDED_HISTORY);
+}
+/* The next incarnation in a slot: 0 is none. */
+static inline uint16_t incarnation_after(uint16_t incarnation) {
+    return incarnation == UINT16_MAX ? 1 : (uint16_t)(incarnation + 1);
+}
+/* Whether the life of that incarnation, or before which it was raised, is over. */
+static inline bool life_is_over(uint64_t word, uint16_t incarnation) {
+    uint16_t noted = stamp_of(word);
+    return noted && (incarnation == noted || incarnation == incarnation_after(noted));
+}
+/* Of the last (age 0), or the one before; age < ENDED_HISTORY. */
+static inline bool ended_by_death(uint64_t word, uint32_t age) {
+    return word >> age & 1;
 }
 
 /*
@@ -186,7 +225,7 @@ struct publisher_slot {
     _Atomic uint32_t pending_key; /* key of a segment being created: where a repairer finds an orphan. 0: none */
     _Atomic uint64_t freed_ns;    /* when it became FREE: the one free for longest is reused first */
     struct segment_ref segment;   /* the chain's first; it has the references to the others */
-    _Atomic uint64_t ended;       /* how the last life in this slot ended: ended_word() */
+    _Atomic uint64_t ended;       /* how lives in this slot ended: ended_word() */
     _Alignas(CACHE_LINE_BYTES) struct identity who;
     /* Low bit: the publisher sleeps for space. Readers change it by compare-and-swap, see space.h. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t space;
@@ -238,9 +277,9 @@ struct subscriber_slot {
     _Atomic uint32_t pending_key;
     _Atomic uint32_t cell_list; /* block with struct cell_list, once CELLS_INLINE were not enough */
     struct identity who;
-    _Atomic uint64_t ended; /* how the last life in this slot ended: ended_word() */
+    _Atomic uint64_t ended; /* how lives in this slot ended: ended_word() */
     _Atomic uint32_t bell;  /* as the topic's, where its pattern has each subscriber sleep on its own */
-    _Atomic uint32_t role;  /* of the topic's pattern; 0 for a plain subscriber */
+    _Atomic uint32_t role;  /* enum slot_role */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t cells[CELLS_INLINE];
 };
 
@@ -258,6 +297,44 @@ struct roster_type {
     uint32_t encoding_bytes; /* encoding, */
     uint32_t schema_bytes;   /* schema: none of them terminated */
     uint32_t reserved;
+};
+
+/* ---- events ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * A topic of PATTERN_EVENTS: pattern_block is the directory, which names blocks of counters. A notifier is a publisher slot
+ * without memory, a listener a subscriber slot that watches.
+ */
+#define EVENT_IDS_PER_BLOCK (BLOCK_BYTES / sizeof(struct event_counter))
+#define EVENT_BLOCKS_MAX 256u
+#define EVENT_IDS_MAX (EVENT_BLOCKS_MAX * EVENT_IDS_PER_BLOCK)
+
+struct event_directory {
+    _Atomic uint32_t ids; /* those below may have been used; raised before a counter is, by compare-and-swap */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t blocks[EVENT_BLOCKS_MAX]; /* linked when an id is used first */
+};
+
+/* How often an event was raised is the sum of both. */
+struct event_counter {
+    _Atomic uint64_t raised; /* by notifiers: one atomic add each */
+    _Atomic uint64_t deaths; /* by repairers of dead notifiers, compare-and-swap only: deaths_word() */
+};
+
+/* How many deaths have raised the event, and whose was the last: publisher slot and incarnation (0: none). */
+static inline uint64_t deaths_word(uint64_t count, uint32_t slot, uint16_t incarnation) {
+    return count << 32 | (uint64_t)slot << 16 | incarnation;
+}
+static inline uint64_t deaths_count(uint64_t word) {
+    return word >> 32;
+}
+static inline uint32_t deaths_last_slot(uint64_t word) {
+    return (uint32_t)word >> 16;
+}
+
+/* A notifier's pattern_words. */
+enum event_word {
+    EVENT_WORD_DEATH = 0,  /* stamped: the event that its death raises + 1; 0: none */
+    EVENT_WORD_RAISED = 1, /* incarnation whose death has raised it; by repairers, compare-and-swap: see counters.h */
 };
 
 /* ---- a publisher's segments ----------------------------------------------------------------------------------- */
@@ -392,6 +469,8 @@ _Static_assert(sizeof(struct cell_list) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct segment_ref) == 24, "layout");
 _Static_assert(sizeof(struct segment_header) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct extent_entry) == CACHE_LINE_BYTES, "layout");
+_Static_assert(sizeof(struct event_counter) == 16, "layout");
+_Static_assert(sizeof(struct event_directory) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "lock-free words");
 _Static_assert(TOPIC_LOCK_PUBLISHERS + PUBLISHERS_MAX <= TOPIC_LOCK_SUBSCRIBERS, "layout");
 

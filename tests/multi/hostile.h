@@ -8,7 +8,7 @@
 
 /* Whatever is documented as a result will do. */
 static inline bool is_well(int result) {
-    if (result < 0 && (result > TARN_ERROR_ARGUMENT || result < TARN_ERROR_SYSTEM))
+    if (result < 0 && (result > TARN_ERROR_ARGUMENT || result < TARN_ERROR_TAKEN))
         FAIL("%d is no result: %s", result, tarn_error());
     return result >= 0;
 }

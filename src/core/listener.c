@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Listeners. What one has seen of each counter is its own memory, so listeners know nothing of each other, and a notifier
+ * nothing of them but the bell. A look goes over all ids that were ever used, or those that the options name, in turns.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "base/points.h"
+#include "base/status.h"
+#include "core/events.h"
+#include "core/handle.h"
+#include "core/waitables.h"
+#include "core/reaper.h"
+#include "shm/counters.h"
+
+struct tarn_listener {
+    struct handle handle;
+    uint64_t taken;
+    uint32_t turn; /* where the next look starts: an index into ids, or an id */
+    uint32_t ids_count;
+    uint32_t *ids; /* NULL: all */
+    struct counters counters;
+    uint64_t *seen[EVENT_BLOCKS_MAX];
+    uint64_t first[EVENT_IDS_PER_BLOCK]; /* seen[0] */
+    struct waiter waiter;
+};
+
+static struct closed_handles closed_listeners;
+
+/* ---- looking -------------------------------------------------------------------------------------------------- */
+
+static uint64_t *seen_of_block(struct tarn_listener *listener, uint32_t block) {
+    if (!listener->seen[block])
+        listener->seen[block] = calloc(EVENT_IDS_PER_BLOCK, sizeof(uint64_t));
+    return listener->seen[block];
+}
+
+/* Whether the event was raised since it was seen. ret_trouble: set where that cannot be known now. */
+static bool is_raised(struct tarn_listener *listener, uint32_t id, bool *ret_trouble) {
+    struct event_counter *block = counters_block(&listener->counters, id, ret_trouble);
+    if (!block)
+        return false;
+    uint64_t *seen = seen_of_block(listener, id / EVENT_IDS_PER_BLOCK);
+    if (!seen) {
+        *ret_trouble = true;
+        return false;
+    }
+    uint64_t total = counter_total(&block[id % EVENT_IDS_PER_BLOCK]);
+    seen += id % EVENT_IDS_PER_BLOCK;
+    if (unlikely(total < *seen)) /* a peer damaged it: it counts from there on */
+        *seen = total;
+    return total > *seen;
+}
+
+static int say_trouble(const struct tarn_listener *listener) {
+    return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to look at some of its events, which is tried again",
+                listener->waiter.topic->name);
+}
+
+/* Finds whose turn it is among those raised: 1, and turn is there; 0: none; or a status. */
+static int look(void *owner) {
+    struct tarn_listener *listener = owner;
+    uint32_t ids = counters_look(&listener->counters), count = listener->ids ? listener->ids_count : ids;
+    uint32_t turn = listener->turn < count ? listener->turn : 0;
+    bool trouble = false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = listener->ids ? listener->ids[turn] : turn;
+        if (id < ids && is_raised(listener, id, &trouble)) {
+            listener->turn = turn;
+            return 1;
+        }
+        if (++turn == count)
+            turn = 0;
+    }
+    return trouble ? say_trouble(listener) : 0;
+}
+
+/* After a look that found something: turn is there. Returns 1. */
+static int take_turn(struct tarn_listener *listener, tarn_event *ret) {
+    uint32_t id = listener->ids ? listener->ids[listener->turn] : listener->turn;
+    uint32_t block = id / EVENT_IDS_PER_BLOCK, index = id % EVENT_IDS_PER_BLOCK;
+    uint64_t total = counter_total(&listener->counters.blocks[block][index]);
+    uint64_t *seen = &listener->seen[block][index];
+    if (unlikely(total <= *seen)) /* a peer damaged it since */
+        return 0;
+    *ret = (tarn_event){.id = id, .count = total - *seen, .total = total};
+    *seen = total;
+    listener->turn++;
+    listener->taken++;
+    return 1;
+}
+
+static int take_any(struct tarn_listener *listener, tarn_event *ret) {
+    int status = look(listener);
+    return status == 1 ? take_turn(listener, ret) : status;
+}
+
+static int check_call(const struct tarn_listener *listener, const tarn_event *ret) {
+    int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
+    return status || ret ? status : fail(TARN_ERROR_ARGUMENT, "the event is NULL");
+}
+
+int tarn_listener_take(tarn_listener *listener, tarn_event *ret) {
+    int status = check_call(listener, ret);
+    if (unlikely(status))
+        return status;
+    status = take_any(listener, ret);
+    if (status)
+        return status;
+    store_relaxed(&listener->waiter.slot->taken, listener->taken); /* for tools */
+    if (!listener->waiter.doorbell.open)
+        return 0;
+    status = waiter_make_quiet(&listener->waiter, look, listener);
+    return status == 1 ? take_turn(listener, ret) : status;
+}
+
+/* ---- waiting -------------------------------------------------------------------------------------------------- */
+
+int tarn_listener_receive(tarn_listener *listener, tarn_event *ret, int64_t timeout_ns) {
+    int status = tarn_listener_take(listener, ret);
+    if (status || timeout_ns <= 0)
+        return status;
+    status = waiter_wait(&listener->waiter, look, listener, timeout_ns);
+    return status == 1 ? take_turn(listener, ret) : status;
+}
+
+int tarn_listener_wait(tarn_listener *listener, int64_t timeout_ns) {
+    int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
+    return status ? status : waiter_wait(&listener->waiter, look, listener, timeout_ns);
+}
+
+int tarn_listener_interrupt(tarn_listener *listener) {
+    int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
+    return status ? status : waiter_interrupt(&listener->waiter);
+}
+
+int tarn_listener_fd(tarn_listener *listener) {
+    int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
+    return status ? status : waiter_fd(&listener->waiter);
+}
+
+static int waitable_fd(void *handle) {
+    return tarn_listener_fd(handle);
+}
+
+static int waitable_ready(void *handle) {
+    struct tarn_listener *listener = handle;
+    int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
+    if (!status)
+        status = look(listener);
+    return status ? status : waiter_make_quiet(&listener->waiter, look, listener);
+}
+
+const struct waitable listener_waitable = {waitable_fd, waitable_ready, look};
+
+/* ---- opening and closing -------------------------------------------------------------------------------------- */
+
+static int check_ids(const tarn_listener_options *options) {
+    if (!options->ids != !options->ids_count)
+        return fail(TARN_ERROR_ARGUMENT, "of ids and ids_count one is 0, and the other is not");
+    if (options->ids_count > TARN_EVENT_ID_MAX + 1)
+        return fail(TARN_ERROR_ARGUMENT, "ids_count is %" PRIu32 ": there are %u events", options->ids_count,
+                    TARN_EVENT_ID_MAX + 1);
+    for (uint32_t i = 0; i < options->ids_count; i++)
+        if (options->ids[i] > TARN_EVENT_ID_MAX)
+            return fail(TARN_ERROR_ARGUMENT, "ids[%" PRIu32 "] is %" PRIu32 ": above TARN_EVENT_ID_MAX, %u", i,
+                        options->ids[i], TARN_EVENT_ID_MAX);
+    return 0;
+}
+
+static int check_options(const tarn_listener_options *options, tarn_listener_options *ret) {
+    memset(ret, 0, sizeof(*ret));
+    if (!options)
+        return 0;
+    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_listener_options");
+    if (status)
+        return status;
+    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
+    if (ret->reserved)
+        return fail(TARN_ERROR_ARGUMENT, "tarn_listener_options.reserved is not 0");
+    status = waiter_check_options(ret->wait_strategy, ret->spin_ns);
+    return status ? status : check_ids(ret);
+}
+
+/* What was raised before counts as seen. False: some of it cannot be looked at. */
+static bool skip_history(struct tarn_listener *listener) {
+    bool trouble = false;
+    uint32_t ids = counters_look(&listener->counters);
+    for (uint32_t id = 0; id < ids; id++)
+        if (is_raised(listener, id, &trouble))
+            listener->seen[id / EVENT_IDS_PER_BLOCK][id % EVENT_IDS_PER_BLOCK] =
+                counter_total(&listener->counters.blocks[id / EVENT_IDS_PER_BLOCK][id % EVENT_IDS_PER_BLOCK]);
+    return !trouble;
+}
+
+static int open_in_slot(struct tarn_listener *listener, const tarn_listener_options *options) {
+    struct subscriber_slot *slot = listener->waiter.slot;
+    struct topic *topic = listener->waiter.topic;
+    struct roster_taker taker = {false, listener->waiter.slot_number, incarnation_of(&slot->incarnation),
+                                 &slot->pending_key};
+    listener->seen[0] = listener->first;
+    if (options->ids_count) {
+        listener->ids = malloc(options->ids_count * sizeof(uint32_t));
+        if (!listener->ids)
+            return fail(TARN_ERROR_NO_MEMORY, "no memory for a listener");
+        memcpy(listener->ids, options->ids, options->ids_count * sizeof(uint32_t));
+        listener->ids_count = options->ids_count;
+    }
+    int error = counters_open(&listener->counters, &topic->roster, &taker);
+    if (error)
+        return event_say_failed(topic, error);
+    store_relaxed(&slot->role, ROLE_LISTENER);
+    store_release(&slot->state, SLOT_WATCHING);
+    POINT(watching_said);
+    topic_ring(topic);
+    return options->history || skip_history(listener) ? 0 : say_trouble(listener);
+}
+
+/* Under process_lock(). */
+static void leave(struct tarn_listener *listener) {
+    doorbell_close(&listener->waiter.doorbell);
+    subscriber_slot_clear(listener->waiter.topic, listener->waiter.slot_number, false);
+    topic_leave(listener->waiter.topic, SUBSCRIBER, listener->waiter.slot_number);
+    for (uint32_t i = 1; i < EVENT_BLOCKS_MAX; i++)
+        free(listener->seen[i]);
+    free(listener->ids);
+    handle_free(&closed_listeners, &listener->handle);
+}
+
+static int open_locked(tarn_listener **ret, const char *topic, const tarn_listener_options *options) {
+    struct tarn_listener *listener = handle_allocate(&closed_listeners, sizeof(*listener), HANDLE_LISTENER);
+    if (!listener)
+        return fail(TARN_ERROR_NO_MEMORY, "no memory for a listener");
+    struct topic *joined;
+    uint32_t slot_number;
+    int status =
+        topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_EVENTS);
+    if (status) {
+        handle_free(&closed_listeners, &listener->handle);
+        return status;
+    }
+    struct subscriber_slot *slot = roster_subscriber(&joined->roster, slot_number);
+    waiter_init(&listener->waiter, joined, slot, slot_number, options->wait_strategy, options->spin_ns);
+    status = slot ? open_in_slot(listener, options) : topic_say_damaged(joined);
+    if (status)
+        leave(listener);
+    else
+        *ret = listener;
+    return status;
+}
+
+int tarn_listener_open(tarn_listener **ret, const char *topic, const tarn_listener_options *options) {
+    tarn_listener_options checked;
+    if (!ret)
+        return fail(TARN_ERROR_ARGUMENT, "the place for the listener is NULL");
+    int status = check_options(options, &checked);
+    if (!status)
+        status = process_enter();
+    if (status)
+        return status;
+    process_lock();
+    status = open_locked(ret, topic, &checked);
+    process_unlock();
+    return status;
+}
+
+int tarn_listener_close(tarn_listener *listener) {
+    if (!listener)
+        return 0;
+    int status = handle_check(&listener->handle, HANDLE_LISTENER);
+    if (status)
+        return status;
+    process_lock();
+    leave(listener);
+    process_unlock();
+    return 0;
+}
