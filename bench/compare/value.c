@@ -12,7 +12,7 @@
 #define BATCH_BYTES (64u << 10)
 #define BATCH_MAX 512
 #define BATCHES_MAX (1u << 17)
-#define PATIENCE_NS (2LL * 1000 * 1000 * 1000) /* with a read that does not get a whole value */
+#define PATIENCE_SECONDS 0.5 /* with readers that never get a whole value while another process writes */
 
 struct reads {
     bool warm_up, busy;
@@ -40,16 +40,10 @@ static void start_samples(void) {
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
-/* False if there was none in all that time. */
-static bool read_value(struct reads *reads, uint64_t *seen) {
-    const void *data = run.peer->take(own.receivers[0], false);
-    if (__builtin_expect(data == NULL, 0)) {
-        for (int64_t end_ns = bench_now_ns() + PATIENCE_NS; data == NULL; reads->retries++) {
-            if (bench_now_ns() > end_ns) {
-                return false;
-            }
-            data = run.peer->take(own.receivers[0], false);
-        }
+static void read_value(struct reads *reads, uint64_t *seen) {
+    const void *data;
+    while ((data = run.peer->take(own.receivers[0], false)) == NULL) {
+        reads->retries++;
     }
     uint64_t seed;
     memcpy(&seed, data, sizeof(seed));
@@ -60,17 +54,16 @@ static bool read_value(struct reads *reads, uint64_t *seen) {
     reads->changes += seed != *seen;
     *seen = seed;
     run.peer->done(own.receivers[0]);
-    return true;
 }
 
 static void read_there(struct bench_pair *pair, void *arguments) {
     struct reads *reads = arguments;
     uint64_t start = bench_ticks(), begin = start, seen = 0;
     start_samples();
-    while (!reads->starved && !is_over(reads->warm_up, begin - start, ++reads->count)) {
+    while (!is_over(reads->warm_up, begin - start, ++reads->count)) {
         begin = bench_ticks();
-        for (uint64_t i = 0; i < batch() && !reads->starved; i++) {
-            reads->starved = !read_value(reads, &seen);
+        for (uint64_t i = 0; i < batch(); i++) {
+            read_value(reads, &seen);
         }
         bench_samples_add(&samples, bench_ticks() - begin);
     }
@@ -104,48 +97,46 @@ static void check_there(struct bench_pair *pair, void *arguments) {
 
 static uint64_t written; /* seed of the latest value */
 
-static void write_value(void) {
-    send_seed(own.senders[0], ++written);
-}
-
-/* Until the time is over, or the reader is done where there is one. Returns how long a write took. */
-static double write_all_the_time(struct bench_pair *pair, bool with_reader, bool warm_up) {
-    uint64_t start = bench_ticks(), begin = start, count = 0;
+static double write_for(double seconds, struct bench_ring_line *until) {
+    uint64_t end = bench_ticks() + (uint64_t)(seconds * 1e9 / bench_ns_per_tick());
     start_samples();
-    while (with_reader ? !atomic_load_explicit(&pair->ring_here[0].word, memory_order_acquire)
-                       : !is_over(warm_up, begin - start, count)) {
+    for (uint64_t begin = 0; begin < end && !(until && atomic_load(&until->word));) {
         begin = bench_ticks();
         for (uint64_t i = 0; i < batch(); i++) {
-            write_value();
+            send_seed(own.senders[0], ++written);
         }
         bench_samples_add(&samples, bench_ticks() - begin);
-        count++;
     }
     return ns_of_each(&samples);
 }
 
+/* Returns how long a write took, where there were any. */
 static double read_and_write(struct bench_pair *pair, struct reads *reads) {
+    struct bench_ring_line *done = &pair->ring_here[0];
     double write_ns = 0;
-    atomic_store(&pair->ring_here[0].word, 0);
+    atomic_store(&done->word, 0);
     bench_pair_begin(pair, read_there, reads, sizeof(*reads));
+    bool starved = false;
     if (reads->busy) {
-        write_ns = write_all_the_time(pair, true, reads->warm_up);
+        write_ns = write_for(run.seconds + run.warm_up_seconds + PATIENCE_SECONDS, done);
+        starved = !atomic_load(&done->word);
     }
     bench_pair_finish(pair, reads, sizeof(*reads));
+    reads->starved = starved;
     return write_ns;
 }
 
 void measure_value(struct bench_pair *pair) {
     open_ends(pair);
-    write_value();
+    send_seed(own.senders[0], ++written);
     struct reads checks = {0}, idle = {.warm_up = true}, busy = {.warm_up = true, .busy = true};
     bench_pair_begin(pair, check_there, &checks, sizeof(checks));
     bench_pair_finish(pair, &checks, sizeof(checks));
     read_and_write(pair, &idle);
     idle = (struct reads){0};
     read_and_write(pair, &idle);
-    write_all_the_time(pair, false, true);
-    double write_ns = write_all_the_time(pair, false, false);
+    write_for(run.warm_up_seconds, NULL);
+    double write_ns = write_for(run.seconds, NULL);
     read_and_write(pair, &busy);
     busy = (struct reads){.busy = true};
     double write_busy_ns = read_and_write(pair, &busy);

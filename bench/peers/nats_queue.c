@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * A work-queue stream of JetStream in memory, with one push consumer whose messages go to the members of a queue group, a
- * connection for each. The producer publishes without waiting for each answer of the server, but has all of them in the
- * end, and waits when too many are missing: JetStream has no other way to make it wait.
+ * connection for each. The server does not tell the producer that it has stored a message, as RabbitMQ's does not in the run
+ * beside this one; what it then cannot do is to make a fast producer wait, so messages pile up in its memory.
  */
 #define _GNU_SOURCE
 #include "nats_server.h"
@@ -11,8 +11,6 @@
 #define SUBJECT "work"
 #define GROUP "workers"
 #define UNACKNOWLEDGED_MAX 1000 /* of all workers; the server's default */
-#define UNANSWERED_MAX 4000     /* of the producer; the library's default */
-#define PATIENCE_MS 60000
 
 struct producer {
     jsCtx *stream;
@@ -34,27 +32,18 @@ static void prepare_stream(struct peer_channel *channel) {
     prepare_server(channel, more);
 }
 
-static void refuse(jsCtx *stream, jsPubAckErr *error, void *closure) {
-    (void)stream, (void)closure;
-    peer_fail("nats: not stored: %s", error->ErrText);
-}
-
 static jsCtx *open_stream(void) {
     jsCtx *stream;
-    jsOptions options;
     jsStreamConfig config;
     use_connection(false);
-    check(jsOptions_Init(&options), "jsOptions_Init");
-    options.PublishAsync.MaxPending = UNANSWERED_MAX;
-    options.PublishAsync.StallWait = PATIENCE_MS;
-    options.PublishAsync.ErrHandler = refuse;
-    check(natsConnection_JetStream(&stream, connection, &options), "natsConnection_JetStream");
+    check(natsConnection_JetStream(&stream, connection, NULL), "natsConnection_JetStream");
     check(jsStreamConfig_Init(&config), "jsStreamConfig_Init");
     config.Name = STREAM;
     config.Subjects = (const char *[]){SUBJECT};
     config.SubjectsLen = 1;
     config.Retention = js_WorkQueuePolicy;
     config.Storage = js_MemoryStorage;
+    config.NoAck = true;
     check(js_AddStream(NULL, stream, &config, NULL, NULL), "js_AddStream");
     return stream;
 }
@@ -92,7 +81,6 @@ static void *open_worker(const struct peer_channel *channel, uint32_t index) {
 
 static void close_producer(void *handle) {
     struct producer *producer = handle;
-    check(js_PublishAsyncComplete(producer->stream, NULL), "js_PublishAsyncComplete");
     close_stream(producer->stream);
     free(producer->message);
     free(producer);
@@ -116,7 +104,8 @@ static void *loan(void *handle) {
 
 static void send_loan(void *handle) {
     struct producer *producer = handle;
-    check(js_PublishAsync(producer->stream, SUBJECT, producer->message, (int)producer->bytes, NULL), "js_PublishAsync");
+    check(natsConnection_Publish(connection, SUBJECT, producer->message, (int)producer->bytes),
+          "natsConnection_Publish");
 }
 
 static const void *take(void *handle, bool wait) {
@@ -145,8 +134,8 @@ const struct peer peer_queue = {
     .interface = PEER_INTERFACE,
     .name = "nats",
     .title = "NATS",
-    .how = "A work-queue stream of JetStream in memory, asynchronous publishing with at most 4000 unanswered, a push "
-           "consumer with a queue group, each message acknowledged by itself, at most 1000 unacknowledged.",
+    .how = "A work-queue stream of JetStream in memory that does not confirm publishing, a push consumer with a queue "
+           "group, each message acknowledged by itself, at most 1000 unacknowledged.",
     .bytes_max = MESSAGE_BYTES_MAX,
     .senders_max = 1,
     .receivers_max = 256,

@@ -14,9 +14,9 @@ from dataclasses import asdict
 import plan
 from measure import Runner
 from summary import summarise
-from table import SECTIONS, page, section
+from table import SECTIONS, marks, page, section
 
-SCENARIOS = ["latency", "stream", "fanout", "fanin", "wakeup", "open", "growth", "memory", "instructions"]
+SCENARIOS = ["latency", "stream", "fanout", "fanin", "wakeup", "open", "growth", "memory", *plan.PATTERNS, "instructions"]
 
 
 def parse(arguments):
@@ -62,13 +62,16 @@ def facts_of(mode, about):
     }
 
 
-def choose_peers(chosen, runner):
+def choose_peers(chosen, mode, runner):
+    """{name: what it is}, and the names of those that are measured in all scenarios, not only in patterns."""
+    messages = plan.QUICK if chosen.quick else plan.USUAL + (plan.SLOW if chosen.all else [])
+    names = messages + plan.pattern_peers(mode, chosen.scenario)
+    if chosen.scenario and all(scenario in plan.PATTERNS for scenario in chosen.scenario):
+        names = plan.pattern_peers(mode, chosen.scenario)
     if chosen.peers:
-        names = ["tarn"] + [name for name in chosen.peers.split(",") if name != "tarn"]
-    else:
-        names = plan.QUICK if chosen.quick else plan.USUAL + (plan.SLOW if chosen.all else [])
+        messages = names = ["tarn", "tarn:messages"] + [name for name in chosen.peers.split(",") if name != "tarn"]
     about = {}
-    for name in names:
+    for name in dict.fromkeys(names):
         described = runner.describe(name)
         if described:
             about[name] = described
@@ -76,7 +79,7 @@ def choose_peers(chosen, runner):
             print(f"bench: {name} is not there (not installed, or not built); left out", file=sys.stderr)
             if chosen.peers:
                 sys.exit(1)
-    return about
+    return about, messages
 
 
 def write(chosen, facts, results, table, titles):
@@ -102,7 +105,7 @@ def short(step, peer, run):
     """A run as it is kept: its figures and floors; the row of its step says the rest."""
     said = ("step", "peer", "scenario", "title", "version", "copies", "bytes", "touch", "wait", "handles", "cpus")
     kept = {name: value for name, value in run.items() if name not in said}
-    for part in ("one_way", "send", "last_arrival", "wakeup"):
+    for part in ("one_way", "round_trip", "futex", "send", "last_arrival", "wakeup"):
         if part in kept:
             kept[part] = {name: value for name, value in kept[part].items() if name not in ("quantiles_ns", "mean_ns")}
     return {"step": str(step), "peer": peer, **kept}
@@ -112,17 +115,21 @@ def main():
     chosen = parse(sys.argv[1:])
     mode = "quick" if chosen.quick else "all" if chosen.all else "usual"
     runner = Runner(chosen.programs, chosen.cpus, say)
-    about = choose_peers(chosen, runner)
+    about, messages = choose_peers(chosen, mode, runner)
     titles = {name: described["title"] for name, described in about.items()}
     steps = plan.steps(mode, chosen.scenario)
-    results = runner.measure(steps, list(about),
-                             lambda peer, step: plan.takes_part(peer, step, about[peer]["copies"]))
+
+    def takes_part(peer, step):
+        return (step.scenario in plan.PATTERNS or peer in messages) and plan.takes_part(peer, step, about[peer]["copies"])
+
+    results = runner.measure(steps, list(about), takes_part)
     say("")
     if not results:
         sys.exit("bench: nothing was measured")
     table = summarise(results)
     for entry in SECTIONS:
         print(section(entry, table, titles), end="")
+    print(marks(table), end="")
     facts = facts_of(mode, [{"peer": name, **described} for name, described in about.items()])
     print("\nWritten:", *write(chosen, facts, results, table, titles), sep="\n    ")
     if runner.failed:

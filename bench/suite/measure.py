@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from plan import WITH_SERVER
+from plan import VARIANTS, WITH_SERVER
 
 TOLERANCE = 0.2  # by how much the walking floors before and after a run may differ
 TRIES = 3  # of one run whose floors differ
@@ -30,11 +30,19 @@ class Runner:
         """{"title", "version", "how", ...}, or None if the peer is not built."""
         if peer == "aeron":
             return json.load(open(f"{AERON}/describe.json")) if os.path.exists(self.jar) else None
-        done = subprocess.run([self.compare, "--peer", peer, "--describe"], capture_output=True, text=True)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        name, _, variant = peer.partition(":")
+        done = subprocess.run([self.compare, "--peer", name, "--describe"], capture_output=True, text=True)
+        if done.returncode != 0:
+            return None
+        described = json.loads(done.stdout)
+        if variant:
+            described.update(title=f"{described['title']}, {VARIANTS[variant]}", how="As for messages.")
+        return described
 
     def command(self, step, peer):
-        command = [self.compare, "--scenario", step.scenario, "--peer", peer, "--bytes", str(step.bytes)]
+        name, _, variant = peer.partition(":")
+        command = [self.compare, "--scenario", step.scenario, "--peer", name, "--bytes", str(step.bytes)]
+        command += [f"--{variant}"] if variant else []
         command += ["--touch", step.touch, "--handles", str(step.handles), "--seconds", str(step.seconds)]
         command += ["--sleep"] if step.sleep or peer in WITH_SERVER else []
         return command + (["--cpus", self.cpus] if self.cpus else [])
