@@ -22,11 +22,12 @@ SCENARIOS = ["latency", "stream", "fanout", "fanin", "wakeup", "open", "growth",
 def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="script/bench", description="Measures tarn, what people use instead, and the hardware's floors, in one run.",
-        epilog="examples: script/bench --quick; script/bench latency --peers pipe,iceoryx2; script/bench --all")
+        epilog="examples: script/bench --quick; script/bench latency --peers pipe,iceoryx2; script/bench call queue; "
+        "script/bench --all")
     parser.add_argument("scenario", nargs="*", help=", ".join(SCENARIOS) + " (all)")
     parser.add_argument("--peers", help="comma-separated; tarn is always there")
     parser.add_argument("--quick", action="store_true", help="few sizes and peers, once each: under 3 minutes")
-    parser.add_argument("--all", action="store_true", help="DDS, Aeron and brokers, too")
+    parser.add_argument("--all", action="store_true", help="DDS, Aeron, and brokers in all scenarios, too")
     parser.add_argument("--cpus", help="A,B: the two CPUs to run on")
     parser.add_argument("--out", default="bench/results", help="folder of the results (bench/results)")
     parser.add_argument("--programs", default="build", help=argparse.SUPPRESS)

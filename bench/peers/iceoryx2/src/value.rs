@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A blackboard service with one entry: see peer_value in ../../peer.h. Entries have types, so there are two sizes.
+//!
+//! The reader is the one that the library's C interface has, which copies the value to where the caller wants it. The one
+//! that Rust's has returns it, so that a large value is copied more than once.
 
-use core::mem::MaybeUninit;
 use std::ffi::c_void;
+use std::ptr::null_mut;
 
-use iceoryx2::port::reader::{EntryHandle, Reader as ReaderPort};
+use iceoryx2::port::reader::{Reader as ReaderPort, __InternalEntryHandle};
 use iceoryx2::port::writer::{EntryHandleMut, EntryValueUninit, Writer as WriterPort};
 use iceoryx2::prelude::*;
+use iceoryx2::service::marker::CustomKeyMarker;
 use iceoryx2::service::port_factory::blackboard;
+use iceoryx2::service::static_config::message_type_details::{TypeDetail, TypeVariant};
 
 use crate::{fail, open_node, prepare, release, retry, service_name, text, version, Peer, PeerChannel};
 use crate::PEER_INTERFACE;
 
-const KEY: u64 = 1;
+static KEY: u64 = 1;
 const SMALL_BYTES: usize = 64;
 const LARGE_BYTES: usize = 65536;
 
-#[repr(C, align(64))]
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Value<const BYTES: usize>([u8; BYTES]);
 
@@ -24,24 +29,16 @@ struct Value<const BYTES: usize>([u8; BYTES]);
 unsafe impl<const BYTES: usize> ZeroCopySend for Value<BYTES> {}
 
 type Service = blackboard::PortFactory<ipc::Service, u64>;
+type ReaderService = blackboard::PortFactory<ipc::Service, CustomKeyMarker>;
 
 enum WriteEnd<const BYTES: usize> {
     Idle(EntryHandleMut<ipc::Service, u64, Value<BYTES>>),
     Loaned(EntryValueUninit<ipc::Service, u64, Value<BYTES>>),
 }
 
-struct ReadEnd<const BYTES: usize> {
-    entry: EntryHandle<ipc::Service, u64, Value<BYTES>>,
-    copy: Box<MaybeUninit<iceoryx2::port::reader::BlackboardValue<Value<BYTES>>>>,
-}
-
 trait Writes {
     fn loan(&mut self) -> *mut c_void;
     fn send(&mut self);
-}
-
-trait Reads {
-    fn take(&mut self) -> *const c_void;
 }
 
 /// Loaning consumes the handle, and sending gives it back.
@@ -61,13 +58,6 @@ impl<const BYTES: usize> Writes for Option<WriteEnd<BYTES>> {
     }
 }
 
-impl<const BYTES: usize> Reads for ReadEnd<BYTES> {
-    fn take(&mut self) -> *const c_void {
-        let value: &Value<BYTES> = self.copy.write(self.entry.get());
-        value.0.as_ptr().cast()
-    }
-}
-
 pub struct Writer {
     // Dropped in this order.
     end: Box<dyn Writes>,
@@ -78,9 +68,11 @@ pub struct Writer {
 
 pub struct Reader {
     // Dropped in this order.
-    end: Box<dyn Reads>,
-    _reader: ReaderPort<ipc::Service, u64>,
-    _service: Service,
+    entry: __InternalEntryHandle<ipc::Service>,
+    copy: Box<Value<LARGE_BYTES>>,
+    bytes: usize,
+    _reader: ReaderPort<ipc::Service, CustomKeyMarker>,
+    _service: ReaderService,
     _node: Node<ipc::Service>,
 }
 
@@ -102,11 +94,21 @@ fn write_end<const BYTES: usize>(writer: &WriterPort<ipc::Service, u64>) -> Box<
     }
 }
 
-fn read_end<const BYTES: usize>(reader: &ReaderPort<ipc::Service, u64>) -> Box<dyn Reads> {
-    match reader.entry::<Value<BYTES>>(&KEY) {
-        Ok(entry) => Box::new(ReadEnd { entry, copy: Box::new(MaybeUninit::uninit()) }),
-        Err(error) => fail("entry", error),
-    }
+fn open(node: &Node<ipc::Service>, name: &ServiceName) -> ReaderService {
+    let same = |a: *const u8, b: *const u8| {
+        // SAFETY: pointers to keys.
+        unsafe { a.cast::<u64>().read_unaligned() == b.cast::<u64>().read_unaligned() }
+    };
+    retry("blackboard", || {
+        let opener = node.service_builder(name).blackboard_opener::<CustomKeyMarker>();
+        // SAFETY: what the service's creator has for keys.
+        let opener = unsafe {
+            opener
+                .__internal_set_key_type_details(&TypeDetail::new::<u64>(TypeVariant::FixedSize))
+                .__internal_set_key_eq_cmp_func(Box::new(same))
+        };
+        opener.open()
+    })
 }
 
 extern "C" fn open_writer(channel: *const PeerChannel, _index: u32) -> *mut Writer {
@@ -131,10 +133,24 @@ extern "C" fn open_reader(channel: *const PeerChannel, _index: u32) -> *mut Read
     set_log_level(LogLevel::Error);
     let node = open_node(channel);
     let name = service_name(text(channel.name));
-    let service = retry("blackboard", || node.service_builder(&name).blackboard_opener::<u64>().open());
+    let service = open(&node, &name);
     let reader = service.reader_builder().create().unwrap_or_else(|error| fail("reader", error));
-    let end = if channel.bytes == SMALL_BYTES { read_end::<SMALL_BYTES>(&reader) } else { read_end::<LARGE_BYTES>(&reader) };
-    Box::into_raw(Box::new(Reader { end, _reader: reader, _service: service, _node: node }))
+    let value_type = match channel.bytes {
+        SMALL_BYTES => TypeDetail::new::<Value<SMALL_BYTES>>(TypeVariant::FixedSize),
+        _ => TypeDetail::new::<Value<LARGE_BYTES>>(TypeVariant::FixedSize),
+    };
+    // SAFETY: the key's type is that of the service.
+    let entry = unsafe { reader.__internal_entry((&raw const KEY).cast(), &value_type) }
+        .unwrap_or_else(|error| fail("entry", error));
+    let copy = Box::new(Value([0; LARGE_BYTES]));
+    Box::into_raw(Box::new(Reader {
+        entry,
+        copy,
+        bytes: channel.bytes,
+        _reader: reader,
+        _service: service,
+        _node: node,
+    }))
 }
 
 extern "C" fn connected(writer: *mut Writer) -> bool {
@@ -154,7 +170,11 @@ extern "C" fn send(writer: *mut Writer) {
 
 extern "C" fn take(reader: *mut Reader, _wait: bool) -> *const c_void {
     // SAFETY: from open_reader().
-    unsafe { &mut *reader }.end.take()
+    let reader = unsafe { &mut *reader };
+    let copy = reader.copy.0.as_mut_ptr();
+    // SAFETY: the copy is as large as the largest value, and aligned as all are.
+    unsafe { reader.entry.get(copy, reader.bytes, align_of::<Value<LARGE_BYTES>>(), null_mut()) };
+    copy.cast_const().cast()
 }
 
 extern "C" fn done(_reader: *mut Reader) {}
@@ -176,7 +196,7 @@ pub static peer_value: Peer<Writer, Reader, Reader> = Peer {
     name: c"iceoryx2".as_ptr(),
     title: c"iceoryx2".as_ptr(),
     how: c"A blackboard service with one entry, an array of bytes of the size measured: loan_uninit and \
-        assume_init_and_update, get."
+        assume_init_and_update; get, as the C interface has it."
         .as_ptr(),
     bytes_max: LARGE_BYTES as u64,
     senders_max: 1,
