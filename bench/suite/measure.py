@@ -102,7 +102,9 @@ class Runner:
         return {"per_message": per_message}
 
     def steady(self, step, peer):
-        """A run whose floors agree; None if there is none, or the peer does not do that."""
+        """A run whose floors agree; None if there is none, or the peer does not do that. Servers take seconds to start, and
+        what a message costs through one does not hang on a cache line's way: there every run of a queue counts."""
+        any_floors = step.scenario == "queue" and peer in WITH_SERVER
         for _ in range(TRIES):
             try:
                 result = self.once(step, peer)
@@ -111,7 +113,7 @@ class Runner:
                 return None
             if "skipped" in result:
                 return None
-            if "before" not in result or self.agree(result):
+            if "before" not in result or any_floors or self.agree(result):
                 return result
         return None
 
