@@ -12,9 +12,14 @@
  *   wakeup        one message at a time to a receiver that has gone to sleep: sent to taken, one clock
  *   open          both sides from nothing to the first message
  *   memory        what both processes, and servers, have more when open and idle, and for each further receiver
+ *   call          a request and its response, by a channel of that kind or by two one-way channels
+ *   notify        an event: half of there and back, or, to a sleeping listener, sent to taken, a bare futex in turns
+ *   value         reading the latest value, while nobody writes it, and while the other process does all the time
+ *   queue         one way through a queue, each message to one of the workers, each a process, and acknowledged by it
  *   floor         nothing but the floors
  *   instructions  nothing is timed: so many messages in one process, for a tool that counts
  */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -26,42 +31,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common.h"
-#include "peers/peer.h"
+#include "compare/run.h"
 
 #define FLOOR_NS (15LL * 1000 * 1000)
-#define LAST UINT64_MAX /* seed of the message that ends a run */
 #define CONNECT_NS (20LL * 1000 * 1000 * 1000)
-#define SAMPLES_MAX (1u << 21)
-#define WAKEUP_GAP_NS 300000
-/* So many messages, so that memory has been through every place it will rotate through, and for a time: the first tenths of
-   a second of anything that moves much memory are slow on virtual machines. */
-#define WARM_UP_COUNT 40
-#define WARM_UP_SECONDS 0.1
-#define WARM_UP_STREAM_SECONDS 0.3
-#define WARM_UP_SECONDS_MAX 2.0
 
-static struct {
-    const struct peer *peer;
-    struct peer_channel there, back;
-    enum bench_touch touch;
-    double seconds, warm_up_seconds;
-    uint32_t handles; /* senders or receivers of fanin and fanout */
-    uint64_t count;   /* of instructions */
-} run;
-
-/* One process's ends. */
-static struct {
-    void *senders[PEER_HANDLES_MAX], *receivers[PEER_HANDLES_MAX];
-    uint32_t sender_count, receiver_count;
-    void *memory; /* for the next message of the first sender, or NULL */
-} own;
-
-static struct bench_samples samples, more_samples;
+struct compare_run run;
+struct compare_ends own;
+struct bench_samples samples, more_samples;
 
 /* ---- ends ------------------------------------------------------------------------------------------------------- */
 
-static void open_senders(const struct peer_channel *channel) {
+void open_senders(const struct peer_channel *channel) {
     for (uint32_t i = 0; i < channel->senders; i++) {
         own.senders[own.sender_count++] = run.peer->open_sender(channel, i);
     }
@@ -81,7 +62,7 @@ static void open_receivers_there(struct bench_pair *pair, void *arguments) {
     }
 }
 
-static void connect_senders(void) {
+void connect_senders(void) {
     int64_t end_ns = bench_now_ns() + CONNECT_NS;
     for (uint32_t i = 0; run.peer->connected != NULL && i < own.sender_count; i++) {
         while (!run.peer->connected(own.senders[i])) {
@@ -98,7 +79,7 @@ static void connect_there(struct bench_pair *pair, void *arguments) {
     connect_senders();
 }
 
-static void open_ends(struct bench_pair *pair) {
+void open_ends(struct bench_pair *pair) {
     bench_pair_begin(pair, open_receivers_there, NULL, 0);
     open_senders(&run.there);
     if (run.back.name != NULL) {
@@ -110,7 +91,7 @@ static void open_ends(struct bench_pair *pair) {
     bench_pair_finish(pair, NULL, 0);
 }
 
-static void close_own(void) {
+void close_own(void) {
     for (uint32_t i = 0; i < own.sender_count; i++) {
         run.peer->close_sender(own.senders[i]);
     }
@@ -124,56 +105,13 @@ static void close_there(struct bench_pair *pair, void *arguments) {
     close_own();
 }
 
-static void close_ends(struct bench_pair *pair) {
+void close_ends(struct bench_pair *pair) {
     bench_pair_begin(pair, close_there, NULL, 0);
     close_own();
     bench_pair_finish(pair, NULL, 0);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
-
-static inline void send_seed(void *sender, uint64_t seed) {
-    bench_payload_write(run.peer->loan(sender), run.there.bytes, run.touch, seed);
-    run.peer->send(sender);
-}
-
-static inline const void *take_some(void *receiver) {
-    const void *data;
-    while ((data = run.peer->take(receiver, run.there.sleeps)) == NULL) {
-        bench_relax();
-    }
-    return data;
-}
-
-/* False if it is the last one. */
-static inline bool check(const void *data, uint64_t seed) {
-    if (__builtin_expect(bench_payload_check(data, run.there.bytes, run.touch, seed), 1)) {
-        return true;
-    }
-    uint64_t word;
-    memcpy(&word, data, sizeof(word));
-    if (word != LAST) {
-        bench_fail("%s: message %" PRIu64 " has other bytes than were sent (%#" PRIx64 ")", run.peer->name, seed, word);
-    }
-    return false;
-}
-
-static inline bool take_seed(void *receiver, uint64_t seed) {
-    bool more = check(take_some(receiver), seed);
-    run.peer->done(receiver);
-    return more;
-}
-
 /* ---- latency ---------------------------------------------------------------------------------------------------- */
-
-/* Whether a run has been long enough. */
-static inline bool is_over(bool warm_up, uint64_t passed_ticks, uint64_t count) {
-    double seconds = (double)passed_ticks * bench_ns_per_tick() / 1e9;
-    if (warm_up) {
-        return seconds > WARM_UP_SECONDS_MAX || (seconds > run.warm_up_seconds && count >= WARM_UP_COUNT);
-    }
-    return seconds > run.seconds && count >= 4;
-}
 
 /*
  * As who cares for time would: the memory for the next message is there before it is needed, and a message that was read is
@@ -202,7 +140,7 @@ static void answer_there(struct bench_pair *pair, void *arguments) {
     run.peer->done(own.receivers[0]);
 }
 
-static void bounce(struct bench_pair *pair, bool warm_up) {
+void bounce(struct bench_pair *pair, bool warm_up) {
     bench_pair_begin(pair, answer_there, NULL, 0);
     uint64_t start = bench_ticks(), last = start;
     send_next(1);
@@ -223,7 +161,7 @@ static void bounce(struct bench_pair *pair, bool warm_up) {
     bench_pair_finish(pair, NULL, 0);
 }
 
-static void print_times(const char *name, struct bench_samples *of, double parts) {
+void print_times(const char *name, struct bench_samples *of, double parts) {
     static const double quantiles[] = {0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1};
     struct bench_summary summary = bench_samples_summary(of, parts); /* sorts */
     printf("\"%s\": {\"count\": %zu, \"p50_ns\": %.2f, \"p99_ns\": %.2f, \"p999_ns\": %.2f, \"max_ns\": %.1f, "
@@ -521,6 +459,8 @@ struct scenario {
     const char *name;
     void (*measure)(struct bench_pair *pair);
     bool back, many_senders, many_receivers, sleeps, streams;
+    const char *table; /* the peer's own for this pattern; NULL: that of publish and subscribe */
+    bool by_messages;  /* can be made of two one-way channels where there is no such table */
 };
 
 static const struct scenario scenarios[] = {
@@ -531,6 +471,15 @@ static const struct scenario scenarios[] = {
     {.name = "wakeup", .measure = measure_wakeup, .sleeps = true},
     {.name = "open", .measure = measure_open},
     {.name = "memory", .measure = measure_memory, .many_receivers = true},
+    {.name = "call", .measure = measure_call, .back = true, .table = "peer_call", .by_messages = true},
+    {.name = "notify", .measure = measure_notify, .back = true, .table = "peer_notify", .by_messages = true},
+    {.name = "value", .measure = measure_value, .table = "peer_value"},
+    {.name = "queue",
+     .measure = measure_queue,
+     .many_receivers = true,
+     .sleeps = true,
+     .streams = true,
+     .table = "peer_queue"},
     {.name = "floor", .measure = measure_nothing},
     {.name = "instructions"},
 };
@@ -541,11 +490,14 @@ static const struct scenario *find_scenario(const char *name) {
             return &scenarios[i];
         }
     }
-    bench_fail("there is no scenario \"%s\": latency, stream, fanin, fanout, wakeup, open, memory, instructions", name);
+    bench_fail(
+        "there is no scenario \"%s\": latency, stream, fanin, fanout, wakeup, open, memory, call, notify, value, "
+        "queue, instructions",
+        name);
 }
 
 /* Beside this program. */
-static const struct peer *load_peer(const char *name) {
+static void *load_library(const char *name) {
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
     path[length > 0 ? length : 0] = 0;
@@ -553,11 +505,53 @@ static const struct peer *load_peer(const char *name) {
     size_t at = slash ? (size_t)(slash + 1 - path) : 0;
     snprintf(path + at, sizeof(path) - at, "bench_peer_%s.so", name);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const struct peer *peer = library ? dlsym(library, "peer") : NULL;
-    if (peer == NULL || peer->interface != PEER_INTERFACE) {
-        bench_fail("peer \"%s\" cannot be loaded: %s", name, peer ? "it has another interface" : dlerror());
+    if (library == NULL) {
+        bench_fail("peer \"%s\" cannot be loaded: %s", name, dlerror());
+    }
+    return library;
+}
+
+/* One of its tables, or NULL. */
+static const struct peer *find_table(void *library, const char *table) {
+    const struct peer *peer = dlsym(library, table);
+    if (peer != NULL && peer->interface != PEER_INTERFACE) {
+        bench_fail("peer \"%s\" has another interface", peer->name);
     }
     return peer;
+}
+
+/* messages: not by a table of the scenario's own. */
+static const struct peer *choose_table(void *library, const struct scenario *scenario, bool messages) {
+    const struct peer *peer = scenario->table && !messages ? find_table(library, scenario->table) : NULL;
+    if (peer == NULL && (scenario->table == NULL || scenario->by_messages)) {
+        peer = find_table(library, "peer");
+    }
+    return peer;
+}
+
+/* What the peer is, and how it is used for each pattern that it has. */
+static void print_description(void *library) {
+    static const char *const tables[][2] = {{"peer", "messages"},
+                                            {"peer_call", "call"},
+                                            {"peer_notify", "events"},
+                                            {"peer_value", "latest value"},
+                                            {"peer_queue", "queue"}};
+    const struct peer *first = NULL;
+    for (size_t i = 0; i < BENCH_COUNT(tables); i++) {
+        const struct peer *peer = find_table(library, tables[i][0]);
+        if (peer != NULL && first == NULL) {
+            first = peer;
+            printf("{\"peer\": \"%s\", \"title\": \"%s\", \"version\": \"%s\", \"copies\": %s, \"how\": {", peer->name,
+                   peer->title, peer->version(), peer->copies ? "true" : "false");
+        }
+        if (peer != NULL) {
+            printf("%s\"%s\": \"%s\"", peer == first ? "" : ", ", tables[i][1], peer->how);
+        }
+    }
+    if (first == NULL) {
+        bench_fail("the peer has no table");
+    }
+    printf("}}\n");
 }
 
 /* A socket bound to that port of loopback (0: any), or -1. */
@@ -600,6 +594,11 @@ static uint32_t free_ports(void) {
     bench_fail("no %d ports in a row are free: %s", PORTS, strerror(errno));
 }
 
+static _Noreturn void skip(const char *title) {
+    printf("{\"skipped\": \"%s does not do that\"}\n", title);
+    exit(0);
+}
+
 static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
     const struct peer *peer = run.peer;
     run.warm_up_seconds = scenario->streams ? WARM_UP_STREAM_SECONDS : WARM_UP_SECONDS;
@@ -614,17 +613,16 @@ static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
     };
     if (bytes > peer->bytes_max || run.there.senders > peer->senders_max || run.there.receivers > peer->receivers_max ||
         (run.there.sleeps && !peer->can_sleep)) {
-        printf("{\"skipped\": \"%s does not do that\"}\n", peer->title);
-        exit(0);
+        skip(peer->title);
     }
-    if (scenario->back) {
+    if (scenario->back && peer->serve_take == NULL) {
         run.back = run.there;
         run.back.name = "back";
         run.back.port = free_ports();
     }
     if (peer->prepare != NULL) {
         peer->prepare(&run.there);
-        if (scenario->back) {
+        if (run.back.name != NULL) {
             peer->prepare(&run.back);
         }
     }
@@ -651,44 +649,9 @@ static void print_head(const struct scenario *scenario) {
            run.there.bytes, run.touch == BENCH_TOUCH_LINE ? "line" : "full", run.there.sleeps ? "sleep" : "spin");
 }
 
-int main(int argc, char **argv) {
-    const char *scenario_name = "latency", *peer = "tarn", *bytes = "8", *touch = "full", *sleeps = NULL,
-               *seconds = "0.1", *handles = "1", *count = "1000", *cpus = NULL, *describe = NULL;
-    const struct bench_option options[] = {
-        {"--scenario", "NAME", "what to measure (latency); see the head of bench/compare.c", &scenario_name},
-        {"--peer", "NAME", "bench_peer_NAME.so beside this program (tarn)", &peer},
-        {"--describe", NULL, "print what the peer is and how it is used, and measure nothing", &describe},
-        {"--bytes", "BYTES", "per message, 8 or more (8)", &bytes},
-        {"--touch", "WHAT", "line: first word written and read; full: everything (full)", &touch},
-        {"--sleep", NULL, "receivers sleep instead of spinning", &sleeps},
-        {"--seconds", "SECONDS", "to measure, a warm-up not counted (0.1)", &seconds},
-        {"--handles", "COUNT", "senders of fanin, receivers of fanout and memory (1)", &handles},
-        {"--count", "COUNT", "messages of instructions (1000)", &count},
-        {"--cpus", "A,B", "the two CPUs to run on", &cpus},
-    };
-    bench_options_parse(argc, argv, "one measurement of one way for processes to talk, as JSON", options,
-                        BENCH_COUNT(options));
-    run.peer = load_peer(peer);
-    run.touch = strcmp(touch, "line") == 0 ? BENCH_TOUCH_LINE : BENCH_TOUCH_FULL;
-    run.seconds = bench_parse_number(seconds);
-    run.handles = (uint32_t)bench_parse_number(handles);
-    run.count = (uint64_t)bench_parse_number(count);
-    if (describe != NULL) {
-        printf("{\"peer\": \"%s\", \"title\": \"%s\", \"version\": \"%s\", \"how\": \"%s\", \"copies\": %s}\n",
-               run.peer->name, run.peer->title, run.peer->version(), run.peer->how,
-               run.peer->copies ? "true" : "false");
-        return 0;
-    }
-    const struct scenario *scenario = find_scenario(scenario_name);
-    bench_place_open();
-    set_up(scenario, (size_t)bench_parse_bytes(bytes), sleeps != NULL);
-    if (scenario->measure == NULL) {
-        count_instructions();
-        tear_down();
-        return 0;
-    }
+static void measure(const struct scenario *scenario, struct bench_cpus cpus) {
     struct bench_pair pair;
-    bench_pair_start(&pair, bench_cpus_choose(cpus));
+    bench_pair_start(&pair, cpus);
     struct bench_floor before = bench_floor_measure(&pair, FLOOR_NS);
     print_head(scenario);
     scenario->measure(&pair);
@@ -697,6 +660,49 @@ int main(int argc, char **argv) {
     print_floor("after", bench_floor_measure(&pair, FLOOR_NS));
     printf("\"cpus\": [%d, %d]}\n", pair.cpus.here, pair.cpus.there);
     bench_pair_stop(&pair);
+}
+
+int main(int argc, char **argv) {
+    const char *scenario_name = "latency", *peer = "tarn", *bytes = "8", *touch = "full", *sleeps = NULL,
+               *seconds = "0.1", *handles = "1", *count = "1000", *cpus = NULL, *describe = NULL, *messages = NULL;
+    const struct bench_option options[] = {
+        {"--scenario", "NAME", "what to measure (latency); see the head of bench/compare.c", &scenario_name},
+        {"--peer", "NAME", "bench_peer_NAME.so beside this program (tarn)", &peer},
+        {"--describe", NULL, "print what the peer is and how it is used, and measure nothing", &describe},
+        {"--messages", NULL, "call and notify: by two one-way channels, whatever else the peer has", &messages},
+        {"--bytes", "BYTES", "per message, 8 or more (8)", &bytes},
+        {"--touch", "WHAT", "line: first word written and read; full: everything (full)", &touch},
+        {"--sleep", NULL, "receivers sleep instead of spinning", &sleeps},
+        {"--seconds", "SECONDS", "to measure, a warm-up not counted (0.1)", &seconds},
+        {"--handles", "COUNT", "senders of fanin, receivers of fanout and memory, workers of queue (1)", &handles},
+        {"--count", "COUNT", "messages of instructions (1000)", &count},
+        {"--cpus", "A,B", "the two CPUs to run on", &cpus},
+    };
+    bench_options_parse(argc, argv, "one measurement of one way for processes to talk, as JSON", options,
+                        BENCH_COUNT(options));
+    void *library = load_library(peer);
+    if (describe != NULL) {
+        print_description(library);
+        return 0;
+    }
+    const struct scenario *scenario = find_scenario(scenario_name);
+    run.peer = choose_table(library, scenario, messages != NULL);
+    if (run.peer == NULL) {
+        skip(peer);
+    }
+    run.touch = strcmp(touch, "line") == 0 ? BENCH_TOUCH_LINE : BENCH_TOUCH_FULL;
+    run.seconds = bench_parse_number(seconds);
+    run.handles = (uint32_t)bench_parse_number(handles);
+    run.count = (uint64_t)bench_parse_number(count);
+    sched_getaffinity(0, sizeof(run.cpus), &run.cpus);
+    bench_place_open();
+    set_up(scenario, (size_t)bench_parse_bytes(bytes), sleeps != NULL);
+    if (scenario->measure == NULL) {
+        count_instructions();
+        tear_down();
+        return 0;
+    }
+    measure(scenario, bench_cpus_choose(cpus));
     tear_down();
     return 0;
 }

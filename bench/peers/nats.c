@@ -7,25 +7,12 @@
  * slowest receiver has not yet answered.
  */
 #define _GNU_SOURCE
-#include "peer.h"
+#include "nats_server.h"
 
-#include <inttypes.h>
-#include <nats/nats.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "ready.h"
-#include "server.h"
-#include "threads.h"
-
-#define MESSAGE_BYTES_MAX (64u << 20)
 #define WINDOW_BYTES (4u << 20)
 #define WINDOW_MIN 8u
 #define WINDOW_MAX 8192u
 #define ANSWERS_PER_WINDOW 4
-#define BUFFER_BYTES (256 << 10)
-#define WAIT_MS 1000
-#define READY_SECONDS 20
 
 struct answer {
     uint32_t receiver, count; /* messages taken since the last answer to the same sender */
@@ -49,90 +36,7 @@ struct receiver {
     uint32_t unanswered[]; /* of each sender */
 };
 
-static struct server server;
-static uint32_t server_users, server_port;
-static natsConnection *connection; /* one per process */
-static uint32_t connection_users;
-
-static void check(natsStatus status, const char *what) {
-    if (status != NATS_OK) {
-        peer_fail("nats: %s: %s", what, natsStatus_GetText(status));
-    }
-}
-
-static const char *version(void) {
-    static char text[64];
-    snprintf(text, sizeof(text), "%s", nats_GetVersion());
-    return text;
-}
-
-/* ---- server ----------------------------------------------------------------------------------------------------- */
-
-static void prepare(struct peer_channel *channel) {
-    threads_prepare();
-    ready_prepare(channel);
-    if (server_users++ > 0) {
-        return;
-    }
-    server_port = channel->port;
-    char text[512], path[256];
-    snprintf(text, sizeof(text),
-             "listen: \"127.0.0.1:%" PRIu32 "\"\nmax_payload: %u\nmax_pending: %u\nwrite_deadline: \"60s\"\n",
-             server_port, MESSAGE_BYTES_MAX, 1u << 30);
-    server_write_file(channel->folder, "nats.conf", text);
-    snprintf(path, sizeof(path), "%s/nats.conf", channel->folder);
-    const char *const command[] = {"nats-server", "--config", path, NULL};
-    server = server_start(command, SIGKILL, channel->folder);
-    server_wait_ready(&server, "nats-server", READY_SECONDS, server_port_answers, server_port);
-}
-
-static void release(struct peer_channel *channel) {
-    ready_release(channel);
-    if (--server_users == 0) {
-        server_stop(&server);
-    }
-}
-
-static uint32_t servers(int pids[8]) {
-    pids[0] = server.pid;
-    return 1;
-}
-
 /* ---- ends ------------------------------------------------------------------------------------------------------- */
-
-static void use_connection(void) {
-    if (connection_users++ > 0) {
-        return;
-    }
-    natsOptions *options;
-    char url[64];
-    snprintf(url, sizeof(url), "nats://127.0.0.1:%" PRIu32, server_port);
-    cpu_set_t own = threads_leave_cpu();
-    check(natsOptions_Create(&options), "natsOptions_Create");
-    check(natsOptions_SetURL(options, url), "natsOptions_SetURL");
-    check(natsOptions_SetAllowReconnect(options, false), "natsOptions_SetAllowReconnect");
-    check(natsOptions_SetSendAsap(options, true), "natsOptions_SetSendAsap");
-    check(natsOptions_SetIOBufSize(options, BUFFER_BYTES), "natsOptions_SetIOBufSize");
-    check(natsConnection_Connect(&connection, options), "natsConnection_Connect");
-    natsOptions_Destroy(options);
-    threads_return(own);
-}
-
-static void leave_connection(void) {
-    if (--connection_users == 0) {
-        natsConnection_Destroy(connection);
-        connection = NULL;
-    }
-}
-
-/* The server knows of it when this returns. */
-static natsSubscription *subscribe(const char *subject) {
-    natsSubscription *subscription;
-    check(natsConnection_SubscribeSync(&subscription, connection, subject), "natsConnection_SubscribeSync");
-    check(natsSubscription_SetPendingLimits(subscription, -1, -1), "natsSubscription_SetPendingLimits");
-    check(natsConnection_Flush(connection), "natsConnection_Flush");
-    return subscription;
-}
 
 static uint32_t window_of(const struct peer_channel *channel) {
     size_t window = WINDOW_BYTES / channel->bytes / channel->senders;
@@ -142,7 +46,7 @@ static uint32_t window_of(const struct peer_channel *channel) {
 static void *open_sender(const struct peer_channel *channel, uint32_t index) {
     struct sender *sender = calloc(1, sizeof(*sender) + channel->receivers * sizeof(sender->taken[0]));
     char subject[64];
-    use_connection();
+    use_connection(true);
     sender->buffer = calloc(1, channel->bytes);
     sender->bytes = channel->bytes;
     sender->channel = channel;
@@ -156,7 +60,7 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
 static void *open_receiver(const struct peer_channel *channel, uint32_t index) {
     struct receiver *receiver = calloc(1, sizeof(*receiver) + channel->senders * sizeof(receiver->unanswered[0]));
     char subject[64];
-    use_connection();
+    use_connection(true);
     receiver->index = index;
     receiver->per_answer = window_of(channel) / ANSWERS_PER_WINDOW;
     snprintf(receiver->name, sizeof(receiver->name), "%s", channel->name);

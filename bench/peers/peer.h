@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * A way for two processes to talk, as the comparison (../compare.c) sees it. Each peer is a shared object,
- * bench_peer_NAME.so, that exports one symbol: `const struct peer peer`. What is measured, and how, is written once, in
- * compare.c, for all of them; a peer says only how its library is used, in the best reasonable way.
+ * bench_peer_NAME.so, that exports one symbol for messages: `const struct peer peer`. What is measured, and how, is written once, in
+ * compare.c and ../compare/, for all of them; a peer says only how its library is used, in the best reasonable way.
+ *
+ * What it has for patterns besides is further tables of the same kind, each under a symbol of its own. Only one of them is
+ * used in a process. They say nothing that is not true of messages, but for what is told here:
+ *
+ *   peer_call     a channel's sender is the client, its receiver the server; the client sends a request and takes its
+ *                 response, one at a time, by loan, send, take and done (of the last response, when the next request is on
+ *                 its way); the server's functions are serve_take and so on
+ *   peer_notify   a message is an event: a number of 8 bytes, below PEER_EVENTS; several that nobody has yet seen may
+ *                 become one
+ *   peer_value    send makes the message the latest value; take has it, or NULL if that has to be tried again, as the
+ *                 value was being written; there is one before the first take
+ *   peer_queue    the receivers are workers, each in a process of its own; each message goes to one of them, and done
+ *                 acknowledges it
  *
  * All messages of a channel have the same size. A channel goes one way: from its senders to its receivers, each of
  * which gets every message (so a peer without fan-out sends it several times itself). Nothing may be lost; a sender that
@@ -18,8 +31,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PEER_INTERFACE 1
+#define PEER_INTERFACE 2
 #define PEER_HANDLES_MAX 1024
+#define PEER_EVENTS 64
 
 struct peer_channel {
     const char *name;   /* of topic, queue, file, subject: lower-case letters and digits, unique to the run */
@@ -77,6 +91,13 @@ struct peer {
      * their memory; at most 8. NULL: none.
      */
     uint32_t (*servers)(int pids[8]);
+    /*
+     * Of peer_call, for its receivers: the next request, as take() would; memory for its response; sends that, and lets
+     * go of the request.
+     */
+    const void *(*serve_take)(void *server, bool wait);
+    void *(*serve_loan)(void *server);
+    void (*serve_send)(void *server);
 };
 
 __attribute__((format(printf, 1, 2), noreturn)) static inline void peer_fail(const char *format, ...) {

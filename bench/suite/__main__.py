@@ -14,19 +14,20 @@ from dataclasses import asdict
 import plan
 from measure import Runner
 from summary import summarise
-from table import SECTIONS, page, section
+from table import SECTIONS, marks, page, section
 
-SCENARIOS = ["latency", "stream", "fanout", "fanin", "wakeup", "open", "growth", "memory", "instructions"]
+SCENARIOS = ["latency", "stream", "fanout", "fanin", "wakeup", "open", "growth", "memory", *plan.PATTERNS, "instructions"]
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="script/bench", description="Measures tarn, what people use instead, and the hardware's floors, in one run.",
-        epilog="examples: script/bench --quick; script/bench latency --peers pipe,iceoryx2; script/bench --all")
+        epilog="examples: script/bench --quick; script/bench latency --peers pipe,iceoryx2; script/bench call queue; "
+        "script/bench --all")
     parser.add_argument("scenario", nargs="*", help=", ".join(SCENARIOS) + " (all)")
     parser.add_argument("--peers", help="comma-separated; tarn is always there")
     parser.add_argument("--quick", action="store_true", help="few sizes and peers, once each: under 3 minutes")
-    parser.add_argument("--all", action="store_true", help="DDS, Aeron and brokers, too")
+    parser.add_argument("--all", action="store_true", help="DDS, Aeron, and brokers in all scenarios, too")
     parser.add_argument("--cpus", help="A,B: the two CPUs to run on")
     parser.add_argument("--out", default="bench/results", help="folder of the results (bench/results)")
     parser.add_argument("--programs", default="build", help=argparse.SUPPRESS)
@@ -62,13 +63,16 @@ def facts_of(mode, about):
     }
 
 
-def choose_peers(chosen, runner):
+def choose_peers(chosen, mode, runner):
+    """{name: what it is}, and the names of those that are measured in all scenarios, not only in patterns."""
+    messages = plan.QUICK if chosen.quick else plan.USUAL + (plan.SLOW if chosen.all else [])
+    names = messages + plan.pattern_peers(mode, chosen.scenario)
+    if chosen.scenario and all(scenario in plan.PATTERNS for scenario in chosen.scenario):
+        names = plan.pattern_peers(mode, chosen.scenario)
     if chosen.peers:
-        names = ["tarn"] + [name for name in chosen.peers.split(",") if name != "tarn"]
-    else:
-        names = plan.QUICK if chosen.quick else plan.USUAL + (plan.SLOW if chosen.all else [])
+        messages = names = ["tarn", "tarn:messages"] + [name for name in chosen.peers.split(",") if name != "tarn"]
     about = {}
-    for name in names:
+    for name in dict.fromkeys(names):
         described = runner.describe(name)
         if described:
             about[name] = described
@@ -76,7 +80,7 @@ def choose_peers(chosen, runner):
             print(f"bench: {name} is not there (not installed, or not built); left out", file=sys.stderr)
             if chosen.peers:
                 sys.exit(1)
-    return about
+    return about, messages
 
 
 def write(chosen, facts, results, table, titles):
@@ -102,7 +106,7 @@ def short(step, peer, run):
     """A run as it is kept: its figures and floors; the row of its step says the rest."""
     said = ("step", "peer", "scenario", "title", "version", "copies", "bytes", "touch", "wait", "handles", "cpus")
     kept = {name: value for name, value in run.items() if name not in said}
-    for part in ("one_way", "send", "last_arrival", "wakeup"):
+    for part in ("one_way", "round_trip", "futex", "send", "last_arrival", "wakeup"):
         if part in kept:
             kept[part] = {name: value for name, value in kept[part].items() if name not in ("quantiles_ns", "mean_ns")}
     return {"step": str(step), "peer": peer, **kept}
@@ -112,17 +116,21 @@ def main():
     chosen = parse(sys.argv[1:])
     mode = "quick" if chosen.quick else "all" if chosen.all else "usual"
     runner = Runner(chosen.programs, chosen.cpus, say)
-    about = choose_peers(chosen, runner)
+    about, messages = choose_peers(chosen, mode, runner)
     titles = {name: described["title"] for name, described in about.items()}
     steps = plan.steps(mode, chosen.scenario)
-    results = runner.measure(steps, list(about),
-                             lambda peer, step: plan.takes_part(peer, step, about[peer]["copies"]))
+
+    def takes_part(peer, step):
+        return (step.scenario in plan.PATTERNS or peer in messages) and plan.takes_part(peer, step, about[peer]["copies"])
+
+    results = runner.measure(steps, list(about), takes_part)
     say("")
     if not results:
         sys.exit("bench: nothing was measured")
     table = summarise(results)
     for entry in SECTIONS:
         print(section(entry, table, titles), end="")
+    print(marks(table), end="")
     facts = facts_of(mode, [{"peer": name, **described} for name, described in about.items()])
     print("\nWritten:", *write(chosen, facts, results, table, titles), sep="\n    ")
     if runner.failed:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from plan import WITH_SERVER
+from plan import VARIANTS, WITH_SERVER
 
 TOLERANCE = 0.2  # by how much the walking floors before and after a run may differ
 TRIES = 3  # of one run whose floors differ
@@ -30,11 +30,19 @@ class Runner:
         """{"title", "version", "how", ...}, or None if the peer is not built."""
         if peer == "aeron":
             return json.load(open(f"{AERON}/describe.json")) if os.path.exists(self.jar) else None
-        done = subprocess.run([self.compare, "--peer", peer, "--describe"], capture_output=True, text=True)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        name, _, variant = peer.partition(":")
+        done = subprocess.run([self.compare, "--peer", name, "--describe"], capture_output=True, text=True)
+        if done.returncode != 0:
+            return None
+        described = json.loads(done.stdout)
+        if variant:
+            described.update(title=f"{described['title']}, {VARIANTS[variant]}", how="As for messages.")
+        return described
 
     def command(self, step, peer):
-        command = [self.compare, "--scenario", step.scenario, "--peer", peer, "--bytes", str(step.bytes)]
+        name, _, variant = peer.partition(":")
+        command = [self.compare, "--scenario", step.scenario, "--peer", name, "--bytes", str(step.bytes)]
+        command += [f"--{variant}"] if variant else []
         command += ["--touch", step.touch, "--handles", str(step.handles), "--seconds", str(step.seconds)]
         command += ["--sleep"] if step.sleep or peer in WITH_SERVER else []
         return command + (["--cpus", self.cpus] if self.cpus else [])
@@ -94,7 +102,9 @@ class Runner:
         return {"per_message": per_message}
 
     def steady(self, step, peer):
-        """A run whose floors agree; None if there is none, or the peer does not do that."""
+        """A run whose floors agree; None if there is none, or the peer does not do that. Servers take seconds to start, and
+        what a message costs through one does not hang on a cache line's way: there every run of a queue counts."""
+        any_floors = step.scenario == "queue" and peer in WITH_SERVER
         for _ in range(TRIES):
             try:
                 result = self.once(step, peer)
@@ -103,7 +113,7 @@ class Runner:
                 return None
             if "skipped" in result:
                 return None
-            if "before" not in result or self.agree(result):
+            if "before" not in result or any_floors or self.agree(result):
                 return result
         return None
 

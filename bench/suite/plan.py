@@ -9,6 +9,14 @@ SLOW = ["aeron", "cyclonedds", "nats", "rabbitmq"]
 QUICK = ["tarn", "bare", "iceoryx2", "pipe", "unix"]
 # A server needs a CPU, and there may be only the two that spinning receivers would take.
 WITH_SERVER = ["nats", "rabbitmq"]
+# Who has something for the other patterns; a name behind a colon is a peer that is used in another way: see VARIANTS.
+PATTERNS = {
+    "call": ["tarn", "tarn:messages", "bare", "iceoryx2", "pipe", "unix", "zmq", "nats"],
+    "notify": ["tarn", "tarn:messages", "bare", "iceoryx2", "eventfd", "pipe"],
+    "value": ["tarn", "seqlock", "iceoryx2"],
+    "queue": ["tarn", "zmq", "nats", "rabbitmq"],
+}
+VARIANTS = {"messages": "by one-way messages"}  # and how they are called
 
 KB, MB = 1 << 10, 1 << 20
 
@@ -29,7 +37,7 @@ class Step:
             words.append("first line")
         if self.sleep:
             words.append("sleeping")
-        if self.scenario in ("fanin", "fanout", "memory", "growth"):
+        if self.scenario in ("fanin", "fanout", "memory", "growth", "queue"):
             words.append(f"x {self.handles}")
         return " ".join(words)
 
@@ -69,14 +77,39 @@ def steps(mode, scenarios):
         made.append(Step("memory", 64, handles=handles, rounds=1))
     for handles in [0, 100] if quick else [0, 10, 100, 1000]:
         made.append(Step("growth", 8, handles=handles, rounds=1))
+    made += pattern_steps(quick, rounds)
     if not quick:
         made.append(Step("instructions", 8, rounds=1))
         made.append(Step("instructions", 64 * KB, "line", rounds=1))
     return [step for step in made if not scenarios or step.scenario in scenarios]
 
 
+def pattern_steps(quick, rounds):
+    made = []
+    for size in [8] if quick else [8, 64 * KB]:
+        made += [Step("call", size, rounds=rounds), Step("call", size, sleep=True, rounds=rounds)]
+    made.append(Step("notify", 8, rounds=rounds))
+    made.append(Step("notify", 8, sleep=True, seconds=0.3, rounds=rounds))
+    for size in [64] if quick else [64, 64 * KB]:
+        made.append(Step("value", size, rounds=rounds))
+    for size in [64] if quick else [64, KB]:
+        for workers in [1] if quick else [1, 2]:
+            made.append(Step("queue", size, handles=workers, seconds=0.3, rounds=min(rounds, 2)))
+    return made
+
+
+def pattern_peers(mode, scenarios):
+    """Who is measured in patterns, besides those for messages."""
+    names = [peer for pattern in PATTERNS if not scenarios or pattern in scenarios for peer in PATTERNS[pattern]]
+    return [name for name in dict.fromkeys(names) if mode != "quick" or name != "nats"]
+
+
 def takes_part(peer, step, copies):
     """Whether a peer is measured in a step; copies: it touches all bytes anyway."""
+    if step.scenario in PATTERNS:
+        return peer in PATTERNS[step.scenario] and (peer not in WITH_SERVER or step.sleep or step.scenario == "queue")
+    if ":" in peer or peer in ("eventfd", "seqlock"):
+        return False
     if step.scenario == "latency" and step.touch == "line" and copies:
         return False
     if peer in WITH_SERVER and not step.sleep and step.scenario in ("latency", "fanout"):

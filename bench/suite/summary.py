@@ -10,14 +10,17 @@ STATE_WIDTH = 1.35  # walking floors within that factor are one state
 def figures(result):
     """The figures of one run, by name."""
     found = {}
-    for part in ("one_way", "send", "last_arrival", "wakeup", "both", "join", "both-threads", "join-threads"):
+    for part in ("one_way", "round_trip", "send", "last_arrival", "wakeup", "futex", "both", "join", "both-threads", "join-threads"):
         for name, least in (("p50_ns", 0), ("p99_ns", 1000), ("p999_ns", 10000), ("max_ns", 0)):
             # too few samples tell nothing about a tail
             if name in result.get(part, {}) and result[part].get("count", least) >= least:
                 found[f"{part}_{name}"] = result[part][name]
-    for name in ("per_second", "open_ns", "idle_bytes", "per_message"):
+    for name in ("per_second", "open_ns", "idle_bytes", "per_message", "read_ns", "check_ns", "write_ns", "read_busy_ns",
+                 "read_busy_mean_ns", "write_busy_ns"):
         if name in result:
             found[name] = result[name]
+    if "futex" in result and result["futex"]["count"] > 0:
+        found["to_futex"] = result["wakeup"]["p50_ns"] / result["futex"]["p50_ns"]
     return found
 
 

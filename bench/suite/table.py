@@ -43,6 +43,20 @@ SECTIONS = [
       ("join_p50_ns", "subscriber joins, first message", time_text),
       ("both-threads_p50_ns", "the first, in a process with 4 threads", time_text)], "handles"),
     ("Physical memory when idle, 64 B", "memory", "full", False, [("idle_bytes", None, bytes_text)], "handles"),
+    ("Request and response, spinning, everything written and read", "call", "full", False,
+     [("round_trip_p50_ns", "p50", time_text), ("round_trip_p99_ns", "p99", time_text)], "bytes"),
+    ("Request and response, sleeping, everything written and read", "call", "full", True,
+     [("round_trip_p50_ns", "p50", time_text), ("round_trip_p99_ns", "p99", time_text)], "bytes"),
+    ("An event, one way, spinning", "notify", "full", False,
+     [("one_way_p50_ns", "p50", time_text), ("one_way_p99_ns", "p99", time_text)], "bytes"),
+    ("An event to a sleeping listener", "notify", "full", True,
+     [("wakeup_p50_ns", "p50", time_text), ("to_futex", "p50 / that of a bare futex beside it", "{:.2f}".format)], "bytes"),
+    ("The latest value", "value", "full", False,
+     [("read_ns", "read", time_text), ("check_ns", "of which comparing the bytes", time_text),
+      ("read_busy_mean_ns", "read while it is always written, mean", time_text), ("write_ns", "write", time_text),
+      ("write_busy_ns", "write while it is always read", time_text)], "bytes"),
+    ("Through a queue, each message acknowledged, per second: bytes and workers", "queue", "full", False,
+     [("per_second", None, rate_text)], "bytes and handles"),
     ("Instructions per message, both sides", "instructions", None, False,
      [("per_message", None, lambda count: f"{count:.0f}")], "bytes"),
 ]
@@ -53,8 +67,8 @@ def section(entry, table, titles):
     steps = [s for s in table if s.scenario == scenario and touch in (None, s.touch) and s.sleep == sleep]
     if not steps:
         return ""
-    steps.sort(key=lambda step: getattr(step, across))
-    heads = [size_text(step.bytes) if across == "bytes" else str(step.handles) for step in steps]
+    steps.sort(key=lambda step: (step.handles, step.bytes) if across == "handles" else (step.bytes, step.handles))
+    heads = [head(step, across) for step in steps]
     lines = [f"\n### {title}\n", "| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(steps)]
     for peer, peer_title in titles.items():
         for name, label, text in shown:
@@ -63,6 +77,42 @@ def section(entry, table, titles):
                 lines.append(f"| {peer_title}{', ' + label if label else ''} | " + " | ".join(cells) + " |")
     lines += floors(table, steps) if scenario == "latency" and not sleep else []
     return "\n".join(lines) + "\n"
+
+
+def head(step, across):
+    size = size_text(step.bytes)
+    return {"bytes": size, "handles": str(step.handles)}.get(across, f"{size}, {step.handles}")
+
+
+def marks(table):
+    """What was promised of the patterns beside messages, and what was measured."""
+    lines = []
+
+    def mark(text, value, limit, at_most):
+        kept = "kept" if (value <= limit if at_most else value >= limit) else "MISSED"
+        lines.append(f"| {text} | {value:.3g} | {'at most' if at_most else 'at least'} {limit:g} | {kept} |")
+
+    for step, rows in table.items():
+        if "tarn" not in rows:
+            continue
+        row, messages = rows["tarn"], rows.get("tarn:messages", {})
+        if step.scenario == "call" and "round_trip_p50_ns" in messages:
+            mark(f"{step}: to two one-way messages", row["round_trip_p50_ns"] / messages["round_trip_p50_ns"], 1.2, True)
+        if step.scenario == "notify" and "to_futex" in row and "to_futex" in messages:
+            mark(f"{step}: wake-up to a bare futex (limit: 1.05 x that of messages)", row["to_futex"],
+                 1.05 * messages["to_futex"], True)
+        if step.scenario == "value" and step.bytes == 64:
+            mark(f"{step}: read, ns", row["read_ns"], 30, True)
+        if step.scenario == "queue" and "rabbitmq" in rows:
+            mark(f"{step}: to RabbitMQ", row["per_second"] / rows["rabbitmq"]["per_second"], 10, False)
+    return "\n".join(["\n### Marks\n", "| | measured | mark | |", "|---|---:|---:|---|"] + lines) + "\n" if lines else ""
+
+
+def how_text(how):
+    """One text, or one for each pattern that the peer has."""
+    if isinstance(how, str):
+        return how
+    return how["messages"] if list(how) == ["messages"] else " ".join(f"*{pattern}*: {text}" for pattern, text in how.items())
 
 
 def cell(row, name, text):
@@ -92,6 +142,6 @@ def page(facts, table, titles, plots):
                      "was none in it.")
     for title, file in plots:
         lines.append(f"\n![{title}]({file})")
-    body = "".join(section(entry, table, titles) for entry in SECTIONS)
-    versions = "\n".join(f"- {about['title']} {about['version']}: {about['how']}" for about in facts["peers"])
+    body = "".join(section(entry, table, titles) for entry in SECTIONS) + marks(table)
+    versions = "\n".join(f"- {about['title']} {about['version']}: {how_text(about['how'])}" for about in facts["peers"])
     return "\n".join(lines) + "\n" + body + "\n### Versions and how each was used\n\n" + versions + "\n"

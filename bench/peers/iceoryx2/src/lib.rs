@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! iceoryx2 as a peer of the comparison: see ../../peer.h.
 
+mod call;
+mod notify;
+mod value;
+
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,9 +36,9 @@ pub struct PeerChannel {
     prepared: *mut c_void,
 }
 
-/// struct peer
+/// struct peer. S: what open_sender() makes, R: open_receiver(), T: which of both is for take().
 #[repr(C)]
-pub struct Peer {
+pub struct Peer<S, R, T> {
     interface: u32,
     name: *const c_char,
     title: *const c_char,
@@ -47,21 +51,25 @@ pub struct Peer {
     version: Option<extern "C" fn() -> *const c_char>,
     prepare: Option<extern "C" fn(*mut PeerChannel)>,
     release: Option<extern "C" fn(*mut PeerChannel)>,
-    open_sender: Option<extern "C" fn(*const PeerChannel, u32) -> *mut Sender>,
-    open_receiver: Option<extern "C" fn(*const PeerChannel, u32) -> *mut Receiver>,
-    connected: Option<extern "C" fn(*mut Sender) -> bool>,
-    loan: Option<extern "C" fn(*mut Sender) -> *mut c_void>,
-    send: Option<extern "C" fn(*mut Sender)>,
-    take: Option<extern "C" fn(*mut Receiver, bool) -> *const c_void>,
-    done: Option<extern "C" fn(*mut Receiver)>,
-    close_sender: Option<extern "C" fn(*mut Sender)>,
-    close_receiver: Option<extern "C" fn(*mut Receiver)>,
+    open_sender: Option<extern "C" fn(*const PeerChannel, u32) -> *mut S>,
+    open_receiver: Option<extern "C" fn(*const PeerChannel, u32) -> *mut R>,
+    connected: Option<extern "C" fn(*mut S) -> bool>,
+    loan: Option<extern "C" fn(*mut S) -> *mut c_void>,
+    send: Option<extern "C" fn(*mut S)>,
+    take: Option<extern "C" fn(*mut T, bool) -> *const c_void>,
+    done: Option<extern "C" fn(*mut T)>,
+    close_sender: Option<extern "C" fn(*mut S)>,
+    close_receiver: Option<extern "C" fn(*mut R)>,
     servers: Option<extern "C" fn(*mut c_int) -> u32>,
+    serve_take: Option<extern "C" fn(*mut R, bool) -> *const c_void>,
+    serve_loan: Option<extern "C" fn(*mut R) -> *mut c_void>,
+    serve_send: Option<extern "C" fn(*mut R)>,
 }
 
 // SAFETY: constant; the pointers are to constants.
-unsafe impl Sync for Peer {}
+unsafe impl<S, R, T> Sync for Peer<S, R, T> {}
 
+const PEER_INTERFACE: u32 = 2;
 const PEER_HANDLES_MAX: u32 = 1024;
 /// Of a subscriber: messages, and bytes of them.
 const BUFFER_MAX: usize = 1024;
@@ -145,7 +153,7 @@ fn prefix(channel: &PeerChannel) -> String {
     format!("iox2_{hash:016x}_")
 }
 
-fn open_channel(channel: &PeerChannel) -> Channel {
+fn open_node(channel: &PeerChannel) -> Node<ipc::Service> {
     let name = text(channel.name);
     let folder = text(channel.folder);
     let root = Path::new(format!("{folder}/iox2_{name}").as_bytes()).unwrap_or_else(|error| fail(folder, error));
@@ -159,16 +167,24 @@ fn open_channel(channel: &PeerChannel) -> Channel {
     config.global.node.cleanup_dead_nodes_on_destruction = false;
     config.global.service.cleanup_dead_nodes_on_open = false;
 
-    let node = retry("node", || {
+    retry("node", || {
         NodeBuilder::new()
             .config(&config)
             .signal_handling_mode(SignalHandlingMode::Disabled)
             .create::<ipc::Service>()
-    });
+    })
+}
+
+fn service_name(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap_or_else(|error| fail(name, error))
+}
+
+fn open_channel(channel: &PeerChannel) -> Channel {
+    let node = open_node(channel);
     let senders = channel.senders as usize;
     let receivers = channel.receivers as usize;
     let buffer = (BUFFER_BYTES / channel.bytes).clamp(BUFFER_MIN, BUFFER_MAX);
-    let service_name = ServiceName::new(name).unwrap_or_else(|error| fail(name, error));
+    let service_name = service_name(text(channel.name));
     let service = retry("service", || {
         node.service_builder(&service_name)
             .publish_subscribe::<[u8]>()
@@ -420,8 +436,8 @@ extern "C" fn close_receiver(receiver: *mut Receiver) {
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static peer: Peer = Peer {
-    interface: 1,
+pub static peer: Peer<Sender, Receiver, Receiver> = Peer {
+    interface: PEER_INTERFACE,
     name: c"iceoryx2".as_ptr(),
     title: c"iceoryx2".as_ptr(),
     how: c"ipc::Service, one publish-subscribe service of [u8] per channel: loan_slice_uninit and send, safe overflow off, \
@@ -446,4 +462,7 @@ pub static peer: Peer = Peer {
     close_sender: Some(close_sender),
     close_receiver: Some(close_receiver),
     servers: None,
+    serve_take: None,
+    serve_loan: None,
+    serve_send: None,
 };
