@@ -458,7 +458,7 @@ int tarn_worker_receive(tarn_worker *worker, tarn_job *ret, int64_t timeout_ns);
  */
 int tarn_worker_wait(tarn_worker *worker, int64_t timeout_ns);
 
-/* As tarn_subscriber_interrupt and tarn_subscriber_fd. */
+/* As tarn_subscriber_interrupt and tarn_subscriber_fd; a wait that returns 0 makes the descriptor quiet, too. */
 int tarn_worker_interrupt(tarn_worker *worker);
 int tarn_worker_fd(tarn_worker *worker);
 

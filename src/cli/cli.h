@@ -6,6 +6,7 @@
  *   pub.c sub.c  ls.c gc.c version.c help.c  output.c     the only way to stdout: buffered, knows a closed reader
  *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
  *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
+ *   push.c work.c keep.c: the work queue
  *   bench.c machine.c verdict.c bench_json.c: see bench.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
@@ -34,7 +35,8 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
-extern const struct verb verb_pub, verb_sub, verb_ls, verb_gc, verb_bench, verb_version, verb_help;
+extern const struct verb verb_pub, verb_sub, verb_push, verb_work, verb_keep, verb_ls, verb_gc, verb_bench,
+    verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 

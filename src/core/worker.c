@@ -459,7 +459,10 @@ static int ready(void *owner) {
 
 int tarn_worker_wait(tarn_worker *worker, int64_t timeout_ns) {
     int status = check(worker);
-    return status ? status : waiter_wait(&worker->waiter, ready, worker, timeout_ns);
+    if (!status)
+        status = waiter_wait(&worker->waiter, ready, worker, timeout_ns);
+    /* a keeper has no take to make its descriptor quiet */
+    return status ? status : waiter_make_quiet(&worker->waiter, ready, worker);
 }
 
 int tarn_worker_interrupt(tarn_worker *worker) {
