@@ -316,7 +316,9 @@ static int claim(struct tarn_worker *worker, struct job_source *source, const st
     /* killed here, and until it is ended: our incarnation ends, and so does the claim */
     struct view view;
     enum view_result seen = source_view(&source->places, found->place, &view);
-    bool is_same = load_relaxed(&found->cell->place) == found->place;
+    /* what its cell says, now that it can only say it of ours; and what says the message itself */
+    bool is_same =
+        load_relaxed(&found->cell->place) == found->place && (seen != VIEW_SEEN || view.number == found->number + 1);
     if (is_same && seen == VIEW_SEEN) {
         describe_job(worker, source, found, &view, hold, ret);
         return 1;

@@ -28,7 +28,7 @@
  *
  * Rounds. The word has 25 bits of n / capacity + 1. A worker that is stopped between its load and its swap, while the
  * producer goes through 2^25 rounds of the ring, may claim a later message than it looked at. So it looks at the place
- * again when the cell is its own: if it is another, the message is given back. A stale acknowledgement finds
+ * again when the cell is its own, and at the number beside the message: if either is another, the message is given back. A stale acknowledgement finds
  * its own claim only if its worker claimed that cell again in the meantime, 2^25 rounds later, with the same attempts.
  *
  * Order. A worker goes through a producer's ring by a position of its own, so it sees its messages in order. Cells that
