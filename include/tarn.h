@@ -38,8 +38,15 @@
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
- *   open, close, flush, fd,       no           yes         yes            yes
- *   subscribers, publishers
+ *   tarn_producer_push, loan      unless full  at growth   at growth      at growth, when full; push: to wake workers
+ *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
+ *                                              and highs                  with an fd: when it finds nothing
+ *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
+ *   tarn_job_give_back            yes          no          no             to wake workers that sleep
+ *   tarn_worker_wait/receive      no           as take     first touch    to sleep
+ *   open, close, flush, kept, fd, no           yes         yes            yes
+ *   subscribers, publishers,
+ *   workers
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are

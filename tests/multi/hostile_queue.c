@@ -14,7 +14,7 @@ enum { CAPACITY = 16, ROUND_MS = 700, ROUNDS = 6 };
 static struct stage {
     struct round round;
     _Atomic uint64_t damages, pushed, taken, sum;
-} *stage;
+} * stage;
 
 /* ---- damage ----------------------------------------------------------------------------------------------------- */
 
