@@ -260,6 +260,7 @@ static int put(struct tarn_producer *producer, struct place *place, uint64_t byt
     *kept_in(producer, number) = place->extent;
     queue_put(&producer->ring, number, word); /* Q1 */
     producer->next = number + 1;
+    store_relaxed(&extents_header(&producer->arena.extents)->sent, producer->next); /* for tools */
     wake(producer);
     return 1;
 }

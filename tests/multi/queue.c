@@ -81,6 +81,30 @@ TEST(what_a_killed_worker_had_goes_to_another_at_once) {
     tarn_worker_close(worker);
 }
 
+/* Whose producer is never waiting either: it is the worker who finds out. */
+TEST(a_worker_that_is_never_out_of_jobs_looks_after_the_others) {
+    make_stage();
+    pid_t child = spawn(take_and_stay, (void *)1);
+    tarn_producer *producer = PRODUCER(.capacity = 65536);
+    uint64_t number = 0;
+    push(producer, number++);
+    AWAIT(stage->at == 1);
+    tarn_worker *worker = WORKER(0);
+    push(producer, number++);
+    kill_child(child);
+    int64_t start = now_ns();
+    for (tarn_job job = {0}; job.attempts != 2;) {
+        push(producer, number++);
+        if (job.taken_by)
+            CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+        CHECK_STATUS(tarn_worker_take(worker, &job), 1);
+        nap_ns(MS / 20);
+        CHECK_INT(now_ns() - start, <, 2 * SECOND);
+    }
+    CHECK_INT(tarn_producer_close(producer), ==, 0); /* with what is left in the worker's hands */
+    tarn_worker_close(worker);
+}
+
 static void take_one_and_acknowledge_later(void *expected) {
     tarn_worker *worker = WORKER(0);
     tarn_job job;
@@ -152,6 +176,7 @@ TEST(messages_of_a_killed_producer_are_delivered_if_anyone_had_them) {
     tarn_worker *worker = WORKER(.prefetch = 2);
     AWAIT(tarn_worker_wait(worker, MS) >= 0 && stage->at == 2);
     kill_child(child);
+    run_tarn("gc"); /* looks whether it is needed yet */
     tarn_worker *second = WORKER(0);
     for (uint64_t i = 0; i < 100; i++)
         work_on(i % 2 ? worker : second, i, 1);

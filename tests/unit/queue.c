@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* Work queues in one process: who gets what, how jobs end, limits, back-pressure, loans, sizes, mistakes. */
-#include <sys/mman.h>
-#include <unistd.h>
+#include <poll.h>
 
 #include "base/os.h"
 #include "common.h"
+#include "core/queue.h"
 
 #define PRODUCER_OPTIONS(...) (&(tarn_producer_options){.struct_bytes = sizeof(tarn_producer_options), __VA_ARGS__})
 #define WORKER_OPTIONS(...) (&(tarn_worker_options){.struct_bytes = sizeof(tarn_worker_options), __VA_ARGS__})
@@ -401,6 +401,72 @@ TEST(a_wait_can_be_interrupted_and_polled) {
     tarn_producer_close(producer);
 }
 
+static bool is_readable(int fd, int timeout_ms) {
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    return poll(&polled, 1, timeout_ms) == 1;
+}
+
+/* The descriptor also becomes readable ten times a second, for the look at the peers. */
+static void make_quiet(int fd, tarn_worker *worker) {
+    do
+        takes_nothing(worker);
+    while (is_readable(fd, 0));
+}
+
+TEST(a_descriptor_is_readable_until_nothing_is_left) {
+    tarn_producer *producer = producer_with(0);
+    tarn_worker *worker = worker_with(0);
+    int fd = tarn_worker_fd(worker);
+    CHECK(is_readable(fd, 0));
+    make_quiet(fd, worker);
+    push_word(producer, 1);
+    push_word(producer, 2);
+    CHECK(is_readable(fd, 0));
+    work_on(worker, 1);
+    CHECK(is_readable(fd, 0));
+    work_on(worker, 2);
+    make_quiet(fd, worker);
+    push_word(producer, 3);
+    CHECK(is_readable(fd, 0));
+    tarn_job job = take_word(worker, 3);
+    CHECK_STATUS(tarn_worker_take(worker, &(tarn_job){0}), TARN_ERROR_HOLDING);
+    CHECK_STATUS(tarn_job_give_back(&job), 0);
+    CHECK(is_readable(fd, 0));
+    CHECK_INT(worker_waitable.fd(worker), ==, fd);
+    CHECK_INT(worker_waitable.ready(worker), ==, 1);
+    work_on(worker, 3);
+    CHECK_INT(worker_waitable.ready(worker), ==, 0);
+    tarn_worker_close(worker);
+    tarn_producer_close(producer);
+}
+
+TEST(types_are_compared) {
+    tarn_type image = {.struct_bytes = sizeof(image), .name = "image", .bytes = 16},
+              other = {.struct_bytes = sizeof(other), .name = "other"};
+    tarn_producer *producer = producer_with(.type = &image);
+    tarn_worker *worker = worker_with(.type = &image), *refused = NULL;
+    CHECK_STATUS(tarn_worker_open(&refused, TOPIC, WORKER_OPTIONS(.type = &other)), TARN_ERROR_TYPE);
+    CHECK_STATUS(tarn_producer_push(producer, "0123456789abcdefg", 17), TARN_ERROR_TOO_BIG);
+    push_word(producer, 1);
+    work_on(worker, 1);
+    tarn_worker_close(worker);
+    tarn_producer_close(producer);
+}
+
+TEST(deliveries_are_counted_to_255) {
+    tarn_producer *producer = producer_with(0);
+    tarn_worker *worker = worker_with(0);
+    push_word(producer, 1);
+    for (uint32_t i = 1; i < 300; i++) {
+        tarn_job job = take_word(worker, 1);
+        CHECK_INT(job.attempts, ==, i < 255 ? i : 255);
+        CHECK_STATUS(tarn_job_give_back(&job), 0);
+    }
+    work_on(worker, 1);
+    tarn_worker_close(worker);
+    tarn_producer_close(producer);
+}
+
 TEST(mistakes_are_named) {
     tarn_producer *producer = NULL;
     tarn_worker *worker = NULL;
@@ -418,6 +484,21 @@ TEST(mistakes_are_named) {
     CHECK_STATUS(tarn_worker_take(NULL, &job), TARN_ERROR_ARGUMENT);
     CHECK_STATUS(tarn_job_acknowledge(NULL), TARN_ERROR_ARGUMENT);
     CHECK_STATUS(tarn_job_acknowledge(&job), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_producer_loan(NULL, 1, &(tarn_loan){0}), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_producer_flush(NULL, 0), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_producer_kept(NULL, 0), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_producer_workers(NULL), TARN_ERROR_ARGUMENT);
+    CHECK_INT(tarn_producer_identity(NULL) + tarn_producer_unacknowledged(NULL) + tarn_producer_rejected(NULL), ==, 0);
+    CHECK_STATUS(tarn_worker_receive(NULL, &job, 0), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_worker_wait(NULL, 0), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_worker_fd(NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_worker_interrupt(NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_job_give_back(&job), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_job_reject(&job), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_producer_open(&producer, TOPIC, &(tarn_producer_options){.struct_bytes = 3}),
+                 TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_worker_open(&worker, TOPIC, WORKER_OPTIONS(.wait_strategy = 9)), TARN_ERROR_ARGUMENT);
+    CHECK(!producer && !worker);
     CHECK_INT(tarn_producer_close(NULL), ==, 0);
     CHECK_INT(tarn_worker_close(NULL), ==, 0);
     producer = producer_with(0);
@@ -431,4 +512,14 @@ TEST(mistakes_are_named) {
     tarn_worker_close(worker);
     CHECK_STATUS(tarn_producer_push(producer, "", 0), TARN_ERROR_CLOSED);
     CHECK_STATUS(tarn_worker_take(worker, &job), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_producer_loan(producer, 1, &(tarn_loan){0}), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_producer_flush(producer, 0), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_producer_kept(producer, 0), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_producer_workers(producer), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_producer_close(producer), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_worker_receive(worker, &job, 0), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_worker_wait(worker, 0), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_worker_fd(worker), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_worker_interrupt(worker), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_worker_close(worker), TARN_ERROR_CLOSED);
 }
