@@ -146,7 +146,7 @@ TEST(a_stopped_worker_loses_its_job_where_there_is_a_limit) {
     AWAIT(stage->at == 1);
     stop_process(child);
     work_on(worker, 7, 2);
-    for (uint64_t i = 0; i < 5000; i++) { /* more than the ring and the first extent have place for */
+    for (uint64_t i = 0; i < 5000; i++) { /* rounds later it is another message's cell */
         push(producer, i);
         work_on(worker, i, 1);
     }
@@ -243,6 +243,19 @@ TEST(a_keeper_keeps_for_producers_that_come_and_go) {
     tarn_worker_close(worker);
     stage->at = 9;
     CHECK_INT(wait_child(keeper, LIMIT_S), ==, 0);
+    CHECK_INT(count_segments(), ==, 0);
+}
+
+TEST(a_dead_keeper_keeps_nothing) {
+    make_stage();
+    pid_t keeper = spawn(keep, NULL);
+    AWAIT(stage->at == 1);
+    tarn_producer *producer = PRODUCER(.linger_ns = TARN_IMMEDIATELY);
+    push(producer, 1);
+    CHECK_STATUS(tarn_producer_kept(producer, GENEROUS), 1);
+    kill_child(keeper);
+    CHECK_STATUS(tarn_producer_kept(producer, 0), 0);
+    CHECK_INT(tarn_producer_close(producer), ==, 1);
     CHECK_INT(count_segments(), ==, 0);
 }
 
