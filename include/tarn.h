@@ -39,6 +39,15 @@
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   tarn_producer_push, loan      unless full  at growth   at growth      at growth, when full; push: to wake workers
+ *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
+ *                                              and highs                  with an fd: when it finds nothing
+ *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
+ *   tarn_job_give_back            yes          no          no             to wake workers that sleep
+ *   tarn_worker_wait/receive      no           as take     first touch    to sleep
+ *   open, close, flush, kept, fd, no           yes         yes            yes
+ *   subscribers, publishers,
+ *   workers
  *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
  *                                                                         and ten times a second
  *   tarn_waitset_interrupt        yes          no          no             yes
@@ -343,6 +352,149 @@ int tarn_subscriber_close(tarn_subscriber *subscriber);
  */
 int tarn_message_release(tarn_message *message);
 
+/* ---- work queue: producers and workers --------------------------------------------------------------------------- */
+
+/*
+ * Any number of producers and workers; each message goes to exactly one worker, who acknowledges it, gives it back, or
+ * rejects it. What a worker had not acknowledged when it died or closed goes to another at once; a message may thus be
+ * worked on more than once, but is acknowledged once. Messages are in the memory of their producer, and stay there as long
+ * as any process has it attached: the producer, a worker, or a keeper. So a producer that closes waits until a worker or a
+ * keeper has what is not acknowledged. A producer that is killed leaves its messages to those who had attached them by
+ * then; where nobody had, they are gone, and nobody is told.
+ */
+typedef struct tarn_producer tarn_producer;
+typedef struct tarn_worker tarn_worker;
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_producer_options {
+    size_t struct_bytes;   /* sizeof(tarn_producer_options) */
+    const char *directory; /* as for publishers */
+    const char *domain;    /* as for publishers */
+    const tarn_type *type; /* NULL: untyped */
+    uint64_t memory_limit_bytes; /* as for publishers */
+    uint32_t capacity;     /* messages that are not acknowledged yet, at most: a power of two up to 65536. 0: 1024 */
+    uint32_t when_full;    /* TARN_FULL_WAIT or TARN_FULL_FAIL: nothing is dropped here */
+    uint32_t alignment;    /* of payloads, as for publishers */
+    uint32_t attempts_max; /* a message that was delivered so often, and not acknowledged, is rejected. Up to 254; 0: never */
+    int64_t full_timeout_ns; /* 0: 1 s */
+    int64_t linger_ns;       /* how long closing waits for a worker or keeper. 0: TARN_FOREVER; TARN_IMMEDIATELY: not at all */
+    int64_t claim_limit_ns;  /* a worker that has a message for longer, as others see it, loses it to another. 0: never */
+} tarn_producer_options;
+
+/*
+ * Opens a producer on a topic, creating what is missing. Everything as for tarn_publisher_open, and _PATTERN: the topic
+ * is in use for something else.
+ */
+int tarn_producer_open(tarn_producer **ret, const char *topic, const tarn_producer_options *options);
+
+/*
+ * Copies bytes from data into the queue: loan, copy, send. data may be NULL if bytes is 0. Returns 1: it is in the queue; or
+ * an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG, _FULL (capacity or memory limit; nothing was added), _NO_MEMORY, _LIMIT.
+ */
+int tarn_producer_push(tarn_producer *producer, const void *data, size_t bytes);
+
+/*
+ * Lends the place where a message of up to bytes will be: see tarn_publisher_loan, tarn_loan_send and tarn_loan_drop. Any
+ * number may be open. A message takes its place in the order when it is sent, which is when it may have to wait for
+ * one that is acknowledged; if it cannot (_FULL), the loan stays yours. Returns 1, or an error as for push.
+ */
+int tarn_producer_loan(tarn_producer *producer, size_t bytes, tarn_loan *ret);
+
+/* Waits until all messages are acknowledged or rejected. Returns 1: they are; 0: not in time; or _CLOSED, _FORKED. */
+int tarn_producer_flush(tarn_producer *producer, int64_t timeout_ns);
+
+/*
+ * Waits until each message is acknowledged, or a live worker or keeper has all of them attached, so that they outlive
+ * this process. Returns 1: so it is; 0: not in time; or _CLOSED, _FORKED.
+ */
+int tarn_producer_kept(tarn_producer *producer, int64_t timeout_ns);
+
+/* Messages that are neither acknowledged nor rejected; those rejected so far. 0 for a handle that is none. */
+uint64_t tarn_producer_unacknowledged(tarn_producer *producer);
+uint64_t tarn_producer_rejected(tarn_producer *producer);
+
+/* How many live workers, keepers not counted, the topic has. Asks the kernel about each. Or _CLOSED, _FORKED. */
+int tarn_producer_workers(tarn_producer *producer);
+
+/* As its jobs carry it: see tarn_publisher_identity. */
+uint64_t tarn_producer_identity(const tarn_producer *producer);
+
+/*
+ * Waits for up to linger as tarn_producer_kept does, then leaves. Open loans are dropped. The handle is invalid afterwards,
+ * whatever is returned; NULL is allowed. Returns 0: all messages are acknowledged or kept; 1 or more: so many had no
+ * keeper when linger ended, and are lost; or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_producer_close(tarn_producer *producer);
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_worker_options {
+    size_t struct_bytes;    /* sizeof(tarn_worker_options) */
+    const char *directory;  /* as for publishers */
+    const char *domain;     /* as for publishers */
+    const tarn_type *type;  /* NULL: untyped, matches all */
+    uint32_t prefetch;      /* jobs that this worker may have at a time. 0: 1, as taking one costs no way to a server; more
+                               for one that works on several side by side; up to 65536 */
+    uint32_t keep_only;     /* 1: a keeper. It gets no jobs, but has all messages attached, while it waits */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    uint32_t reserved;      /* 0 */
+    int64_t spin_ns;        /* 0: 10 us */
+} tarn_worker_options;
+
+/*
+ * A job: a message that is this worker's. Keep the struct until the job ends, by one of the three calls below or with
+ * the worker; copying it is allowed. data is read-only and valid until then, whatever becomes of the producer, also when
+ * the job was given to another worker because of the producer's claim_limit_ns.
+ */
+typedef struct tarn_job {
+    const void *data;
+    size_t bytes;
+    uint64_t number;   /* of this producer's messages, starting at 1 */
+    uint64_t producer; /* identity: see tarn_producer_identity */
+    uint32_t attempts; /* deliveries, this one included: 1 for a message that nobody had before; counts to 255 */
+    uint32_t reserved_word;
+    void *taken_by, *held_by, *source;
+    uint64_t claim;
+    uint64_t reserved[4];
+} tarn_job;
+
+/* Opens a worker on a topic, creating what is missing. Everything as for tarn_subscriber_open, but for _REFUSED. */
+int tarn_worker_open(tarn_worker **ret, const char *topic, const tarn_worker_options *options);
+
+/*
+ * Takes a job, never blocking. Of one producer they come in the order sent, but for redelivered ones; producers take
+ * turns. Returns 1: ret is filled in, and the job this worker's; 0: nothing there; or an error: _ARGUMENT (also: a
+ * keeper), _CLOSED, _FORKED, _HOLDING (as many as prefetch are not ended), _DAMAGED (said once per producer), _PERMISSION,
+ * _NO_MEMORY, _LIMIT (a producer's memory cannot be attached; it is tried again later).
+ */
+int tarn_worker_take(tarn_worker *worker, tarn_job *ret);
+
+/* The same, waiting up to timeout_ns. 1, 0 (nothing in time), or an error: as for take, and _INTERRUPTED, _TOPIC_REMOVED. */
+int tarn_worker_receive(tarn_worker *worker, tarn_job *ret, int64_t timeout_ns);
+
+/*
+ * Waits up to timeout_ns until there may be a job to take; a keeper attaches what comes meanwhile, and returns 0 or an error.
+ * Returns 1: there is; 0: not in time; or _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, or what take would say.
+ */
+int tarn_worker_wait(tarn_worker *worker, int64_t timeout_ns);
+
+/* As tarn_subscriber_interrupt and tarn_subscriber_fd; a wait that returns 0 makes the descriptor quiet, too. */
+int tarn_worker_interrupt(tarn_worker *worker);
+int tarn_worker_fd(tarn_worker *worker);
+
+/*
+ * End a job, from any thread, once: it is done; somebody else may have it; nobody may (the producer counts it). The struct is
+ * cleared. Return 0, or _ARGUMENT, _RELEASED (this struct's job was ended before), _CLOSED (the worker was closed), _FORKED,
+ * _TAKEN: it was given to another worker, as the producer's claim_limit_ns had passed: nothing is said about it here.
+ */
+int tarn_job_acknowledge(tarn_job *job);
+int tarn_job_give_back(tarn_job *job);
+int tarn_job_reject(tarn_job *job);
+
+/*
+ * Leaves the topic, and gives back the jobs that are not ended: their data is not valid any more. The handle is invalid
+ * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_worker_close(tarn_worker *worker);
 /* ---- events --------------------------------------------------------------------------------------------------- */
 
 /*

@@ -38,6 +38,19 @@
     X(cell_cleared)                                                                                                    \
     X(word_not_raised)                                                                                                 \
     X(cursor_told)                                                                                                     \
+    /* queues: Q1, Q2 */                                                                                               \
+    X(cell_not_written)                                                                                                \
+    X(cell_written)                                                                                                    \
+    X(claim_not_made)                                                                                                  \
+    X(claim_made)                                                                                                      \
+    X(job_over)                                                                                                        \
+    X(job_not_counted)                                                                                                 \
+    X(first_told)                                                                                                      \
+    X(worker_joining)                                                                                                  \
+    X(worker_live)                                                                                                     \
+    X(put_not_rung)                                                                                                    \
+    X(producer_live)                                                                                                   \
+    X(producer_left)                                                                                                   \
     /* bell, doorbell, interrupting, space: B1, I1, S1 */                                                              \
     X(bell_armed)                                                                                                      \
     X(bell_not_looked_at)                                                                                              \

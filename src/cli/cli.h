@@ -7,6 +7,7 @@
  *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
  *   notify.c listen.c match.c: events, and who comes and goes
  *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
+ *   push.c work.c keep.c: the work queue
  *   bench.c machine.c verdict.c bench_json.c: see bench.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
@@ -35,8 +36,8 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
-extern const struct verb verb_pub, verb_sub, verb_notify, verb_listen, verb_match, verb_ls, verb_gc, verb_bench,
-    verb_version, verb_help;
+extern const struct verb verb_pub, verb_sub, verb_notify, verb_listen, verb_push, verb_work, verb_keep, verb_ls,
+    verb_match, verb_gc, verb_bench, verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 

@@ -51,6 +51,11 @@ static void note_full(struct feed *feed, const char *sentence) {
     feed->full_since_ns = INT64_MAX;
 }
 
+/* Whether somebody may make space: a producer waits for workers that are yet to come, too. */
+static bool may_get_space(const struct feed *feed) {
+    return feed->producer || tarn_publisher_subscribers(feed->publisher) > 0;
+}
+
 /*
  * What to do after a loan or a message was refused. Returns EXIT_OK to try again: it is full, and a subscriber may
  * make space. Else an exit code, the reason said.
@@ -60,7 +65,7 @@ static int refused(struct feed *feed, int status) {
     snprintf(sentence, sizeof(sentence), "%s", tarn_error());
     if (stop_status() != EXIT_OK)
         return stop_status();
-    if (status == TARN_ERROR_FULL && tarn_publisher_subscribers(feed->publisher) > 0) {
+    if (status == TARN_ERROR_FULL && may_get_space(feed)) {
         note_full(feed, sentence);
         return EXIT_OK;
     }
@@ -69,10 +74,20 @@ static int refused(struct feed *feed, int status) {
     return EXIT_FAILED;
 }
 
-static int send_copy(struct feed *feed, const void *data, size_t bytes) {
+static int try_copy(struct feed *feed, const void *data, size_t bytes) {
+    return feed->producer ? tarn_producer_push(feed->producer, data, bytes)
+                          : tarn_publisher_publish(feed->publisher, data, bytes);
+}
+
+static int try_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
+    return feed->producer ? tarn_producer_loan(feed->producer, bytes, ret)
+                          : tarn_publisher_loan(feed->publisher, bytes, ret);
+}
+
+int feed_message(struct feed *feed, const void *data, size_t bytes) {
     int status, code = EXIT_OK;
     pace(feed);
-    while (code == EXIT_OK && (status = tarn_publisher_publish(feed->publisher, data, bytes)) != 1)
+    while (code == EXIT_OK && (status = try_copy(feed, data, bytes)) != 1)
         code = refused(feed, status);
     if (code == EXIT_OK)
         count(feed, bytes);
@@ -81,7 +96,7 @@ static int send_copy(struct feed *feed, const void *data, size_t bytes) {
 
 static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
     int status, code = EXIT_OK;
-    while (code == EXIT_OK && (status = tarn_publisher_loan(feed->publisher, bytes, ret)) != 1)
+    while (code == EXIT_OK && (status = try_loan(feed, bytes, ret)) != 1)
         code = refused(feed, status);
     return code;
 }
@@ -154,7 +169,7 @@ static int send_lines(struct feed *feed, struct buffer *buffer, size_t searched)
     char *line = buffer->bytes, *from = line + searched, *end = line + buffer->used, *newline;
     int code = EXIT_OK;
     while (code == EXIT_OK && (newline = memchr(from, '\n', (size_t)(end - from)))) {
-        code = send_copy(feed, line, (size_t)(newline - line));
+        code = feed_message(feed, line, (size_t)(newline - line));
         line = from = newline + 1;
     }
     buffer->used = (size_t)(end - line);
@@ -173,7 +188,7 @@ static int feed_lines(struct feed *feed, int fd, const char *name) {
             code = send_lines(feed, &buffer, searched);
     }
     if (code == EXIT_OK && buffer.used) /* the last line, without a newline */
-        code = send_copy(feed, buffer.bytes, buffer.used);
+        code = feed_message(feed, buffer.bytes, buffer.used);
     free(buffer.bytes);
     return code;
 }
@@ -211,7 +226,7 @@ static int feed_stream(struct feed *feed, int fd, const char *name) {
     while (code == EXIT_OK && !ended)
         code = buffer_fill(&buffer, fd, name, &ended);
     if (code == EXIT_OK)
-        code = send_copy(feed, buffer.bytes, buffer.used);
+        code = feed_message(feed, buffer.bytes, buffer.used);
     free(buffer.bytes);
     return code;
 }

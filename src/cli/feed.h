@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Turns input files into messages of one publisher, at a rate, waiting as long as it takes while the topic is full. */
+/* Turns input files into messages of one publisher or producer, at a rate, waiting as long as it takes while the topic is full. */
 #ifndef TARN_CLI_FEED_H
 #define TARN_CLI_FEED_H
 
@@ -17,6 +17,7 @@ enum feed_split {
 
 struct feed {
     tarn_publisher *publisher;
+    tarn_producer *producer; /* instead of a publisher */
     enum feed_split split;
     uint64_t chunk_bytes;
     int64_t period_ns; /* between messages; 0: no pause */
@@ -25,6 +26,9 @@ struct feed {
     int64_t full_since_ns; /* 0: it is not full; INT64_MAX: that was said */
     struct progress progress;
 };
+
+/* Sends one message. Returns EXIT_OK, or another exit code after saying why. */
+int feed_message(struct feed *feed, const void *data, size_t bytes);
 
 /* Sends all that fd has, to its end. Returns EXIT_OK, or another exit code after saying why. */
 int feed_file(struct feed *feed, int fd, const char *name);

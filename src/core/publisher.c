@@ -355,7 +355,8 @@ static int explain_loan(const tarn_loan *loan) {
     if (!loan->loaned_by)
         return fail(TARN_ERROR_RELEASED, "the loan was sent or dropped before");
     const struct tarn_publisher *publisher = loan->loaned_by;
-    int status = handle_check(&publisher->handle, HANDLE_PUBLISHER);
+    uint32_t mark = load_relaxed(&publisher->handle.mark);
+    int status = handle_check(&publisher->handle, mark == HANDLE_PRODUCER ? mark : HANDLE_PUBLISHER);
     if (status)
         return status;
     return fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", publisher->topic->name);

@@ -5,6 +5,6 @@
 
 #include "core/waiter.h"
 
-extern const struct waitable subscriber_waitable, listener_waitable, monitor_waitable;
+extern const struct waitable subscriber_waitable, listener_waitable, worker_waitable, monitor_waitable;
 
 #endif

@@ -56,6 +56,7 @@ static const struct kind {
 } kinds[] = {
     {HANDLE_SUBSCRIBER, &subscriber_waitable},
     {HANDLE_LISTENER, &listener_waitable},
+    {HANDLE_WORKER, &worker_waitable},
     {HANDLE_MONITOR, &monitor_waitable},
 };
 

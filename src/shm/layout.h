@@ -214,6 +214,17 @@ static inline bool ended_by_death(uint64_t word, uint32_t age) {
     return word >> age & 1;
 }
 
+/* What a producer's slot says of its queue: see queue.h. All but requeues is written by the producer. */
+struct queue_words {
+    _Atomic uint32_t list;     /* block with struct queue_list; 0: none yet */
+    _Atomic uint32_t capacity; /* cells: a power of two. Written before list, like the two limits */
+    _Atomic uint64_t first;    /* all messages before it are over. Told before their cells are used again; may lag */
+    _Atomic uint64_t claim_limit_ns; /* after which another worker takes a claim over; 0: never */
+    _Atomic uint32_t attempts_max;   /* deliveries of a message before it is rejected; 0: any number */
+    _Atomic uint32_t requeues; /* raised by workers, atomically, after a cell before their place became FREE again */
+    _Atomic uint64_t reserved[4];
+};
+
 /*
  * One writer: the owner of byte TOPIC_LOCK_PUBLISHERS + slot of the topic file; after its death whoever holds that
  * lock. Exceptions: space (see space.h) and rows (links).
@@ -233,7 +244,10 @@ struct publisher_slot {
     /* Blocks with struct reader_row, by subscriber slot / ROW_SUBSCRIBERS. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t rows[ROWS_MAX];
     /* What only the topic's pattern has: zero in a slot that is opened. */
-    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t pattern_words[8];
+    union {
+        _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t pattern_words[8];
+        struct queue_words queue;
+    };
 };
 
 /*
@@ -449,6 +463,60 @@ static inline uint64_t place_offset(uint64_t word) {
     return (word & UINT32_MAX) * 8;
 }
 
+/* ---- queues: see queue.h --------------------------------------------------------------------------------------- */
+
+/*
+ * One message that is not over, or was not. The producer writes place, then state (release); then both belong to the workers,
+ * who change state by compare-and-swap only, until it says DONE or REJECTED.
+ */
+struct queue_cell {
+    _Atomic uint64_t state; /* queue_state() */
+    _Atomic uint64_t place; /* place_word() */
+};
+
+enum queue_state {
+    QUEUE_DONE = 0, /* acknowledged; or, in a word of zeros, never written */
+    QUEUE_FREE = 1, /* nobody's yet, or given back */
+    QUEUE_OWNED = 2,
+    QUEUE_REJECTED = 3,
+};
+
+/* Bits 0..15 the worker's incarnation, 16..28 its slot (both 0 unless OWNED), 29..30 state, 31..38 attempts, 39.. round. */
+#define QUEUE_OWNER_MASK ((UINT64_C(1) << 29) - 1)
+#define QUEUE_ATTEMPTS_MAX 255u /* where counting ends */
+#define QUEUE_ROUND_MASK ((UINT64_C(1) << 25) - 1)
+
+static inline uint64_t queue_owner(uint32_t slot, uint16_t incarnation) {
+    return (uint64_t)(slot & 0x1fff) << 16 | incarnation;
+}
+static inline uint64_t queue_state_word(uint64_t round, uint32_t attempts, enum queue_state state, uint64_t owner) {
+    return (round & QUEUE_ROUND_MASK) << 39 | (uint64_t)attempts << 31 | (uint64_t)state << 29 | owner;
+}
+static inline enum queue_state queue_state_of(uint64_t word) {
+    return word >> 29 & 3;
+}
+static inline uint32_t queue_attempts_of(uint64_t word) {
+    return word >> 31 & 0xff;
+}
+static inline uint64_t queue_round_of(uint64_t word) {
+    return word >> 39;
+}
+
+#define QUEUE_CAPACITY_MAX 65536u
+#define QUEUE_CELLS_PER_BLOCK (BLOCK_BYTES / 16)
+#define QUEUE_BLOCKS_MAX (QUEUE_CAPACITY_MAX / QUEUE_CELLS_PER_BLOCK)
+
+/* A producer's cells, in blocks that end with its incarnation, as this one does. */
+struct queue_list {
+    _Atomic uint32_t blocks[QUEUE_BLOCKS_MAX];
+};
+
+/* What a subscriber slot's role says in this pattern. */
+enum queue_role {
+    QUEUE_WORKER = 1,
+    QUEUE_KEEPER = 2, /* has the memory attached, and takes no jobs */
+};
+
 /* ---- the topic file's lock bytes (open file description locks; the file itself is never mapped) --------------- */
 
 #define TOPIC_LOCK_MASTER 0        /* creating, replacing and deleting the file */
@@ -466,6 +534,8 @@ _Static_assert(sizeof(struct publisher_slot) <= BLOCK_BYTES / PUBLISHERS_PER_BLO
 _Static_assert(sizeof(struct subscriber_slot) <= BLOCK_BYTES / SUBSCRIBERS_PER_BLOCK, "layout");
 _Static_assert(sizeof(struct reader_row) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct cell_list) <= BLOCK_BYTES, "layout");
+_Static_assert(sizeof(struct queue_words) == CACHE_LINE_BYTES, "layout");
+_Static_assert(sizeof(struct queue_cell) == 16 && sizeof(struct queue_list) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct segment_ref) == 24, "layout");
 _Static_assert(sizeof(struct segment_header) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct extent_entry) == CACHE_LINE_BYTES, "layout");

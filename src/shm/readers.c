@@ -172,6 +172,20 @@ uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_
     return behind;
 }
 
+uint32_t readers_attached(struct readers *readers, uint32_t segment_count, reader_visit *visit, void *context) {
+    uint32_t attached = 0;
+    for (uint32_t i = 0; i < readers->count; i++) {
+        struct reader *reader = &readers->list[i];
+        if (!reader->live || !has_attached(readers, reader, segment_count))
+            continue;
+        if (visit(context, reader))
+            leave_out(readers, i--);
+        else
+            attached++;
+    }
+    return attached;
+}
+
 void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit,
                       void *context) {
     for (uint32_t i = 0; i < readers->count; i++) {

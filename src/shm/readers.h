@@ -63,6 +63,9 @@ typedef bool reader_visit(void *context, const struct reader *reader);
 uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, reader_visit *visit,
                         void *context);
 
+/* How many live readers have attached so many segments. Calls visit for each that seems to have. */
+uint32_t readers_attached(struct readers *readers, uint32_t segment_count, reader_visit *visit, void *context);
+
 /* Calls visit for each reader that keeps memory of a generation up to that, or is reliable and before sequence. */
 void readers_blocking(struct readers *readers, uint64_t generation, uint64_t sequence, reader_visit *visit,
                       void *context);

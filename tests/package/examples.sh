@@ -103,6 +103,14 @@ wait $first && wait $second || die "receive failed"
 cmp "$scratch/file" "$scratch/copy1"
 cmp "$scratch/file" "$scratch/copy2"
 
+echo "producer, worker"
+timeout 20 "$scratch/worker" >"$scratch/said" &
+worker=$!
+[ "$(timeout 20 "$scratch/producer" one '' two)" = "1 rejected" ] || die "producer said something else"
+kill $worker
+wait $worker || true
+printf 'one, attempt 1\n, attempt 1\ntwo, attempt 1\n' | cmp - "$scratch/said" || die "worker said something else"
+
 echo "README.md"
 for name in hello_pub hello_sub; do
     sed '1,2d' "$examples/$name.c" | while IFS= read -r line; do
