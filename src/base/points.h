@@ -79,6 +79,7 @@
     X(slot_identified)                                                                                                 \
     X(joining_said)                                                                                                    \
     X(live_said)                                                                                                       \
+    X(address_written)                                                                                                 \
     X(publisher_live)                                                                                                  \
     X(change_counted)                                                                                                  \
     X(leaving_said)                                                                                                    \

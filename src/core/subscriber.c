@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "core/handle.h"
 #include "core/reaper.h"
+#include "core/subscriber.h"
 #include "core/topic.h"
 #include "core/type.h"
 #include "core/waiter.h"
@@ -44,6 +45,9 @@ struct tarn_subscriber {
     uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
     struct holds holds;
     struct waiter waiter;
+    uint64_t self;                  /* of an inbox: peer_word() of its slot; else 0 */
+    void (*changed)(void *context); /* told after each look at the roster, if not NULL */
+    void *context;
     uint64_t history;
     bool retry; /* some publisher could not be attached: again with the next look at peers */
     struct missed *missed;
@@ -154,6 +158,16 @@ static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uin
     return false;
 }
 
+/* Acquire: with the release of a successor's words, behind which the incarnation is another. Then nobody knows who spoke. */
+static void note_speaker(struct log_reader *reader, struct publisher_slot *publisher, uint16_t incarnation) {
+    uint64_t speaker = load_acquire(&publisher->pattern_words[SERVICE_SPEAKER]);
+    reader->speaker = incarnation_of(&publisher->incarnation) == incarnation ? speaker : 0;
+}
+
+static bool is_for_us(const struct tarn_subscriber *subscriber, struct publisher_slot *publisher) {
+    return !subscriber->self || load_acquire(&publisher->pattern_words[SERVICE_ADDRESSEE]) == subscriber->self;
+}
+
 /* A publisher that we do not know yet. joining: it was there before us. 0, or -ENOMEM: joining must fail. */
 static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
                       uint16_t incarnation, bool joining) {
@@ -169,6 +183,8 @@ static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot 
         log_reader_start_newest(reader, UINT64_MAX); /* all that is kept */
     else
         log_reader_start_first(reader);
+    if (subscriber->self)
+        note_speaker(reader, publisher, incarnation);
     if (reader->damaged)
         keep_trouble(subscriber, say_damaged(subscriber, reader));
     log_reader_tell(reader);
@@ -218,6 +234,8 @@ static int update(struct tarn_subscriber *subscriber, bool joining) {
         if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
             continue;
         uint16_t incarnation = incarnation_of(&publisher->incarnation);
+        if (!is_for_us(subscriber, publisher))
+            continue;
         struct log_reader *reader = find_reader(subscriber, slot, incarnation);
         if (!reader) {
             status |= add_reader(subscriber, publisher, slot, incarnation, joining);
@@ -235,6 +253,8 @@ static void follow_changes(struct tarn_subscriber *subscriber) {
     process_lock();
     update(subscriber, false);
     process_unlock();
+    if (subscriber->changed)
+        subscriber->changed(subscriber->context);
 }
 
 /* Lets readers go whose publisher is gone, whose log is read to its end, and of which no message is held. */
@@ -677,11 +697,13 @@ static void stop(struct tarn_subscriber *subscriber) {
     holds_end(&subscriber->holds);
 }
 
-static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options) {
-    int status =
-        type_settle(subscriber->waiter.topic, options->type,
-                    &(struct roster_taker){false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
-                                           &subscriber->waiter.slot->pending_key});
+static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options,
+                        const struct inbox_options *inbox) {
+    struct roster_taker taker = {false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
+                                 &subscriber->waiter.slot->pending_key};
+    int status = type_settle(subscriber->waiter.topic, options->type, &taker);
+    if (!status && inbox)
+        status = type_settle_response(subscriber->waiter.topic, inbox->response_type, &taker);
     if (status)
         return status;
     if (subscriber->realtime) {
@@ -691,6 +713,7 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
                                subscriber->waiter.topic->name);
     }
     store_relaxed(&subscriber->waiter.slot->reliable, subscriber->reliable);
+    store_relaxed(&subscriber->waiter.slot->role, inbox ? (uint32_t)inbox->role : ROLE_NONE);
     store_release(&subscriber->waiter.slot->state, SLOT_JOINING);
     POINT(joining_said);
     topic_ring(subscriber->waiter.topic); /* R1, and the fence of H2's other side */
@@ -706,14 +729,15 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     return subscriber->reliable ? check_refused(subscriber) : 0;
 }
 
-static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options) {
+static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                       const struct inbox_options *inbox) {
     struct tarn_subscriber *subscriber = handle_allocate(&closed_subscribers, sizeof(*subscriber), HANDLE_SUBSCRIBER);
     if (!subscriber)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
     struct topic *joined;
     uint32_t slot_number;
-    int status =
-        topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_MESSAGES);
+    int status = topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER,
+                            inbox ? PATTERN_SERVICE : PATTERN_MESSAGES);
     if (status) {
         handle_free(&closed_subscribers, &subscriber->handle);
         return status;
@@ -739,7 +763,32 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     *ret = subscriber;
     if (error)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
-    return open_in_slot(subscriber, options);
+    if (inbox) {
+        subscriber->self = peer_word(slot_number, subscriber->holds.incarnation);
+        subscriber->waiter.subscribers_too = true;
+    }
+    return open_in_slot(subscriber, options, inbox);
+}
+
+static int open_any(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                    const struct inbox_options *inbox) {
+    int status = process_enter();
+    if (status)
+        return status;
+    struct tarn_subscriber *subscriber = NULL;
+    process_lock();
+    status = open_locked(&subscriber, topic, options, inbox);
+    process_unlock();
+    if (status == 0)
+        *ret = subscriber;
+    else if (subscriber)
+        stop(subscriber);
+    return status;
+}
+
+int subscriber_open_inbox(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                          const struct inbox_options *inbox) {
+    return open_any(ret, topic, options, inbox);
 }
 
 int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options) {
@@ -747,19 +796,7 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the place for the subscriber is NULL");
     int status = check_options(options, &checked);
-    if (!status)
-        status = process_enter();
-    if (status)
-        return status;
-    struct tarn_subscriber *subscriber = NULL;
-    process_lock();
-    status = open_locked(&subscriber, topic, &checked);
-    process_unlock();
-    if (status == 0)
-        *ret = subscriber;
-    else if (subscriber)
-        stop(subscriber);
-    return status;
+    return status ? status : open_any(ret, topic, &checked, NULL);
 }
 
 int tarn_subscriber_close(tarn_subscriber *subscriber) {
@@ -792,4 +829,33 @@ int tarn_subscriber_publishers(tarn_subscriber *subscriber) {
 
 uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber) {
     return handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER) ? 0 : lost_in_all(subscriber);
+}
+
+/* ---- inboxes -------------------------------------------------------------------------------------------------- */
+
+void subscriber_on_change(struct tarn_subscriber *subscriber, void (*changed)(void *context), void *context) {
+    subscriber->changed = changed;
+    subscriber->context = context;
+}
+
+struct waiter *subscriber_waiter(struct tarn_subscriber *subscriber) {
+    return &subscriber->waiter;
+}
+
+uint32_t subscriber_reader_count(const struct tarn_subscriber *subscriber) {
+    return subscriber->reader_count;
+}
+
+struct log_reader *subscriber_reader(struct tarn_subscriber *subscriber, uint32_t index) {
+    return subscriber->readers[index];
+}
+
+bool subscriber_has_unread(struct tarn_subscriber *subscriber, uint64_t speaker) {
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {
+        struct log_reader *reader = subscriber->readers[i];
+        enum reader_look look = reader->speaker == speaker ? log_reader_look(reader) : READER_EMPTY;
+        if (look == READER_MESSAGE || look == READER_PENDING)
+            return true;
+    }
+    return false;
 }

@@ -35,7 +35,7 @@ void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_s
                                                : DEFAULT_SPIN_NS,
         .slice_ns = SLICE_NS,
         .looked_ns = os_now_ns(),
-        .bell = &topic->roster.header->bell,
+        .bell = topic_pattern(topic) == PATTERN_SERVICE ? &slot->bell : &topic->roster.header->bell,
     };
 }
 
