@@ -45,7 +45,7 @@ static struct closed_handles closed_clients;
 
 /* ---- pending requests ----------------------------------------------------------------------------------------- */
 
-static struct pending *find_pending(const struct tarn_client *client, uint64_t number) {
+static inline struct pending *find_pending(const struct tarn_client *client, uint64_t number) {
     uint32_t index = client->buckets[number & client->bucket_mask];
     while (index != KEPT_NONE && client->pending[index].number != number)
         index = client->pending[index].next;
@@ -53,7 +53,7 @@ static struct pending *find_pending(const struct tarn_client *client, uint64_t n
 }
 
 /* There is a free one. */
-static struct pending *add_pending(struct tarn_client *client, struct peer *peer) {
+static inline struct pending *add_pending(struct tarn_client *client, struct peer *peer) {
     uint32_t index = client->free_pending;
     struct pending *pending = &client->pending[index];
     uint64_t number = ++client->numbers & COUNT_MASK;
@@ -66,7 +66,7 @@ static struct pending *add_pending(struct tarn_client *client, struct peer *peer
     return pending;
 }
 
-static void note_sent(struct tarn_client *client, struct pending *pending) {
+static inline void note_sent(struct tarn_client *client, struct pending *pending) {
     uint32_t index = (uint32_t)(pending - client->pending);
     struct peer *peer = pending->peer;
     pending->sent = true;
@@ -79,13 +79,13 @@ static void note_sent(struct tarn_client *client, struct pending *pending) {
     peer->newest = index;
 }
 
-static void unlist(struct tarn_client *client, struct pending *pending) {
+static inline void unlist(struct tarn_client *client, struct pending *pending) {
     struct peer *peer = pending->peer;
     *(pending->older == KEPT_NONE ? &peer->oldest : &client->pending[pending->older].newer) = pending->newer;
     *(pending->newer == KEPT_NONE ? &peer->newest : &client->pending[pending->newer].older) = pending->older;
 }
 
-static void end_pending(struct tarn_client *client, struct pending *pending) {
+static inline void end_pending(struct tarn_client *client, struct pending *pending) {
     uint32_t index = (uint32_t)(pending - client->pending);
     uint32_t *link = &client->buckets[pending->number & client->bucket_mask];
     while (*link != index)
@@ -206,7 +206,8 @@ static inline int begin(struct tarn_client *client, struct peer **ret) {
     return likely(*ret != NULL) ? 0 : wait_for_server(client, ret);
 }
 
-static inline int send_request(struct tarn_client *client, const void *data, uint64_t bytes, uint64_t *ret_request) {
+/* 1 or a status. */
+static inline int send_request(struct tarn_client *client, const void *data, uint64_t bytes, struct pending **ret) {
     struct peer *peer;
     int status = begin(client, &peer);
     if (unlikely(status != 0))
@@ -218,13 +219,12 @@ static inline int send_request(struct tarn_client *client, const void *data, uin
         return status;
     }
     note_sent(client, pending);
-    if (ret_request)
-        *ret_request = pending->number;
+    *ret = pending;
     return 1;
 }
 
-static int check_data(const void *data, size_t bytes) {
-    if (data || !bytes)
+static inline int check_data(const void *data, size_t bytes) {
+    if (likely(data || !bytes))
         return 0;
     return fail(TARN_ERROR_ARGUMENT, "data is NULL, but bytes is %zu", bytes);
 }
@@ -233,7 +233,13 @@ int tarn_client_send(tarn_client *client, const void *data, size_t bytes, uint64
     int status = handle_check((const struct handle *)client, HANDLE_CLIENT);
     if (!status)
         status = check_data(data, bytes);
-    return status ? status : send_request(client, data, bytes, ret_request);
+    if (status)
+        return status;
+    struct pending *pending;
+    status = send_request(client, data, bytes, &pending);
+    if (status == 1 && ret_request)
+        *ret_request = pending->number;
+    return status;
 }
 
 int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t *ret_request) {
@@ -324,6 +330,19 @@ static inline bool accept_response(struct tarn_client *client, tarn_message *mes
     return true;
 }
 
+/* One by one: a copy of the whole reads in larger pieces than were just written, and waits for them. */
+static inline void give(const tarn_message *message, tarn_message *ret) {
+    ret->data = message->data;
+    ret->bytes = message->bytes;
+    ret->held_by = message->held_by;
+    ret->request = message->request;
+    ret->flags = message->flags;
+    ret->sequence = message->sequence;
+    ret->publisher = message->publisher;
+    ret->lost = message->lost;
+    ret->sent_ns = message->sent_ns;
+}
+
 /* Asks the kernel for the servers of pending requests. */
 static void ask_servers(struct tarn_client *client, int64_t now) {
     if (now - client->asked_ns < PATIENCE_NS)
@@ -396,7 +415,7 @@ static int await_any(struct tarn_client *client, tarn_message *ret, int64_t time
         if (status < 0)
             return status;
         if (likely(status && accept_response(client, &message))) {
-            *ret = message;
+            give(&message, ret);
             return 1;
         }
         bool more = status || client->pending_count ? go_on(client, &patience, status ? 0 : slice_ns) : false;
@@ -456,7 +475,7 @@ static int await_one(struct tarn_client *client, struct pending *pending, tarn_m
         bool accepted = status && accept_response(client, &message);
         int sorted = accepted ? sort(client, number, &message) : 0;
         if (likely(sorted == 1))
-            *ret = message;
+            give(&message, ret);
         if (likely(sorted))
             return sorted;
         bool more = go_on(client, &patience, status ? 0 : slice_ns);
@@ -473,11 +492,12 @@ int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_m
         status = check_data(data, bytes);
     if (status)
         return status;
-    uint64_t number;
-    status = send_request(client, data, bytes, &number);
+    struct pending *pending;
+    status = send_request(client, data, bytes, &pending);
     if (status != 1)
         return status;
-    status = await_one(client, find_pending(client, number), ret, timeout_ns);
+    uint64_t number = pending->number;
+    status = await_one(client, pending, ret, timeout_ns);
     if (likely(status == 1) && likely(!service_keeps(&client->service)))
         return 1;
     service_ring_self(&client->service);

@@ -292,21 +292,11 @@ int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t b
     return publish(publisher, data, bytes);
 }
 
-int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
+LONG_HALF int publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
     uint64_t all_bytes = publisher->lead_bytes + bytes;
-    if (likely(all_bytes <= publisher->packed_bytes_max)) { /* then the lead is the word */
-        char packed[PACKED_PAYLOAD_BYTES];
-        memcpy(packed, &word, sizeof(word));
-        if (bytes == 8)
-            memcpy(packed + sizeof(word), data, 8);
-        else if (bytes)
-            memcpy(packed + sizeof(word), data, bytes);
-        if (writer_send_packed(&publisher->writer, packed, all_bytes))
-            return wake(publisher);
-    }
-    int status = all_bytes < bytes                      ? say_too_big(publisher, all_bytes)
+    int status = all_bytes < bytes                       ? say_too_big(publisher, all_bytes)
                  : reserve_easily(publisher, all_bytes) ? 1
-                                                        : reserve(publisher, all_bytes);
+                                                         : reserve(publisher, all_bytes);
     if (status != 1)
         return status;
     char *payload = writer_payload(&publisher->writer) + publisher->lead_bytes;
@@ -314,6 +304,13 @@ int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const
     if (bytes)
         memcpy(payload, data, bytes);
     return commit(publisher, NULL);
+}
+
+int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
+    if (bytes <= PACKED_PAYLOAD_BYTES && publisher->lead_bytes + bytes <= publisher->packed_bytes_max &&
+        writer_send_packed_led(&publisher->writer, word, data, bytes)) /* where the lead is the word */
+        return wake(publisher);
+    return publish_led(publisher, word, data, bytes);
 }
 
 int publisher_publish_led_now(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {

@@ -24,7 +24,7 @@ struct open_request {
     struct peer *peer;
     bool abandoned;
     struct open_request *next_free, *next;
-    tarn_message message;
+    struct hold *hold; /* of its message */
 };
 
 struct tarn_server {
@@ -121,19 +121,17 @@ static inline void begin(struct tarn_server *server, struct open_request *open, 
     open->number = message->request;
     open->peer = peer;
     open->abandoned = false;
-    open->message = *message;
+    open->hold = message->held_by;
     peer->open++;
     server->taken++;
     tell_load(server);
-    *ret = (tarn_request){
-        .data = message->data,
-        .bytes = message->bytes,
-        .number = message->request,
-        .client = peer->identity,
-        .taken_by = server,
-        .place = open,
-        .ticket = open->ticket,
-    };
+    ret->data = message->data; /* one by one, as in clear_request() */
+    ret->bytes = message->bytes;
+    ret->number = message->request;
+    ret->client = peer->identity;
+    ret->taken_by = server;
+    ret->place = open;
+    ret->ticket = open->ticket;
 }
 
 static int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
@@ -221,16 +219,23 @@ static inline struct open_request *find_request(const tarn_request *request) {
     return open->ticket == request->ticket ? open : NULL;
 }
 
+static inline void clear_request(tarn_request *request) {
+    request->data = NULL; /* one by one: memset of so little costs more than all the rest */
+    request->bytes = 0;
+    request->number = request->client = request->ticket = 0;
+    request->taken_by = request->place = NULL;
+}
+
 /* The request is over. request: the user's struct, if that is at hand. */
 static inline void end_request(struct tarn_server *server, struct open_request *open, tarn_request *request) {
     struct peer *peer = open->peer;
-    tarn_message_release(&open->message);
+    hold_release(open->hold);
     free_request(server, open);
     peer->open--;
     server->taken--;
     tell_load(server);
     if (request)
-        *request = (tarn_request){0};
+        clear_request(request);
     if (unlikely(peer->gone))
         service_drop_peers(&server->service);
 }
@@ -452,7 +457,7 @@ int tarn_server_close(tarn_server *server) {
         return status;
     for (struct open_request *open = server->requests; open; open = open->next)
         if (open->ticket)
-            tarn_message_release(&open->message);
+            hold_release(open->hold);
     int behind = service_close(&server->service, server->linger_ns);
     free_server(server);
     return behind;

@@ -165,15 +165,9 @@ SHORT_HALF bool writer_commit(struct writer *writer) {
     return true;
 }
 
-/* All of it for a copy of at most PACKED_PAYLOAD_BYTES, where all of that is easy. False: nothing happened. */
-SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
-    char *at = writer->at, *end = at + RECORD_HEADER_BYTES + round_up(bytes, 8);
-    if (unlikely(end > writer->packed_end || writer->loan))
-        return false;
-    if (bytes == 8)
-        memcpy(at + RECORD_HEADER_BYTES, data, 8);
-    else
-        memcpy(at + RECORD_HEADER_BYTES, data, bytes);
+/* Sends the packed record whose payload is at the head, up to end. */
+SHORT_HALF void commit_packed(struct writer *writer, uint64_t bytes, char *end) {
+    char *at = writer->at;
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
     char *after = end + (end - at);
@@ -183,6 +177,34 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
         store_relaxed(word_at(after, 0), 0);
         writer->cleared = after;
     }
+}
+
+SHORT_HALF void copy_packed(char *to, const void *data, uint64_t bytes) {
+    if (bytes == 8)
+        memcpy(to, data, 8);
+    else
+        memcpy(to, data, bytes);
+}
+
+/* All of it for a copy of at most PACKED_PAYLOAD_BYTES, where all of that is easy. False: nothing happened. */
+SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
+    char *at = writer->at, *end = at + RECORD_HEADER_BYTES + round_up(bytes, 8);
+    if (unlikely(end > writer->packed_end || writer->loan))
+        return false;
+    copy_packed(at + RECORD_HEADER_BYTES, data, bytes);
+    commit_packed(writer, bytes, end);
+    return true;
+}
+
+/* The same with a word before the data, which may be 8 bytes less then. */
+SHORT_HALF bool writer_send_packed_led(struct writer *writer, uint64_t lead, const void *data, uint64_t bytes) {
+    char *at = writer->at, *end = at + RECORD_HEADER_BYTES + sizeof(lead) + round_up(bytes, 8);
+    if (unlikely(end > writer->packed_end || writer->loan))
+        return false;
+    memcpy(at + RECORD_HEADER_BYTES, &lead, sizeof(lead));
+    if (bytes)
+        copy_packed(at + RECORD_HEADER_BYTES + sizeof(lead), data, bytes);
+    commit_packed(writer, sizeof(lead) + bytes, end);
     return true;
 }
 
