@@ -92,8 +92,8 @@ static void measure(struct bench_pair *pair, size_t rounds, int64_t round_ns, st
         ratios[i] = calls[i] / trips[i];
     }
     double trip = bench_median(trips, rounds), call = bench_median(calls, rounds), ratio = bench_median(ratios, rounds);
-    printf("round trip of 8 bytes by publish and subscribe %.0f ns, by call and reply %.0f ns: %.2f times\n", trip, call,
-           ratio);
+    printf("round trip of 8 bytes by publish and subscribe %.0f ns, by call and reply %.0f ns: %.2f times\n", trip,
+           call, ratio);
     bench_report_row(report, "call", "bytes", 8.0, "messages_ns", trip, "call_ns", call, "ratio", ratio, NULL);
     bench_report_mark(report, "call and reply / two messages, 8 B", ratio, true, MARK_RATIO, "");
     bench_pair_begin(pair, close_there, NULL, 0);

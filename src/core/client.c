@@ -411,8 +411,8 @@ static int await_any(struct tarn_client *client, tarn_message *ret, int64_t time
     for (;;) {
         tarn_message message;
         int64_t slice_ns = slice_of(&patience, client->failing);
-        int status = tarn_subscriber_receive(client->service.inbox, &message, slice_ns);
-        if (status < 0)
+        int status = service_receive(&client->service, &message, slice_ns);
+        if (unlikely(status < 0))
             return status;
         if (likely(status && accept_response(client, &message))) {
             give(&message, ret);
@@ -462,15 +462,15 @@ static int sort(struct tarn_client *client, uint64_t number, tarn_message *messa
 }
 
 /* The next response of one request. As await_any(). */
-static int await_one(struct tarn_client *client, struct pending *pending, tarn_message *ret, int64_t timeout_ns) {
+SHORT_HALF int await_one(struct tarn_client *client, struct pending *pending, tarn_message *ret, int64_t timeout_ns) {
     struct patience patience = {timeout_ns, 0};
     const struct peer *peer = pending->peer;
     uint64_t number = pending->number;
     for (;;) {
         tarn_message message;
         int64_t slice_ns = slice_of(&patience, peer->gone);
-        int status = tarn_subscriber_receive(client->service.inbox, &message, slice_ns);
-        if (status < 0)
+        int status = service_receive(&client->service, &message, slice_ns);
+        if (unlikely(status < 0))
             return status;
         bool accepted = status && accept_response(client, &message);
         int sorted = accepted ? sort(client, number, &message) : 0;

@@ -34,32 +34,6 @@ struct open_loan {
     struct open_loan *next; /* of all ever made */
 };
 
-struct tarn_publisher {
-    struct handle handle;
-    _Atomic uint32_t *bell;     /* the topic's, the addressee's, or one that nobody sets */
-    uint64_t packed_bytes_max;  /* the most that is sent the shortest way */
-    uint64_t payload_bytes_max; /* what type and limit allow; at first what the least limit does */
-    uint32_t wake;
-    bool timestamps;
-    uint64_t identity;
-    uint64_t tickets;        /* of the last loan; start at random and go by twos, so that none is 0 */
-    uint64_t head_ticket;    /* of the loan at the log's head; 0: there is none */
-    struct open_loan *spare; /* for the loan at the head, should it be overtaken */
-    struct writer writer;
-    uint64_t type_bytes; /* with the lead */
-    uint64_t lead_bytes; /* of an addressed one: before each payload; else 0 */
-    uint32_t when_full;
-    bool realtime;
-    int64_t full_timeout_ns;
-    int64_t linger_ns;
-    int64_t buried_ns; /* when we last looked after the dead: it takes microseconds per reader */
-    struct topic *topic;
-    struct publisher_slot *slot;
-    uint32_t slot_number;
-    struct readers readers;
-    struct open_loan *loans, *free_loans;
-};
-
 #define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
 
 /* Beyond the limit: the extent where the log ends and what surrounds a message, so that one as large as the limit fits. */
@@ -70,22 +44,12 @@ static _Atomic uint32_t nobody_sleeps; /* the bell of those who never wake anyon
 
 /* ---- waking --------------------------------------------------------------------------------------------------- */
 
-LONG_HALF int wake_sleepers(struct tarn_publisher *publisher) {
+int publisher_wake_sleepers(struct tarn_publisher *publisher) {
     if (publisher->readers.only)
         topic_wake_subscriber(publisher->topic, peer_slot(publisher->readers.only));
     else
         topic_wake(publisher->topic);
     return 1;
-}
-
-/* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. Returns 1: sent. */
-SHORT_HALF int wake(struct tarn_publisher *publisher) {
-    if (likely(publisher->wake == TARN_WAKE_AUTO))
-        light_fence();
-    else if (publisher->wake == TARN_WAKE_FENCE)
-        full_fence();
-    POINT(bell_not_looked_at);
-    return unlikely(load_relaxed(publisher->bell) & 1) ? wake_sleepers(publisher) : 1;
 }
 
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
@@ -292,11 +256,11 @@ int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t b
     return publish(publisher, data, bytes);
 }
 
-LONG_HALF int publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
+int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
     uint64_t all_bytes = publisher->lead_bytes + bytes;
-    int status = all_bytes < bytes                       ? say_too_big(publisher, all_bytes)
+    int status = all_bytes < bytes                      ? say_too_big(publisher, all_bytes)
                  : reserve_easily(publisher, all_bytes) ? 1
-                                                         : reserve(publisher, all_bytes);
+                                                        : reserve(publisher, all_bytes);
     if (status != 1)
         return status;
     char *payload = writer_payload(&publisher->writer) + publisher->lead_bytes;
@@ -304,13 +268,6 @@ LONG_HALF int publish_led(struct tarn_publisher *publisher, uint64_t word, const
     if (bytes)
         memcpy(payload, data, bytes);
     return commit(publisher, NULL);
-}
-
-int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
-    if (bytes <= PACKED_PAYLOAD_BYTES && publisher->lead_bytes + bytes <= publisher->packed_bytes_max &&
-        writer_send_packed_led(&publisher->writer, word, data, bytes)) /* where the lead is the word */
-        return wake(publisher);
-    return publish_led(publisher, word, data, bytes);
 }
 
 int publisher_publish_led_now(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {

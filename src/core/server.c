@@ -58,8 +58,8 @@ static void follow(void *context) {
     struct tarn_server *server = context;
     struct service *service = &server->service;
     service_look_who_is_gone(service);
-    for (uint32_t i = 0; i < subscriber_reader_count(service->inbox); i++) {
-        struct log_reader *reader = subscriber_reader(service->inbox, i);
+    for (uint32_t i = 0; i < service->inbox->reader_count; i++) {
+        struct log_reader *reader = service->inbox->readers[i];
         if (reader->speaker && !reader->peer && !reader->gone)
             reader->peer = service_peer(service, reader->speaker);
     }
@@ -134,14 +134,14 @@ static inline void begin(struct tarn_server *server, struct open_request *open, 
     ret->ticket = open->ticket;
 }
 
-static int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
+SHORT_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
     if (unlikely(service_keeps(&server->service))) {
         service_take_kept(&server->service, ret);
         return 1;
     }
     int64_t deadline_ns = 0;
     for (;;) {
-        int status = tarn_subscriber_receive(server->service.inbox, ret, timeout_ns);
+        int status = service_receive(&server->service, ret, timeout_ns);
         if (status != 1 || likely(accept_request(server, ret)))
             return status;
         if (!deadline_ns)

@@ -88,8 +88,8 @@ struct peer *service_peer(struct service *service, uint64_t word) {
 }
 
 static bool is_read_from(struct service *service, const struct peer *peer) {
-    for (uint32_t i = 0; i < subscriber_reader_count(service->inbox); i++)
-        if (subscriber_reader(service->inbox, i)->peer == peer)
+    for (uint32_t i = 0; i < service->inbox->reader_count; i++)
+        if (service->inbox->readers[i]->peer == peer)
             return true;
     return false;
 }
@@ -298,7 +298,7 @@ int service_open(struct service *service, const char *topic, const struct servic
     if (status)
         return status;
     plan_sending(service, options);
-    service->waiter = subscriber_waiter(service->inbox);
+    service->waiter = &service->inbox->waiter;
     service->topic = service->waiter->topic;
     service->changes_now = &service->topic->roster.header->changes;
     service->self = peer_word(service->waiter->slot_number, incarnation_of(&service->waiter->slot->incarnation));

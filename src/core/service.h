@@ -122,6 +122,13 @@ int service_say_gone(const struct service *service, const struct peer *peer, con
 
 /* ---- messages ---- */
 
+/* As tarn_subscriber_receive(). */
+SHORT_HALF int service_receive(struct service *service, tarn_message *ret, int64_t timeout_ns) {
+    if (receive_easily(service->inbox, ret, timeout_ns))
+        return 1;
+    return tarn_subscriber_receive(service->inbox, ret, timeout_ns);
+}
+
 /*
  * Sets data and bytes to the payload behind the word before it, and request to the number there. Returns the kind, or 0
  * if there is no such word.

@@ -20,43 +20,7 @@
 
 #define DEFAULT_MAX_HELD 64u
 #define MAX_HELD_MAX 65536u
-#define LOOKS_NS 20000       /* what so many looks take at most: shorter timeouts look at the clock first */
 #define LOSSES_AT_ONCE 4096u /* messages that are no more, in one take of a log: one for each open loan is honest */
-
-/* A publisher that was there when we joined, and could not be attached. */
-struct missed {
-    uint32_t slot;
-    uint16_t incarnation;
-};
-
-struct tarn_subscriber {
-    struct handle handle;
-    _Atomic uint32_t *changes_now;
-    struct log_reader *only; /* the reader, where there is one; else one that never finds anything */
-    uint32_t changes;        /* of the roster, when we last looked at it */
-    uint32_t credit;         /* messages that may be taken before those held are counted again */
-    uint32_t credit_given;   /* when they last were */
-    uint32_t quiet_credit;   /* credit when a take last found nothing, and nothing to do either; else NEVER_QUIET */
-    uint32_t next;           /* whose turn it is */
-    struct log_reader **readers;
-    uint32_t reader_count, reader_capacity;
-    uint32_t max_held;
-    bool realtime, reliable;
-    uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
-    struct holds holds;
-    struct waiter waiter;
-    uint64_t self;                  /* of an inbox: peer_word() of its slot; else 0 */
-    void (*changed)(void *context); /* told after each look at the roster, if not NULL */
-    void *context;
-    uint64_t history;
-    bool retry; /* some publisher could not be attached: again with the next look at peers */
-    struct missed *missed;
-    uint32_t missed_count;
-    int trouble; /* status of a publisher that cannot be attached, told by the next take */
-    char trouble_text[512];
-};
-
-#define NEVER_QUIET UINT32_MAX
 
 static struct closed_handles closed_subscribers;
 
@@ -128,10 +92,6 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
                     subscriber->reliable);
     *ret = reader;
     return 0;
-}
-
-SHORT_HALF bool roster_changed(const struct tarn_subscriber *subscriber) {
-    return load_acquire(subscriber->changes_now) != subscriber->changes;
 }
 
 static void count_readers(struct tarn_subscriber *subscriber, uint32_t count) {
@@ -349,13 +309,6 @@ static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *re
     return 0; /* others have their turn; a publisher may go on like that for ever */
 }
 
-SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
-    if (unlikely(subscriber->credit == 0) || !log_reader_take_plain(reader, ret))
-        return false;
-    subscriber->credit--;
-    return true;
-}
-
 SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     if (take_plainly(subscriber, reader, ret))
         return 1;
@@ -414,11 +367,6 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     if (result)
         doorbell_ring_self(doorbell);
     return result;
-}
-
-/* Takes from the only publisher what is in its place. False: nothing happened. */
-SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
 }
 
 /* Whether another look at the only publisher's log will do, since a take found nothing, and nothing has changed. */
@@ -521,23 +469,6 @@ static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *re
     return take_any(subscriber, ret);
 }
 
-/*
- * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. False: something is
- * there that is no plain message of the only publisher, or nothing came.
- *
- * The loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
- * ahead of a line that is under way, speculating that it will have a message, and what it gets done by then is free.
- */
-SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    struct log_reader *only = subscriber->only;
-    for (uint32_t i = 0; i < subscriber->waiter.looks_at_once; i++) {
-        if (log_reader_sees(only))
-            return take_easily(subscriber, ret);
-        spin_pause();
-    }
-    return false;
-}
-
 /* As look_once(), so many times if need be. */
 static int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (ret && subscriber->only->position)
@@ -616,8 +547,7 @@ LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int
 
 int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret &&
-        (take_easily(subscriber, ret) ||
-         (timeout_ns > LOOKS_NS && subscriber->only->position && spin(subscriber, ret))))
+        receive_easily(subscriber, ret, timeout_ns))
         return 1;
     return receive(subscriber, ret, timeout_ns);
 }
@@ -836,18 +766,6 @@ uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber) {
 void subscriber_on_change(struct tarn_subscriber *subscriber, void (*changed)(void *context), void *context) {
     subscriber->changed = changed;
     subscriber->context = context;
-}
-
-struct waiter *subscriber_waiter(struct tarn_subscriber *subscriber) {
-    return &subscriber->waiter;
-}
-
-uint32_t subscriber_reader_count(const struct tarn_subscriber *subscriber) {
-    return subscriber->reader_count;
-}
-
-struct log_reader *subscriber_reader(struct tarn_subscriber *subscriber, uint32_t index) {
-    return subscriber->readers[index];
 }
 
 bool subscriber_has_unread(struct tarn_subscriber *subscriber, uint64_t speaker) {
