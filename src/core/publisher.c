@@ -263,10 +263,10 @@ int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word
                                                         : reserve(publisher, all_bytes);
     if (status != 1)
         return status;
-    char *payload = writer_payload(&publisher->writer) + publisher->lead_bytes;
-    memcpy(payload - sizeof(word), &word, sizeof(word));
+    char *lead = writer_payload(&publisher->writer);
+    memcpy(lead, &word, sizeof(word));
     if (bytes)
-        memcpy(payload, data, bytes);
+        memcpy(lead + publisher->lead_bytes, data, bytes);
     return commit(publisher, NULL);
 }
 

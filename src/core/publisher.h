@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Publishers within the library: those of requests and responses, each with one subscriber that it writes for. Their topic
- * is joined already; they wake that one only, are read by that one only, and have a word of their own before each payload.
+ * is joined already; they wake that one only, are read by that one only, and have a word of their own before each payload, in what is called its lead.
  */
 #ifndef TARN_CORE_PUBLISHER_H
 #define TARN_CORE_PUBLISHER_H
@@ -64,7 +64,7 @@ SHORT_HALF int wake(struct tarn_publisher *publisher) {
 
 int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes);
 
-/* As tarn_publisher_publish(), with that word in the 8 bytes before the payload. The handle is not checked. */
+/* As tarn_publisher_publish(), with that word, and the rest of the lead, before the payload. The handle is not checked. */
 static inline int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data,
                                         uint64_t bytes) {
     if (bytes <= PACKED_PAYLOAD_BYTES && publisher->lead_bytes + bytes <= publisher->packed_bytes_max &&

@@ -225,7 +225,7 @@ int service_send_loan(struct service *service, tarn_loan *loan, struct service_l
     if (loan->bytes > lent - lead)
         return fail(TARN_ERROR_ARGUMENT, "topic \"%s\": the loan was of %" PRIu64 " bytes, and cannot be sent with %zu",
                     service->topic->name, lent - lead, loan->bytes);
-    memcpy((char *)open->inner.data + lead - sizeof(word), &word, sizeof(word));
+    memcpy(open->inner.data, &word, sizeof(word));
     open->inner.bytes = loan->bytes + lead;
     int status = tarn_loan_send(&open->inner);
     if (status == 1)

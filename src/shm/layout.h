@@ -404,8 +404,8 @@ enum service_kind {
 };
 
 /*
- * Stands in the 8 bytes before each payload, which starts 2^lead_shift bytes behind the record's: as payloads of an alignment
- * of more than 8 have to stay aligned, that many.
+ * Starts each message; its payload starts 2^lead_shift bytes behind the word's start: 8, or the alignment of payloads, if
+ * that is more.
  *
  *   bits  0..47  the request's number, given by its client, from 1 on
  *   bits 48..55  enum service_kind
