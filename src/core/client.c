@@ -134,9 +134,12 @@ static void follow(void *context) {
     }
 }
 
-/* What a server has to do, as far as is known here. */
+/*
+ * What a server has to do, as far as is known here. Our own requests count twice: a server that is stuck, or stopped, says
+ * that it has little to do; one that has just answered may say yet that it has not.
+ */
 static uint64_t work_of(const struct peer *peer) {
-    return (uint64_t)peer->open + load_relaxed(&peer->slot->load);
+    return 2 * (uint64_t)peer->open + load_relaxed(&peer->slot->load);
 }
 
 /* NULL: there is none to which requests could be sent. */

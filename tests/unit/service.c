@@ -411,9 +411,9 @@ TEST(the_load_that_others_made_counts) {
         request = take_request(busy, "x");
     idle = server_with();
     second = client_with();
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         send_text(second, "z");
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         request = take_request(idle, "z");
     CHECK_STATUS(tarn_server_take(busy, &request), 0);
     CHECK_STATUS(tarn_client_close(first), 0);
