@@ -46,8 +46,8 @@ int service_connect(struct service *service, struct peer *peer) {
 
 static struct peer *make_peer(struct service *service, uint64_t word) {
     struct subscriber_slot *slot = roster_subscriber(&service->topic->roster, peer_slot(word));
-    if (!slot)
-        return NULL;
+    if (!slot || load_relaxed(&slot->role) != service->peers_are)
+        return NULL; /* or its successor's role, when it is gone */
     if (service->peer_count == service->peer_capacity) {
         uint32_t capacity = service->peer_capacity ? 2 * service->peer_capacity : 4;
         struct peer **peers = realloc(service->peers, capacity * sizeof(struct peer *));
@@ -302,6 +302,7 @@ int service_open(struct service *service, const char *topic, const struct servic
     service->topic = service->waiter->topic;
     service->changes_now = &service->topic->roster.header->changes;
     service->self = peer_word(service->waiter->slot_number, incarnation_of(&service->waiter->slot->incarnation));
+    service->peers_are = options->role == ROLE_CLIENT ? ROLE_SERVER : ROLE_CLIENT;
     service->kept.capacity = options->kept_max;
     service->tickets = os_random() | 1;
     subscriber_on_change(service->inbox, changed, context);

@@ -66,6 +66,7 @@ struct service {
     struct waiter *waiter;
     struct topic *topic;
     uint64_t self; /* peer_word() */
+    enum service_role peers_are;
     _Atomic uint32_t *changes_now;
     uint32_t changes; /* of the roster, when we last looked who is gone */
     uint32_t peer_count, peer_capacity;
@@ -108,7 +109,8 @@ void service_look_who_is_gone(struct service *service);
 /* Asks the kernel about one, if that was not done within PATIENCE_NS; repairs it if it is dead. Returns peer->gone. */
 bool service_ask(struct service *service, struct peer *peer, int64_t now);
 
-/* The peer of that word, made known if need be; with a publisher, or, if that cannot be opened, without. NULL: no memory. */
+/* The peer of that word, made known if need be; with a publisher, or, if that cannot be opened, without. NULL: no memory, or
+   there is none of that role. */
 struct peer *service_peer(struct service *service, uint64_t word);
 /* Opens the publisher, if there is none yet. 0 or a status. */
 int service_connect(struct service *service, struct peer *peer);

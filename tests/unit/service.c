@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "core/publisher.h"
+#include "core/subscriber.h"
 
 #define CLIENT_OPTIONS(...) (&(tarn_client_options){.struct_bytes = sizeof(tarn_client_options), __VA_ARGS__})
 #define SERVER_OPTIONS(...) (&(tarn_server_options){.struct_bytes = sizeof(tarn_server_options), __VA_ARGS__})
@@ -486,6 +488,92 @@ TEST(a_call_that_is_not_answered_is_abandoned) {
     CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 20 * 1000 * 1000), 0);
     take_response(client, other, "y", TARN_MESSAGE_LAST); /* came meanwhile */
     close_both(client, server);
+}
+
+/* ---- what others write --------------------------------------------------------------------------------------------- */
+
+/* A participant that says to another's inbox what it likes. */
+struct liar {
+    tarn_subscriber *inbox;
+    tarn_publisher *publisher;
+};
+
+static struct liar lie_to(enum service_role role, uint64_t lead_bytes) {
+    struct liar liar = {NULL, NULL};
+    tarn_subscriber_options options = {.struct_bytes = sizeof options, .reliable = 1, .max_held = 1};
+    CHECK_STATUS(subscriber_open_inbox(&liar.inbox, TOPIC, &options, &(struct inbox_options){ROLE_CLIENT, NULL}), 0);
+    struct topic *topic = liar.inbox->waiter.topic;
+    for (uint32_t slot = 0; slot < roster_subscriber_slots(&topic->roster); slot++) {
+        struct subscriber_slot *other = roster_subscriber(&topic->roster, slot);
+        if (other->role != role || liar.publisher || slot == liar.inbox->waiter.slot_number)
+            continue;
+        struct publisher_address address = {peer_word(slot, incarnation_of(&other->incarnation)), liar.inbox->self,
+                                            lead_bytes};
+        tarn_publisher_options sending = {.struct_bytes = sizeof sending, .linger_ns = TARN_IMMEDIATELY};
+        CHECK_STATUS(publisher_open_addressed(&liar.publisher, topic, &sending, &address), 0);
+    }
+    CHECK(liar.publisher != NULL);
+    return liar;
+}
+
+static void end_lies(struct liar *liar) {
+    CHECK_INT(tarn_publisher_close(liar->publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(liar->inbox), 0);
+}
+
+/* All words that differ in what is looked at; and messages too short for any. */
+static void tell_nonsense(struct liar *liar) {
+    static char data[100];
+    for (uint32_t kind = 0; kind < 9; kind++)
+        for (uint32_t shift = 0; shift < 16; shift++)
+            if (kind != SERVICE_REQUEST)
+                CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(kind, 1, shift), data, kind), 1);
+    for (uint32_t shift = 0; shift < 16; shift++) /* requests that are none: 8 bytes are before 8 of payload at most */
+        if (shift < 3 || shift > 4)
+            CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(SERVICE_REQUEST, 1, shift), data, 8), 1);
+    for (size_t bytes = 0; bytes < 8; bytes++)
+        CHECK_STATUS(tarn_publisher_publish(liar->publisher, data, bytes), 1);
+}
+
+TEST(nonsense_is_passed_over) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    struct liar to_server = lie_to(ROLE_SERVER, 8), to_client = lie_to(ROLE_CLIENT, 8);
+    tarn_request request;
+    tarn_message message;
+    tell_nonsense(&to_server);
+    tell_nonsense(&to_client);
+    CHECK_STATUS(tarn_server_take(server, &request), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    uint64_t number = send_text(client, "x");
+    request = take_request(server, "x");
+    tell_nonsense(&to_server);
+    tell_nonsense(&to_client); /* now there is a request of that number; but it is another server's */
+    CHECK_STATUS(tarn_request_abandoned(&request), 0);
+    reply_text(&request, "y");
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    end_lies(&to_server);
+    end_lies(&to_client);
+    close_both(client, server);
+}
+
+/* A request from one who is no client, as far as its slot says, is answered to where it says; from nobody, it is none. */
+TEST(a_speaker_that_is_nobody_is_not_heard) {
+    tarn_server *server = server_with();
+    struct liar liar = lie_to(ROLE_SERVER, 8);
+    static const uint64_t nobody[] = {0, 1, UINT64_MAX, (uint64_t)SUBSCRIBERS_MAX << 16 | 1, 77 << 16 | 1};
+    for (size_t i = 0; i < sizeof nobody / sizeof nobody[0]; i++) {
+        struct publisher_address address = {liar.publisher->readers.only, nobody[i], 8};
+        tarn_publisher_options sending = {.struct_bytes = sizeof sending, .linger_ns = TARN_IMMEDIATELY};
+        tarn_publisher *publisher;
+        tarn_request request;
+        CHECK_STATUS(publisher_open_addressed(&publisher, liar.inbox->waiter.topic, &sending, &address), 0);
+        CHECK_STATUS(publisher_publish_led(publisher, service_word(SERVICE_REQUEST, 1, 3), "x", 1), 1);
+        CHECK_STATUS(tarn_server_take(server, &request), 0);
+        CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    }
+    end_lies(&liar);
+    CHECK_STATUS(tarn_server_close(server), 0);
 }
 
 /* ---- mistakes ---------------------------------------------------------------------------------------------------- */
