@@ -17,7 +17,7 @@
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
- *    released from any thread. tarn_subscriber_interrupt may be called from any thread and any signal handler.
+ *    released from any thread. The calls named _interrupt may be made from any thread and any signal handler.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
  *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
@@ -38,8 +38,17 @@
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   tarn_client_send, loan        where there  as publish  at growth      as publish; to wait for a server
+ *                                 is a server  and joins
+ *   tarn_client_take              yes          as take     first touch    as take; every 10 ms, while requests are
+ *                                                                         pending, to ask whether their servers live
+ *   tarn_server_take              yes          at highs    first touch    as tarn_subscriber_take
+ *                                              and joins
+ *   tarn_request_reply, end       unless full  as publish  at growth      as publish; to wake a client that sleeps
+ *   tarn_request_stream,          unless full  as publish  at growth      the same; every 10 ms, to ask whether the
+ *   tarn_request_abandoned                                                client lives
  *   open, close, flush, fd,       no           yes         yes            yes
- *   subscribers, publishers
+ *   subscribers, publishers, clients, servers
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
