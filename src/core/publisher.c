@@ -527,10 +527,10 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
     return error ? say_reserve_failed(publisher, error) : 0;
 }
 
-/* Before the slot is LIVE: who looks then knows whether it is for him. */
+/* Before the slot is LIVE: who looks then knows whether it is for him. killed here, or behind: OPENING, as any other. */
 static void write_address(struct tarn_publisher *publisher, const struct publisher_address *address) {
     publisher->readers.only = address->addressee;
-    /* release: who finds a successor's words finds the incarnation raised (core/subscriber.c) */
+    /* release, A1: who finds a successor's words finds the incarnation raised */
     store_release(&publisher->slot->pattern_words[SERVICE_ADDRESSEE], address->addressee);
     store_release(&publisher->slot->pattern_words[SERVICE_SPEAKER], address->speaker);
     POINT(address_written);

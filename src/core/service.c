@@ -16,6 +16,7 @@
 
 /* ---- peers ---------------------------------------------------------------------------------------------------- */
 
+/* acquire, Q1: with the release that raises the incarnation; all that it sent before is in its logs then. */
 static bool is_over(const struct peer *peer) {
     return incarnation_of(&peer->slot->incarnation) != peer_incarnation(peer->word);
 }

@@ -118,14 +118,14 @@ static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uin
     return false;
 }
 
-/* Acquire: with the release of a successor's words, behind which the incarnation is another. Then nobody knows who spoke. */
+/* acquire, A1: with the release of a successor's words, before which the incarnation was raised. Then nobody knows who spoke. */
 static void note_speaker(struct log_reader *reader, struct publisher_slot *publisher, uint16_t incarnation) {
     uint64_t speaker = load_acquire(&publisher->pattern_words[SERVICE_SPEAKER]);
     reader->speaker = incarnation_of(&publisher->incarnation) == incarnation ? speaker : 0;
 }
 
 static bool is_for_us(const struct tarn_subscriber *subscriber, struct publisher_slot *publisher) {
-    return !subscriber->self || load_acquire(&publisher->pattern_words[SERVICE_ADDRESSEE]) == subscriber->self;
+    return !subscriber->self || load_acquire(&publisher->pattern_words[SERVICE_ADDRESSEE]) == subscriber->self; /* A1 */
 }
 
 /* A publisher that we do not know yet. joining: it was there before us. 0, or -ENOMEM: joining must fail. */
