@@ -17,8 +17,8 @@
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
- *    released from any thread. tarn_subscriber_interrupt and tarn_waitset_interrupt may be called from any thread and any
- *    signal handler. A waitset and the handles in it belong to one thread together.
+ *    released from any thread. The calls named _interrupt may be made from any thread and any signal handler. A waitset and
+ *    the handles in it belong to one thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
  *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
@@ -39,21 +39,26 @@
  *                                                                         the last one of a closed subscriber
  *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
  *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   tarn_client_send, loan        where there  as publish  at growth      as publish; to wait for a server
+ *                                 is a server  and joins
+ *   tarn_client_take              yes          as take     first touch    as take; every 10 ms, while requests are
+ *                                                                         pending, to ask whether their servers live
+ *   tarn_server_take              yes          at highs    first touch    as tarn_subscriber_take
+ *                                              and joins
+ *   tarn_request_reply, end       unless full  as publish  at growth      as publish; to wake a client that sleeps
+ *   tarn_request_stream,          unless full  as publish  at growth      the same; every 10 ms, to ask whether the
+ *   tarn_request_abandoned                                                client lives
  *   tarn_producer_push, loan      unless full  at growth   at growth      at growth, when full; push: to wake workers
  *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
  *                                              and highs                  with an fd: when it finds nothing
+ *   tarn_worker_wait/receive      no           as take     first touch    to sleep
  *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
  *   tarn_job_give_back            yes          no          no             to wake workers that sleep
- *   tarn_worker_wait/receive      no           as take     first touch    to sleep
- *   open, close, flush, kept, fd, no           yes         yes            yes
- *   subscribers, publishers,
- *   workers
  *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
  *                                                                         and ten times a second
  *   tarn_waitset_interrupt        yes          no          no             yes
- *   open, close, flush, fd,       no           yes         yes            yes
- *   subscribers, publishers, add,
- *   remove
+ *   open, close, flush, fd, add,  no           yes         yes            yes
+ *   remove, and counts of peers
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
@@ -115,8 +120,12 @@ enum tarn_status {
 
 typedef struct tarn_publisher tarn_publisher;
 typedef struct tarn_subscriber tarn_subscriber;
+typedef struct tarn_client tarn_client;
+typedef struct tarn_server tarn_server;
 typedef struct tarn_notifier tarn_notifier;
 typedef struct tarn_listener tarn_listener;
+typedef struct tarn_producer tarn_producer;
+typedef struct tarn_worker tarn_worker;
 typedef struct tarn_monitor tarn_monitor;
 typedef struct tarn_waitset tarn_waitset;
 
@@ -285,7 +294,10 @@ typedef struct tarn_message {
     uint64_t lost;      /* messages of this publisher lost just before this one */
     int64_t sent_ns;    /* CLOCK_MONOTONIC, of the sender's time namespace; 0 unless its timestamps option is set */
     void *held_by;
-    uint64_t reserved[5];
+    uint64_t request;   /* of a response only: see clients */
+    uint32_t flags;     /* of a response only: enum tarn_message_flags */
+    uint32_t reserved_flags;
+    uint64_t reserved[3];
 } tarn_message;
 
 /*
@@ -352,6 +364,292 @@ int tarn_subscriber_close(tarn_subscriber *subscriber);
  */
 int tarn_message_release(tarn_message *message);
 
+/* ---- requests: clients ---------------------------------------------------------------------------------------- */
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_client_options {
+    size_t struct_bytes;            /* sizeof(tarn_client_options) */
+    const char *directory;          /* as for publishers */
+    const char *domain;             /* as for publishers */
+    const tarn_type *request_type;  /* NULL: untyped. Each is settled by the first who has one, as a topic's type is */
+    const tarn_type *response_type; /* NULL: untyped */
+    uint64_t memory_limit_bytes;    /* of requests to one server; as for publishers */
+    uint32_t max_pending;           /* requests sent and not answered to their end. 0: 64; up to 65536 */
+    uint32_t max_held;              /* responses taken and not yet released. 0: 64; up to 65536 */
+    uint32_t when_full;             /* TARN_FULL_WAIT or TARN_FULL_FAIL: when a server does not take requests */
+    uint32_t wait_strategy;         /* enum tarn_wait_strategy */
+    int64_t full_timeout_ns;        /* 0: 1 s */
+    int64_t spin_ns;                /* 0: 10 us */
+    int64_t server_timeout_ns;      /* how long sending waits for a server. 0: 1 s; TARN_IMMEDIATELY: not at all */
+} tarn_client_options;
+
+/* In tarn_message.flags of a response. */
+enum tarn_message_flags {
+    TARN_MESSAGE_LAST = 1,    /* nothing more follows for this request */
+    TARN_MESSAGE_NO_DATA = 2, /* the server ended the request without (further) data: bytes is 0 */
+};
+
+/*
+ * Opens a client on a topic, creating what is missing. Requests go to the servers of the topic, which may come and go; each
+ * request to one of them: to the one with the least to do. Each response is read by its client only.
+ * Ownership, threads and errors as for tarn_publisher_open; _PATTERN: the topic is in use for something else.
+ */
+int tarn_client_open(tarn_client **ret, const char *topic, const tarn_client_options *options);
+
+/*
+ * Copies bytes from data, and sends them as a request. data may be NULL if bytes is 0. Waits for a server, and for space
+ * where the server is slow, as the options say; enters the kernel for that, and when participants came or left.
+ * ret_request: receives the request's number, which its responses carry; may be NULL.
+ * Returns 1: sent; or an error: _ARGUMENT, _CLOSED, _FORKED, _PENDING (max_pending: receive or abandon one first), _NO_PEER
+ * (no server in time), _TOO_BIG, _FULL (nothing was sent), _NO_MEMORY, _LIMIT, _INTERRUPTED.
+ */
+int tarn_client_send(tarn_client *client, const void *data, size_t bytes, uint64_t *ret_request);
+
+/*
+ * Lends the place where a request of up to bytes will be: tarn_loan_send sends it, tarn_loan_drop gives it back, with what
+ * they return for a publisher. It counts as pending from here on. Results as for tarn_client_send.
+ */
+int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t *ret_request);
+
+/*
+ * Takes the next response, of any request, never blocking. Zero copy: data is valid until tarn_message_release, which is
+ * due for each response, one without data too. The responses of a server come in the order it sent them.
+ * Returns 1: ret is filled in, ret->request and ret->flags too; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
+ * _HOLDING (max_held: release one, then take again; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT; or
+ * _PEER_DIED: the server of a request died, or left, and what it had answered has been taken. It is said once for each such
+ * request, which is over; ret->request says which, all else in ret is 0. It may be sent again, to another server.
+ */
+int tarn_client_take(tarn_client *client, tarn_message *ret);
+
+/*
+ * Takes the next response, waiting up to timeout_ns for it. Returns 1; 0: nothing in time, or no request is pending; or an
+ * error: as for take (_PEER_DIED within some 10 ms of the death), and _INTERRUPTED, _TOPIC_REMOVED.
+ */
+int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_ns);
+
+/*
+ * Sends a request and waits for its first response; those of other requests that come meanwhile are kept for take and
+ * receive. Without TARN_MESSAGE_LAST in ret->flags more will follow, for take and receive.
+ * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive (_PEER_DIED: its server
+ * died, or left), with which the request is over, too.
+ */
+int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_message *ret, int64_t timeout_ns);
+
+/*
+ * Gives a request up: none of its responses will be taken any more, and its server is told, as far as there is space for
+ * that. Returns 1; 0: no such request is pending; or _CLOSED, _FORKED.
+ */
+int tarn_client_abandon(tarn_client *client, uint64_t request);
+
+/* Requests sent, or lent, and not yet answered to their end. Returns the count, or _CLOSED, _FORKED. */
+int tarn_client_pending(tarn_client *client);
+
+/* How many live servers the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
+int tarn_client_servers(tarn_client *client);
+
+/* Waits until there is something to take. As tarn_subscriber_wait; 0 also where no request is pending. */
+int tarn_client_wait(tarn_client *client, int64_t timeout_ns);
+
+/* As tarn_subscriber_interrupt, for the waits of this client. */
+int tarn_client_interrupt(tarn_client *client);
+
+/* As tarn_subscriber_fd. While requests are pending, a death is told within 100 ms. */
+int tarn_client_fd(tarn_client *client);
+
+/*
+ * Leaves the topic; pending requests are abandoned. Responses still held stay valid until released. The handle is invalid
+ * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_client_close(tarn_client *client);
+
+/* ---- requests: servers ---------------------------------------------------------------------------------------- */
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_server_options {
+    size_t struct_bytes;            /* sizeof(tarn_server_options) */
+    const char *directory;          /* as for publishers */
+    const char *domain;             /* as for publishers */
+    const tarn_type *request_type;  /* as for clients */
+    const tarn_type *response_type; /* as for clients */
+    uint64_t memory_limit_bytes;    /* of responses to one client; as for publishers */
+    uint32_t max_taken;             /* requests taken and not ended, at most. 0: 64; up to 65536 */
+    uint32_t when_full;             /* TARN_FULL_WAIT or TARN_FULL_FAIL: when a client does not take responses */
+    uint32_t wait_strategy;         /* enum tarn_wait_strategy */
+    uint32_t reserved;              /* 0 */
+    int64_t full_timeout_ns;        /* 0: 1 s */
+    int64_t spin_ns;                /* 0: 10 us */
+    int64_t linger_ns; /* how long closing waits until clients have responses at hand. 0: 1 s; TARN_IMMEDIATELY: not at all */
+} tarn_server_options;
+
+/*
+ * A request that was taken. Keep the struct until the request is over: then it is cleared. data is read-only and valid until
+ * then, whatever becomes of the client. Copying the struct is allowed; a request ends once.
+ */
+typedef struct tarn_request {
+    const void *data;
+    size_t bytes;
+    uint64_t number; /* given by its client, from 1 on */
+    uint64_t client; /* identity of the client: random */
+    void *taken_by;
+    void *place;
+    uint64_t ticket;
+    uint64_t reserved[5];
+} tarn_request;
+
+/* Opens a server on a topic. As tarn_client_open. */
+int tarn_server_open(tarn_server **ret, const char *topic, const tarn_server_options *options);
+
+/*
+ * Takes the next request, never blocking. Requests of one client come in the order sent; clients take turns. Those that were
+ * abandoned or whose client is gone may be left out.
+ * Returns 1: ret is filled in, and yours until the request is over; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
+ * _HOLDING (max_taken: end one first; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT.
+ */
+int tarn_server_take(tarn_server *server, tarn_request *ret);
+
+/* Takes the next request, waiting up to timeout_ns. As take, and _INTERRUPTED, _TOPIC_REMOVED. */
+int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_ns);
+
+/*
+ * Copies bytes from data and sends them as the request's last, or only, response.
+ * Returns 1: sent; 0: not sent, as the client had abandoned the request; or _PEER_DIED: the client is gone. With these the
+ * request is over. Or an error that leaves it as it is: _ARGUMENT, _RELEASED (it was over before), _CLOSED, _FORKED,
+ * _TOO_BIG, _FULL (the client does not take its responses, as the options allow for), _NO_MEMORY, _LIMIT.
+ */
+int tarn_request_reply(tarn_request *request, const void *data, size_t bytes);
+
+/* Sends one response of several; with 1 the request goes on, else as tarn_request_reply. */
+int tarn_request_stream(tarn_request *request, const void *data, size_t bytes);
+
+/*
+ * Lends the place where a response of up to bytes will be; with last not 0, sending it ends the request, the struct of which
+ * is not cleared then, but of no use. tarn_loan_send returns what tarn_request_reply would, tarn_loan_drop what it always
+ * does. Returns 1: ret is filled in; else as tarn_request_reply.
+ */
+int tarn_request_loan(tarn_request *request, size_t bytes, int last, tarn_loan *ret);
+
+/* Ends the request without a (further) response. The client is told. Results as for tarn_request_reply. */
+int tarn_request_end(tarn_request *request);
+
+/*
+ * Whether the client has abandoned the request, or is gone; asks the kernel for that now and then. For long work.
+ * Returns 1: it has; 0: not; or _ARGUMENT, _RELEASED, _CLOSED, _FORKED. The request is not over by that.
+ */
+int tarn_request_abandoned(tarn_request *request);
+
+/* How many live clients the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
+int tarn_server_clients(tarn_server *server);
+
+/* As tarn_subscriber_wait, _interrupt and _fd. */
+int tarn_server_wait(tarn_server *server, int64_t timeout_ns);
+int tarn_server_interrupt(tarn_server *server);
+int tarn_server_fd(tarn_server *server);
+
+/*
+ * Leaves the topic. Requests that are not over are given up: their clients are told that this server left. Waits up to
+ * linger until clients have at hand what was sent. The handle is invalid afterwards; NULL is allowed.
+ * Returns 0: they have; 1 or more: so many clients had not; or _CLOSED, _FORKED (the inherited handle is dropped without
+ * touching the parent's).
+ */
+int tarn_server_close(tarn_server *server);
+
+/* ---- events --------------------------------------------------------------------------------------------------- */
+
+/*
+ * A topic for events has counters, one per event. A notifier raises one by an atomic add; a listener is told which events
+ * were raised, and how often since it last asked. Nothing is lost, no notifier waits for anybody, and a listener that is
+ * slow, stopped or dead costs the others nothing.
+ *
+ * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
+ * used. Counters live as long as the topic has participants.
+ */
+#define TARN_EVENT_ID_MAX 65535u
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_notifier_options {
+    size_t struct_bytes;   /* sizeof(tarn_notifier_options) */
+    const char *directory; /* as for publishers */
+    const char *domain;    /* as for publishers */
+    uint32_t death_event;  /* 1 + the event that is raised, once, if this notifier dies without closing; 0: none. It is
+                              raised by whoever looks after the dead first: a listener that waits does so ten times a second */
+    uint32_t reserved;     /* 0 */
+} tarn_notifier_options;
+
+/*
+ * Opens a notifier on a topic, creating what is missing. Ownership, threads and errors as for tarn_publisher_open, and
+ * _PATTERN: the topic is in use for something else.
+ */
+int tarn_notifier_open(tarn_notifier **ret, const char *topic, const tarn_notifier_options *options);
+
+/*
+ * Raises an event: once, or count times at once. Never waits. What this thread did before is visible to who takes the event.
+ * Returns 1: raised (0: count is 0); or an error: _ARGUMENT (no such event), _CLOSED, _FORKED; at the first use of an event
+ * also _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM: nothing was raised.
+ */
+int tarn_notifier_notify(tarn_notifier *notifier, uint32_t id);
+int tarn_notifier_notify_many(tarn_notifier *notifier, uint32_t id, uint64_t count);
+
+/* How many live listeners the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
+int tarn_notifier_listeners(tarn_notifier *notifier);
+
+/*
+ * Leaves the topic. No death_event is raised. The handle is invalid afterwards; NULL is allowed.
+ * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_notifier_close(tarn_notifier *notifier);
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_listener_options {
+    size_t struct_bytes;    /* sizeof(tarn_listener_options) */
+    const char *directory;  /* as for publishers */
+    const char *domain;     /* as for publishers */
+    const uint32_t *ids;    /* the events it is for; NULL: all. Copied */
+    uint32_t ids_count;     /* how many these are */
+    uint32_t history;       /* 1: what was raised before it came, since the topic began, is told, too */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    uint32_t reserved;      /* 0 */
+    int64_t spin_ns;        /* 0: 10 us */
+} tarn_listener_options;
+
+/* That an event was raised. */
+typedef struct tarn_event {
+    uint32_t id;
+    uint32_t reserved;
+    uint64_t count; /* how often since this listener last took it, or opened; at least 1 */
+    uint64_t total; /* how often since the topic began, deaths included */
+} tarn_event;
+
+/*
+ * Opens a listener on a topic, creating what is missing. From its return on, it is told all that is raised.
+ * Ownership, threads and errors as for tarn_notifier_open.
+ */
+int tarn_listener_open(tarn_listener **ret, const char *topic, const tarn_listener_options *options);
+
+/*
+ * Takes an event that was raised, never blocking. Events take turns.
+ * Returns 1: ret is filled in; 0: none was raised since; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY (some events
+ * cannot be looked at; nothing of them is lost, it is tried again).
+ */
+int tarn_listener_take(tarn_listener *listener, tarn_event *ret);
+
+/*
+ * Takes an event, waiting up to timeout_ns for one (0: like take; TARN_FOREVER).
+ * Returns 1, 0 (none in time), or an error: as for take, and _INTERRUPTED, _TOPIC_REMOVED.
+ */
+int tarn_listener_receive(tarn_listener *listener, tarn_event *ret, int64_t timeout_ns);
+
+/* Waits up to timeout_ns until there is an event to take. Returns 1, 0 (not in time), or an error as receive. */
+int tarn_listener_wait(tarn_listener *listener, int64_t timeout_ns);
+
+/* Ends the wait under way or the next one, as tarn_subscriber_interrupt does. Any thread, and signal handlers. */
+int tarn_listener_interrupt(tarn_listener *listener);
+
+/* A descriptor for poll, epoll and event loops, as tarn_subscriber_fd: take until it returns 0. */
+int tarn_listener_fd(tarn_listener *listener);
+
+/* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
+int tarn_listener_close(tarn_listener *listener);
+
 /* ---- work queue: producers and workers --------------------------------------------------------------------------- */
 
 /*
@@ -362,8 +660,6 @@ int tarn_message_release(tarn_message *message);
  * keeper has what is not acknowledged. A producer that is killed leaves its messages to those who had attached them by
  * then; where nobody had, they are gone, and nobody is told.
  */
-typedef struct tarn_producer tarn_producer;
-typedef struct tarn_worker tarn_worker;
 
 /* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
 typedef struct tarn_producer_options {
@@ -495,102 +791,6 @@ int tarn_job_reject(tarn_job *job);
  * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
  */
 int tarn_worker_close(tarn_worker *worker);
-/* ---- events --------------------------------------------------------------------------------------------------- */
-
-/*
- * A topic for events has counters, one per event. A notifier raises one by an atomic add; a listener is told which events
- * were raised, and how often since it last asked. Nothing is lost, no notifier waits for anybody, and a listener that is
- * slow, stopped or dead costs the others nothing.
- *
- * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
- * used. Counters live as long as the topic has participants.
- */
-#define TARN_EVENT_ID_MAX 65535u
-
-/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
-typedef struct tarn_notifier_options {
-    size_t struct_bytes;   /* sizeof(tarn_notifier_options) */
-    const char *directory; /* as for publishers */
-    const char *domain;    /* as for publishers */
-    uint32_t death_event;  /* 1 + the event that is raised, once, if this notifier dies without closing; 0: none. It is
-                              raised by whoever looks after the dead first: a listener that waits does so ten times a second */
-    uint32_t reserved;     /* 0 */
-} tarn_notifier_options;
-
-/*
- * Opens a notifier on a topic, creating what is missing. Ownership, threads and errors as for tarn_publisher_open, and
- * _PATTERN: the topic is in use for something else.
- */
-int tarn_notifier_open(tarn_notifier **ret, const char *topic, const tarn_notifier_options *options);
-
-/*
- * Raises an event: once, or count times at once. Never waits. What this thread did before is visible to who takes the event.
- * Returns 1: raised (0: count is 0); or an error: _ARGUMENT (no such event), _CLOSED, _FORKED; at the first use of an event
- * also _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM: nothing was raised.
- */
-int tarn_notifier_notify(tarn_notifier *notifier, uint32_t id);
-int tarn_notifier_notify_many(tarn_notifier *notifier, uint32_t id, uint64_t count);
-
-/* How many live listeners the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
-int tarn_notifier_listeners(tarn_notifier *notifier);
-
-/*
- * Leaves the topic. No death_event is raised. The handle is invalid afterwards; NULL is allowed.
- * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
- */
-int tarn_notifier_close(tarn_notifier *notifier);
-
-/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
-typedef struct tarn_listener_options {
-    size_t struct_bytes;    /* sizeof(tarn_listener_options) */
-    const char *directory;  /* as for publishers */
-    const char *domain;     /* as for publishers */
-    const uint32_t *ids;    /* the events it is for; NULL: all. Copied */
-    uint32_t ids_count;     /* how many these are */
-    uint32_t history;       /* 1: what was raised before it came, since the topic began, is told, too */
-    uint32_t wait_strategy; /* enum tarn_wait_strategy */
-    uint32_t reserved;      /* 0 */
-    int64_t spin_ns;        /* 0: 10 us */
-} tarn_listener_options;
-
-/* That an event was raised. */
-typedef struct tarn_event {
-    uint32_t id;
-    uint32_t reserved;
-    uint64_t count; /* how often since this listener last took it, or opened; at least 1 */
-    uint64_t total; /* how often since the topic began, deaths included */
-} tarn_event;
-
-/*
- * Opens a listener on a topic, creating what is missing. From its return on, it is told all that is raised.
- * Ownership, threads and errors as for tarn_notifier_open.
- */
-int tarn_listener_open(tarn_listener **ret, const char *topic, const tarn_listener_options *options);
-
-/*
- * Takes an event that was raised, never blocking. Events take turns.
- * Returns 1: ret is filled in; 0: none was raised since; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY (some events
- * cannot be looked at; nothing of them is lost, it is tried again).
- */
-int tarn_listener_take(tarn_listener *listener, tarn_event *ret);
-
-/*
- * Takes an event, waiting up to timeout_ns for one (0: like take; TARN_FOREVER).
- * Returns 1, 0 (none in time), or an error: as for take, and _INTERRUPTED, _TOPIC_REMOVED.
- */
-int tarn_listener_receive(tarn_listener *listener, tarn_event *ret, int64_t timeout_ns);
-
-/* Waits up to timeout_ns until there is an event to take. Returns 1, 0 (not in time), or an error as receive. */
-int tarn_listener_wait(tarn_listener *listener, int64_t timeout_ns);
-
-/* Ends the wait under way or the next one, as tarn_subscriber_interrupt does. Any thread, and signal handlers. */
-int tarn_listener_interrupt(tarn_listener *listener);
-
-/* A descriptor for poll, epoll and event loops, as tarn_subscriber_fd: take until it returns 0. */
-int tarn_listener_fd(tarn_listener *listener);
-
-/* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
-int tarn_listener_close(tarn_listener *listener);
 
 /* ---- monitors: who comes and goes ------------------------------------------------------------------------------ */
 
@@ -610,6 +810,7 @@ enum tarn_role {
     TARN_ROLE_PRODUCER = 9,
     TARN_ROLE_WORKER = 10,
     TARN_ROLE_MONITOR = 11,
+    TARN_ROLE_KEEPER = 12,
 };
 
 /* A word for it, e.g. "publisher"; never NULL; static. */
@@ -676,6 +877,7 @@ int tarn_monitor_fd(tarn_monitor *monitor);
 
 /* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
 int tarn_monitor_close(tarn_monitor *monitor);
+
 /* ---- waiting for many ----------------------------------------------------------------------------------------- */
 
 /*

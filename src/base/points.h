@@ -101,6 +101,7 @@
     X(live_said)                                                                                                       \
     X(watching_said)                                                                                                   \
     X(notifier_live)                                                                                                   \
+    X(address_written)                                                                                                 \
     X(publisher_live)                                                                                                  \
     X(change_counted)                                                                                                  \
     X(leaving_said)                                                                                                    \

@@ -4,6 +4,7 @@
  *
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
  *   pub.c sub.c  ls.c gc.c version.c help.c  output.c     the only way to stdout: buffered, knows a closed reader
+ *   call.c serve.c
  *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
  *   notify.c listen.c match.c: events, and who comes and goes
  *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
@@ -36,8 +37,8 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
-extern const struct verb verb_pub, verb_sub, verb_notify, verb_listen, verb_push, verb_work, verb_keep, verb_ls,
-    verb_match, verb_gc, verb_bench, verb_version, verb_help;
+extern const struct verb verb_pub, verb_sub, verb_call, verb_serve, verb_notify, verb_listen, verb_push, verb_work,
+    verb_keep, verb_ls, verb_match, verb_gc, verb_bench, verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 
@@ -116,6 +117,8 @@ struct tarn_subscriber;
 /* From now on SIGINT and SIGTERM stop the verb (a second one kills); both end waits of the subscriber, if any. */
 void stop_on_signals(struct tarn_subscriber *subscriber);
 void stop_forget_subscriber(void); /* before it is closed */
+/* The same for another handle, by its function of that name; NULL: none any more, before it is closed. */
+void stop_interrupts(int (*interrupt)(void *handle), void *handle);
 /* EXIT_OK, or the exit code of the signal that came. */
 int stop_status(void);
 

@@ -15,6 +15,8 @@
 
 static volatile sig_atomic_t stop_signal;
 static tarn_subscriber *_Atomic waiting;
+static void *_Atomic other;
+static int (*_Atomic interrupt_other)(void *handle);
 
 static void on_signal(int number) {
     if (number != SIGALRM)
@@ -22,6 +24,9 @@ static void on_signal(int number) {
     tarn_subscriber *subscriber = atomic_load(&waiting);
     if (subscriber)
         tarn_subscriber_interrupt(subscriber);
+    void *handle = atomic_load(&other);
+    if (handle)
+        atomic_load (&interrupt_other)(handle);
     alarm(1);
 }
 
@@ -41,6 +46,12 @@ void stop_on_signals(tarn_subscriber *subscriber) {
 
 void stop_forget_subscriber(void) {
     atomic_store(&waiting, NULL);
+}
+
+void stop_interrupts(int (*interrupt)(void *handle), void *handle) {
+    if (interrupt)
+        atomic_store(&interrupt_other, interrupt);
+    atomic_store(&other, handle);
 }
 
 int stop_status(void) {

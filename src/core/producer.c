@@ -560,7 +560,7 @@ int tarn_producer_workers(tarn_producer *producer) {
     for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(roster, slot);
         count += subscriber && load_acquire(&subscriber->state) == SLOT_LIVE &&
-                 load_relaxed(&subscriber->role) == QUEUE_WORKER &&
+                 load_relaxed(&subscriber->role) == ROLE_WORKER &&
                  !slot_is_dead(producer->topic, SUBSCRIBER, slot, true);
     }
     process_unlock();

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "core/handle.h"
 #include "base/machine.h"
+#include "core/publisher.h"
 #include "core/reaper.h"
 #include "core/topic.h"
 #include "core/type.h"
@@ -33,31 +34,6 @@ struct open_loan {
     struct open_loan *next; /* of all ever made */
 };
 
-struct tarn_publisher {
-    struct handle handle;
-    _Atomic uint32_t *bell;     /* the topic's, or one that nobody sets */
-    uint64_t packed_bytes_max;  /* the most that is sent the shortest way */
-    uint64_t payload_bytes_max; /* what type and limit allow; at first what the least limit does */
-    uint32_t wake;
-    bool timestamps;
-    uint64_t identity;
-    uint64_t tickets;        /* of the last loan; start at random and go by twos, so that none is 0 */
-    uint64_t head_ticket;    /* of the loan at the log's head; 0: there is none */
-    struct open_loan *spare; /* for the loan at the head, should it be overtaken */
-    struct writer writer;
-    uint64_t type_bytes;
-    uint32_t when_full;
-    bool realtime;
-    int64_t full_timeout_ns;
-    int64_t linger_ns;
-    int64_t buried_ns; /* when we last looked after the dead: it takes microseconds per reader */
-    struct topic *topic;
-    struct publisher_slot *slot;
-    uint32_t slot_number;
-    struct readers readers;
-    struct open_loan *loans, *free_loans;
-};
-
 #define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
 
 /* Beyond the limit: the extent where the log ends and what surrounds a message, so that one as large as the limit fits. */
@@ -68,19 +44,12 @@ static _Atomic uint32_t nobody_sleeps; /* the bell of those who never wake anyon
 
 /* ---- waking --------------------------------------------------------------------------------------------------- */
 
-LONG_HALF int wake_sleepers(struct tarn_publisher *publisher) {
-    topic_wake(publisher->topic);
+int publisher_wake_sleepers(struct tarn_publisher *publisher) {
+    if (publisher->readers.only)
+        topic_wake_subscriber(publisher->topic, peer_slot(publisher->readers.only));
+    else
+        topic_wake(publisher->topic);
     return 1;
-}
-
-/* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. Returns 1: sent. */
-SHORT_HALF int wake(struct tarn_publisher *publisher) {
-    if (likely(publisher->wake == TARN_WAKE_AUTO))
-        light_fence();
-    else if (publisher->wake == TARN_WAKE_FENCE)
-        full_fence();
-    POINT(bell_not_looked_at);
-    return unlikely(load_relaxed(publisher->bell) & 1) ? wake_sleepers(publisher) : 1;
 }
 
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
@@ -217,7 +186,8 @@ static int say_too_big(const struct tarn_publisher *publisher, uint64_t bytes) {
     return fail(TARN_ERROR_TOO_BIG,
                 "topic \"%s\": a message of %" PRIu64 " bytes is larger than %" PRIu64
                 ", which its payload type or the memory limit allows",
-                publisher->topic->name, bytes, publisher->payload_bytes_max);
+                publisher->topic->name, bytes - publisher->lead_bytes,
+                publisher->payload_bytes_max - publisher->lead_bytes);
 }
 
 /* 1: reserved; 0: dropped; or a status. */
@@ -284,6 +254,28 @@ int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t b
         return wake(publisher);
     }
     return publish(publisher, data, bytes);
+}
+
+int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
+    uint64_t all_bytes = publisher->lead_bytes + bytes;
+    int status = all_bytes < bytes                      ? say_too_big(publisher, all_bytes)
+                 : reserve_easily(publisher, all_bytes) ? 1
+                                                        : reserve(publisher, all_bytes);
+    if (status != 1)
+        return status;
+    char *lead = writer_payload(&publisher->writer);
+    memcpy(lead, &word, sizeof(word));
+    if (bytes)
+        memcpy(lead + publisher->lead_bytes, data, bytes);
+    return commit(publisher, NULL);
+}
+
+int publisher_publish_led_now(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {
+    uint32_t when_full = publisher->when_full;
+    publisher->when_full = TARN_FULL_FAIL;
+    int status = publisher_publish_led(publisher, word, data, bytes);
+    publisher->when_full = when_full;
+    return status;
 }
 
 /* ---- loans ---------------------------------------------------------------------------------------------------- */
@@ -528,21 +520,36 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
         .rotation_bytes = options->rotation_bytes,
         .realtime = options->realtime,
     };
-    publisher->type_bytes = options->type && options->type->bytes ? options->type->bytes : UINT64_MAX;
+    publisher->type_bytes =
+        options->type && options->type->bytes ? options->type->bytes + publisher->lead_bytes : UINT64_MAX;
     bound_payload(publisher, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);
     int error = writer_open(&publisher->writer, &memory, publisher->slot, &publisher->readers, incarnation,
                             alignment < 8 ? 8 : alignment, options->timestamps);
     return error ? say_reserve_failed(publisher, error) : 0;
 }
 
-static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_options *options) {
+/* Before the slot is LIVE: who looks then knows whether it is for him. killed here, or behind: OPENING, as any other. */
+static void write_address(struct tarn_publisher *publisher, const struct publisher_address *address) {
+    publisher->readers.only = address->addressee;
+    /* release, A1: who finds a successor's words finds the incarnation raised */
+    store_release(&publisher->slot->pattern_words[SERVICE_ADDRESSEE], address->addressee);
+    store_release(&publisher->slot->pattern_words[SERVICE_SPEAKER], address->speaker);
+    POINT(address_written);
+}
+
+static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_options *options,
+                        const struct publisher_address *address) {
     uint16_t incarnation = incarnation_of(&publisher->slot->incarnation);
-    int status =
-        type_settle(publisher->topic, options->type,
-                    &(struct roster_taker){true, publisher->slot_number, incarnation, &publisher->slot->pending_key});
+    int status = 0;
+    if (!address)
+        status = type_settle(
+            publisher->topic, options->type,
+            &(struct roster_taker){true, publisher->slot_number, incarnation, &publisher->slot->pending_key});
     if (status)
         return status;
     readers_init(&publisher->readers, &publisher->topic->roster, publisher->slot, incarnation);
+    if (address)
+        write_address(publisher, address);
     status = open_log(publisher, options, incarnation);
     if (status)
         return status;
@@ -567,6 +574,43 @@ static void leave(struct tarn_publisher *publisher) {
     handle_free(&closed_publishers, &publisher->handle);
 }
 
+/* Whom it wakes. NULL: a peer damaged the list of subscribers. */
+static _Atomic uint32_t *bell_of(struct tarn_publisher *publisher, const tarn_publisher_options *options,
+                                 const struct publisher_address *address) {
+    if (options->wake == TARN_WAKE_NEVER)
+        return &nobody_sleeps;
+    if (!address)
+        return &publisher->topic->roster.header->bell;
+    struct subscriber_slot *addressee = roster_subscriber(&publisher->topic->roster, peer_slot(address->addressee));
+    return addressee ? &addressee->bell : NULL;
+}
+
+/* In a slot of publisher->topic; leaves it on failure. address: NULL for what all subscribers read. */
+static int open_joined(struct tarn_publisher *publisher, const tarn_publisher_options *options,
+                       const struct publisher_address *address) {
+    int status;
+    publisher->slot = roster_publisher(&publisher->topic->roster, publisher->slot_number);
+    publisher->bell = publisher->slot ? bell_of(publisher, options, address) : NULL;
+    if (!publisher->bell) {
+        status = topic_say_damaged(publisher->topic);
+        leave(publisher);
+        return status;
+    }
+    publisher->lead_bytes = address ? address->lead_bytes : 0;
+    publisher->identity = publisher->slot->who.number;
+    publisher->tickets = os_random() | 1;
+    publisher->wake = options->wake;
+    publisher->when_full = options->when_full;
+    publisher->timestamps = options->timestamps;
+    publisher->realtime = options->realtime;
+    publisher->full_timeout_ns = time_option(options->full_timeout_ns, DEFAULT_FULL_TIMEOUT_NS);
+    publisher->linger_ns = time_option(options->linger_ns, DEFAULT_LINGER_NS);
+    status = open_in_slot(publisher, options, address);
+    if (status)
+        leave(publisher);
+    return status;
+}
+
 static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options) {
     struct tarn_publisher *publisher = handle_allocate(&closed_publishers, sizeof(*publisher), HANDLE_PUBLISHER);
     if (!publisher)
@@ -577,26 +621,34 @@ static int open_locked(tarn_publisher **ret, const char *topic, const tarn_publi
         handle_free(&closed_publishers, &publisher->handle);
         return status;
     }
-    publisher->slot = roster_publisher(&publisher->topic->roster, publisher->slot_number);
-    if (!publisher->slot) {
-        status = topic_say_damaged(publisher->topic);
-        leave(publisher);
+    status = open_joined(publisher, options, NULL);
+    if (!status)
+        *ret = publisher;
+    return status;
+}
+
+static int open_addressed_locked(struct tarn_publisher **ret, struct topic *topic,
+                                 const tarn_publisher_options *options, const struct publisher_address *address) {
+    struct tarn_publisher *publisher = handle_allocate(&closed_publishers, sizeof(*publisher), HANDLE_PUBLISHER);
+    if (!publisher)
+        return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to reach another of its participants", topic->name);
+    publisher->topic = topic;
+    int status = topic_join_again(topic, &publisher->slot_number, PUBLISHER);
+    if (status) {
+        handle_free(&closed_publishers, &publisher->handle);
         return status;
     }
-    publisher->bell = options->wake == TARN_WAKE_NEVER ? &nobody_sleeps : &publisher->topic->roster.header->bell;
-    publisher->identity = publisher->slot->who.number;
-    publisher->tickets = os_random() | 1;
-    publisher->wake = options->wake;
-    publisher->when_full = options->when_full;
-    publisher->timestamps = options->timestamps;
-    publisher->realtime = options->realtime;
-    publisher->full_timeout_ns = time_option(options->full_timeout_ns, DEFAULT_FULL_TIMEOUT_NS);
-    publisher->linger_ns = time_option(options->linger_ns, DEFAULT_LINGER_NS);
-    status = open_in_slot(publisher, options);
-    if (status)
-        leave(publisher);
-    else
+    status = open_joined(publisher, options, address);
+    if (!status)
         *ret = publisher;
+    return status;
+}
+
+int publisher_open_addressed(struct tarn_publisher **ret, struct topic *topic, const tarn_publisher_options *options,
+                             const struct publisher_address *address) {
+    process_lock();
+    int status = open_addressed_locked(ret, topic, options, address);
+    process_unlock();
     return status;
 }
 
@@ -628,12 +680,9 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
     return behind;
 }
 
-/* Waits until nobody is behind; returns how many are when the time is over. */
-static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
+/* Waits until nobody is behind that sequence; returns how many are when the time is over. */
+static uint32_t wait_for_readers(struct tarn_publisher *publisher, uint64_t sequence, int64_t timeout_ns) {
     int64_t deadline_ns = os_deadline_ns(timeout_ns);
-    writer_report_drops(&publisher->writer);
-    note_overtaken(publisher);
-    uint64_t sequence = publisher->writer.sequence;
     uint32_t first = count_behind(publisher, sequence);
     if (first == 0 || timeout_ns <= 0)
         return first;
@@ -646,6 +695,16 @@ static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
             return behind;
         space_sleep(publisher->slot, value, barrier, deadline_ns - now);
     }
+}
+
+static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
+    writer_report_drops(&publisher->writer);
+    note_overtaken(publisher);
+    return wait_for_readers(publisher, publisher->writer.sequence, timeout_ns);
+}
+
+bool publisher_is_attached(struct tarn_publisher *publisher, int64_t timeout_ns) {
+    return wait_for_readers(publisher, 0, timeout_ns) == 0;
 }
 
 int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns) {

@@ -43,6 +43,8 @@ uint32_t role_of(enum pattern pattern, enum slot_kind kind, uint32_t slot_role) 
         return role_of_publisher(pattern);
     if (slot_role == ROLE_MONITOR)
         return TARN_ROLE_MONITOR;
+    if (slot_role == ROLE_KEEPER)
+        return TARN_ROLE_KEEPER;
     if (slot_role == ROLE_SERVER)
         return TARN_ROLE_SERVER;
     return role_of_subscriber(pattern);
@@ -53,7 +55,7 @@ const char *tarn_role_text(uint32_t role) {
         [TARN_ROLE_PUBLISHER] = "publisher", [TARN_ROLE_SUBSCRIBER] = "subscriber", [TARN_ROLE_CLIENT] = "client",
         [TARN_ROLE_SERVER] = "server",       [TARN_ROLE_NOTIFIER] = "notifier",     [TARN_ROLE_LISTENER] = "listener",
         [TARN_ROLE_WRITER] = "writer",       [TARN_ROLE_READER] = "reader",         [TARN_ROLE_PRODUCER] = "producer",
-        [TARN_ROLE_WORKER] = "worker",       [TARN_ROLE_MONITOR] = "monitor",
+        [TARN_ROLE_WORKER] = "worker",       [TARN_ROLE_MONITOR] = "monitor",       [TARN_ROLE_KEEPER] = "keeper",
     };
     return role > 0 && role < sizeof(texts) / sizeof(texts[0]) ? texts[role] : "participant";
 }

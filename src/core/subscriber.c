@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "core/handle.h"
 #include "core/reaper.h"
+#include "core/subscriber.h"
 #include "core/topic.h"
 #include "core/type.h"
 #include "core/waitables.h"
@@ -20,40 +21,7 @@
 
 #define DEFAULT_MAX_HELD 64u
 #define MAX_HELD_MAX 65536u
-#define LOOKS_NS 20000       /* what so many looks take at most: shorter timeouts look at the clock first */
 #define LOSSES_AT_ONCE 4096u /* messages that are no more, in one take of a log: one for each open loan is honest */
-
-/* A publisher that was there when we joined, and could not be attached. */
-struct missed {
-    uint32_t slot;
-    uint16_t incarnation;
-};
-
-struct tarn_subscriber {
-    struct handle handle;
-    _Atomic uint32_t *changes_now;
-    struct log_reader *only; /* the reader, where there is one; else one that never finds anything */
-    uint32_t changes;        /* of the roster, when we last looked at it */
-    uint32_t credit;         /* messages that may be taken before those held are counted again */
-    uint32_t credit_given;   /* when they last were */
-    uint32_t quiet_credit;   /* credit when a take last found nothing, and nothing to do either; else NEVER_QUIET */
-    uint32_t next;           /* whose turn it is */
-    struct log_reader **readers;
-    uint32_t reader_count, reader_capacity;
-    uint32_t max_held;
-    bool realtime, reliable;
-    uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
-    struct holds holds;
-    struct waiter waiter;
-    uint64_t history;
-    bool retry; /* some publisher could not be attached: again with the next look at peers */
-    struct missed *missed;
-    uint32_t missed_count;
-    int trouble; /* status of a publisher that cannot be attached, told by the next take */
-    char trouble_text[512];
-};
-
-#define NEVER_QUIET UINT32_MAX
 
 static struct closed_handles closed_subscribers;
 
@@ -127,10 +95,6 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     return 0;
 }
 
-SHORT_HALF bool roster_changed(const struct tarn_subscriber *subscriber) {
-    return load_acquire(subscriber->changes_now) != subscriber->changes;
-}
-
 static void count_readers(struct tarn_subscriber *subscriber, uint32_t count) {
     subscriber->reader_count = count;
     subscriber->only = count == 1 ? subscriber->readers[0] : &log_reader_nowhere;
@@ -155,6 +119,16 @@ static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uin
     return false;
 }
 
+/* acquire, A1: with the release of a successor's words, before which the incarnation was raised. Then nobody knows who spoke. */
+static void note_speaker(struct log_reader *reader, struct publisher_slot *publisher, uint16_t incarnation) {
+    uint64_t speaker = load_acquire(&publisher->pattern_words[SERVICE_SPEAKER]);
+    reader->speaker = incarnation_of(&publisher->incarnation) == incarnation ? speaker : 0;
+}
+
+static bool is_for_us(const struct tarn_subscriber *subscriber, struct publisher_slot *publisher) {
+    return !subscriber->self || load_acquire(&publisher->pattern_words[SERVICE_ADDRESSEE]) == subscriber->self; /* A1 */
+}
+
 /* A publisher that we do not know yet. joining: it was there before us. 0, or -ENOMEM: joining must fail. */
 static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
                       uint16_t incarnation, bool joining) {
@@ -170,6 +144,8 @@ static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot 
         log_reader_start_newest(reader, UINT64_MAX); /* all that is kept */
     else
         log_reader_start_first(reader);
+    if (subscriber->self)
+        note_speaker(reader, publisher, incarnation);
     if (reader->damaged)
         keep_trouble(subscriber, say_damaged(subscriber, reader));
     log_reader_tell(reader);
@@ -219,6 +195,8 @@ static int update(struct tarn_subscriber *subscriber, bool joining) {
         if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
             continue;
         uint16_t incarnation = incarnation_of(&publisher->incarnation);
+        if (!is_for_us(subscriber, publisher))
+            continue;
         struct log_reader *reader = find_reader(subscriber, slot, incarnation);
         if (!reader) {
             status |= add_reader(subscriber, publisher, slot, incarnation, joining);
@@ -236,6 +214,8 @@ static void follow_changes(struct tarn_subscriber *subscriber) {
     process_lock();
     update(subscriber, false);
     process_unlock();
+    if (subscriber->changed)
+        subscriber->changed(subscriber->context);
 }
 
 /* Lets readers go whose publisher is gone, whose log is read to its end, and of which no message is held. */
@@ -330,13 +310,6 @@ static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *re
     return 0; /* others have their turn; a publisher may go on like that for ever */
 }
 
-SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
-    if (unlikely(subscriber->credit == 0) || !log_reader_take_plain(reader, ret))
-        return false;
-    subscriber->credit--;
-    return true;
-}
-
 SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     if (take_plainly(subscriber, reader, ret))
         return 1;
@@ -400,11 +373,6 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     if (result)
         doorbell_ring_self(&subscriber->waiter.doorbell);
     return result;
-}
-
-/* Takes from the only publisher what is in its place. False: nothing happened. */
-SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
 }
 
 /* Whether another look at the only publisher's log will do, since a take found nothing, and nothing has changed. */
@@ -512,23 +480,6 @@ static inline int look_once(struct tarn_subscriber *subscriber, tarn_message *re
     return take_any(subscriber, ret);
 }
 
-/*
- * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. False: something is
- * there that is no plain message of the only publisher, or nothing came.
- *
- * The loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
- * ahead of a line that is under way, speculating that it will have a message, and what it gets done by then is free.
- */
-SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    struct log_reader *only = subscriber->only;
-    for (uint32_t i = 0; i < subscriber->waiter.looks_at_once; i++) {
-        if (log_reader_sees(only))
-            return take_easily(subscriber, ret);
-        spin_pause();
-    }
-    return false;
-}
-
 /* As look_once(), so many times if need be. */
 static int look_often(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (ret && subscriber->only->position)
@@ -607,8 +558,7 @@ LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int
 
 int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret &&
-        (take_easily(subscriber, ret) ||
-         (timeout_ns > LOOKS_NS && subscriber->only->position && spin(subscriber, ret))))
+        receive_easily(subscriber, ret, timeout_ns))
         return 1;
     return receive(subscriber, ret, timeout_ns);
 }
@@ -723,11 +673,13 @@ static void stop(struct tarn_subscriber *subscriber) {
     holds_end(&subscriber->holds);
 }
 
-static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options) {
-    int status =
-        type_settle(subscriber->waiter.topic, options->type,
-                    &(struct roster_taker){false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
-                                           &subscriber->waiter.slot->pending_key});
+static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options,
+                        const struct inbox_options *inbox) {
+    struct roster_taker taker = {false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
+                                 &subscriber->waiter.slot->pending_key};
+    int status = type_settle(subscriber->waiter.topic, options->type, &taker);
+    if (!status && inbox)
+        status = type_settle_response(subscriber->waiter.topic, inbox->response_type, &taker);
     if (status)
         return status;
     if (subscriber->realtime) {
@@ -737,6 +689,7 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
                                subscriber->waiter.topic->name);
     }
     store_relaxed(&subscriber->waiter.slot->reliable, subscriber->reliable);
+    store_relaxed(&subscriber->waiter.slot->role, inbox ? (uint32_t)inbox->role : ROLE_PLAIN);
     store_release(&subscriber->waiter.slot->state, SLOT_JOINING);
     POINT(joining_said);
     topic_ring(subscriber->waiter.topic); /* R1, and the fence of H2's other side */
@@ -752,14 +705,15 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     return subscriber->reliable ? check_refused(subscriber) : 0;
 }
 
-static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options) {
+static int open_locked(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                       const struct inbox_options *inbox) {
     struct tarn_subscriber *subscriber = handle_allocate(&closed_subscribers, sizeof(*subscriber), HANDLE_SUBSCRIBER);
     if (!subscriber)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
     struct topic *joined;
     uint32_t slot_number;
-    int status =
-        topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_MESSAGES);
+    int status = topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER,
+                            inbox ? PATTERN_SERVICE : PATTERN_MESSAGES);
     if (status) {
         handle_free(&closed_subscribers, &subscriber->handle);
         return status;
@@ -785,7 +739,32 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     *ret = subscriber;
     if (error)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
-    return open_in_slot(subscriber, options);
+    if (inbox) {
+        subscriber->self = peer_word(slot_number, subscriber->holds.incarnation);
+        subscriber->waiter.subscribers_too = true;
+    }
+    return open_in_slot(subscriber, options, inbox);
+}
+
+static int open_any(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                    const struct inbox_options *inbox) {
+    int status = process_enter();
+    if (status)
+        return status;
+    struct tarn_subscriber *subscriber = NULL;
+    process_lock();
+    status = open_locked(&subscriber, topic, options, inbox);
+    process_unlock();
+    if (status == 0)
+        *ret = subscriber;
+    else if (subscriber)
+        stop(subscriber);
+    return status;
+}
+
+int subscriber_open_inbox(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                          const struct inbox_options *inbox) {
+    return open_any(ret, topic, options, inbox);
 }
 
 int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options) {
@@ -793,19 +772,7 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the place for the subscriber is NULL");
     int status = check_options(options, &checked);
-    if (!status)
-        status = process_enter();
-    if (status)
-        return status;
-    struct tarn_subscriber *subscriber = NULL;
-    process_lock();
-    status = open_locked(&subscriber, topic, &checked);
-    process_unlock();
-    if (status == 0)
-        *ret = subscriber;
-    else if (subscriber)
-        stop(subscriber);
-    return status;
+    return status ? status : open_any(ret, topic, &checked, NULL);
 }
 
 int tarn_subscriber_close(tarn_subscriber *subscriber) {
@@ -838,4 +805,21 @@ int tarn_subscriber_publishers(tarn_subscriber *subscriber) {
 
 uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber) {
     return handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER) ? 0 : lost_in_all(subscriber);
+}
+
+/* ---- inboxes -------------------------------------------------------------------------------------------------- */
+
+void subscriber_on_change(struct tarn_subscriber *subscriber, void (*changed)(void *context), void *context) {
+    subscriber->changed = changed;
+    subscriber->context = context;
+}
+
+bool subscriber_has_unread(struct tarn_subscriber *subscriber, uint64_t speaker) {
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {
+        struct log_reader *reader = subscriber->readers[i];
+        enum reader_look look = reader->speaker == speaker ? log_reader_look(reader) : READER_EMPTY;
+        if (look == READER_MESSAGE || look == READER_PENDING)
+            return true;
+    }
+    return false;
 }

@@ -493,7 +493,8 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
     process_identify(&subscriber->who);
     store_relaxed(&subscriber->taken, 0);
     store_relaxed(&subscriber->lost, 0);
-    store_relaxed(&subscriber->role, 0);
+    store_relaxed(&subscriber->role, ROLE_PLAIN);
+    store_relaxed(&subscriber->load, 0);
     POINT(slot_identified);
     /* killed here, in either: locked by nobody and not FREE, so it is reaped */
 }
@@ -669,6 +670,15 @@ static int settle_pattern(struct topic *topic, enum pattern pattern) {
                 topic->name, topic_pattern_text(settled), topic_pattern_text(pattern));
 }
 
+int topic_join_again(struct topic *topic, uint32_t *ret_slot, enum slot_kind kind) {
+    int error = find_slot(topic, kind, ret_slot);
+    if (error)
+        return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot claim a place in it", topic->name);
+    begin_slot(topic, kind, *ret_slot);
+    topic->users++;
+    return 0;
+}
+
 int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const char *directory_path, const char *domain,
                enum slot_kind kind, enum pattern pattern) {
     int status = topic_name_check(name);
@@ -681,13 +691,16 @@ int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const c
     struct topic *topic = find(&directory, name);
     if (topic) {
         directory_close(&directory);
-        int error = find_slot(topic, kind, ret_slot);
-        if (error)
-            return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot claim a place in it", name);
-    } else if ((status = join_first(&topic, ret_slot, &directory, name, kind)) != 0)
-        return status;
-    begin_slot(topic, kind, *ret_slot);
-    topic->users++;
+        status = topic_join_again(topic, ret_slot, kind);
+        if (status)
+            return status;
+    } else {
+        status = join_first(&topic, ret_slot, &directory, name, kind);
+        if (status)
+            return status;
+        begin_slot(topic, kind, *ret_slot);
+        topic->users++;
+    }
     status = settle_pattern(topic, pattern);
     if (status) {
         if (kind == PUBLISHER)

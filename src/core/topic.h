@@ -51,6 +51,9 @@ struct topic {
 int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const char *directory, const char *domain,
                enum slot_kind kind, enum pattern pattern);
 
+/* Claims another slot, likewise, in a topic that this process has joined, wherever its file is by now. 0 or a status. */
+int topic_join_again(struct topic *topic, uint32_t *ret_slot, enum slot_kind kind);
+
 enum pattern topic_pattern(const struct topic *topic);
 const char *topic_pattern_text(enum pattern pattern); /* "publish and subscribe" */
 

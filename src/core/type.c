@@ -42,8 +42,8 @@ int type_check(const tarn_type *type) {
 }
 
 /* The settled type, bounded: name and encoding as terminated copies. */
-static bool read_type(struct roster *roster, struct type_text *ret, uint32_t *ret_alignment) {
-    struct roster_type *type = roster_block(roster, load_acquire(&roster->header->type_block));
+static bool read_type(struct roster *roster, _Atomic uint32_t *link, struct type_text *ret, uint32_t *ret_alignment) {
+    struct roster_type *type = roster_block(roster, load_acquire(link));
     if (!type)
         return false;
     uint32_t name_bytes = type->name_bytes, encoding_bytes = type->encoding_bytes;
@@ -60,31 +60,32 @@ static bool read_type(struct roster *roster, struct type_text *ret, uint32_t *re
 
 bool type_read(struct roster *roster, struct type_text *ret) {
     uint32_t alignment;
-    return read_type(roster, ret, &alignment);
+    return read_type(roster, &roster->header->type_block, ret, &alignment);
 }
 
-static int compare(struct topic *topic, const tarn_type *type) {
+static int compare(struct topic *topic, _Atomic uint32_t *link, const tarn_type *type) {
     struct type_text is;
     uint32_t alignment;
-    if (!read_type(&topic->roster, &is, &alignment))
+    if (!read_type(&topic->roster, link, &is, &alignment))
         return fail(TARN_ERROR_DAMAGED, "topic \"%s\": the payload type kept with it is damaged", topic->name);
     if (strcmp(is.name, type->name) == 0 && strcmp(is.encoding, encoding_of(type)) == 0 && is.bytes == type->bytes &&
         alignment == alignment_of(type))
         return 0;
     return fail(TARN_ERROR_TYPE,
-                "topic \"%s\" has payload type \"%s\" (%s, %" PRIu64 " bytes, aligned to %u), not \"%s\" (%s, %" PRIu64
-                " bytes, aligned to %u)",
-                topic->name, is.name, is.encoding, is.bytes, alignment, type->name, encoding_of(type), type->bytes,
-                alignment_of(type));
+                "topic \"%s\" has payload type \"%s\" (%s, %" PRIu64
+                " bytes, aligned to %u)%s, not \"%s\" (%s, %" PRIu64 " bytes, aligned to %u)",
+                topic->name, is.name, is.encoding, is.bytes, alignment,
+                link == &topic->roster.header->type_block ? "" : " for responses", type->name, encoding_of(type),
+                type->bytes, alignment_of(type));
 }
 
-int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker) {
-    _Atomic uint32_t *link = &topic->roster.header->type_block;
+static int settle(struct topic *topic, _Atomic uint32_t *link, const tarn_type *type,
+                  const struct roster_taker *taker) {
     uint32_t settled = load_acquire(link);
     if (!type)
         return 0;
     if (settled)
-        return compare(topic, type);
+        return compare(topic, link, type);
     uint32_t name_bytes = (uint32_t)strlen(type->name), encoding_bytes = (uint32_t)strlen(encoding_of(type));
     uint32_t total = (uint32_t)(sizeof(struct roster_type) + name_bytes + encoding_bytes + type->schema_bytes);
     int64_t block = roster_take_run(&topic->roster, (total + BLOCK_BYTES - 1) / BLOCK_BYTES, taker);
@@ -103,5 +104,13 @@ int type_settle(struct topic *topic, const tarn_type *type, const struct roster_
     /* killed here, or the race lost: the blocks are over with our slot */
     if (compare_and_swap(link, &settled, (uint32_t)block))
         return 0;
-    return compare(topic, type); /* another was first; our blocks are over */
+    return compare(topic, link, type); /* another was first; our blocks are over */
+}
+
+int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker) {
+    return settle(topic, &topic->roster.header->type_block, type, taker);
+}
+
+int type_settle_response(struct topic *topic, const tarn_type *type, const struct roster_taker *taker) {
+    return settle(topic, &topic->roster.header->pattern_block, type, taker);
 }

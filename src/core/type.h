@@ -17,6 +17,9 @@ int type_check(const tarn_type *type); /* the user's struct: 0, or TARN_ERROR_AR
 /* Makes it the topic's type, or compares it with what that is. 0 or a status. type NULL: matches all. */
 int type_settle(struct topic *topic, const tarn_type *type, const struct roster_taker *taker);
 
+/* The same for what answers to a topic's requests are; topics of PATTERN_SERVICE only, whose pattern_block it is. */
+int type_settle_response(struct topic *topic, const tarn_type *type, const struct roster_taker *taker);
+
 bool type_read(struct roster *roster, struct type_text *ret); /* false: untyped, or damaged */
 
 #endif

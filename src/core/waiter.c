@@ -37,7 +37,7 @@ void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_s
         .spin_ns = waiter_spin_ns(spin_ns),
         .slice_ns = SLICE_NS,
         .looked_ns = os_now_ns(),
-        .bell = &topic->roster.header->bell,
+        .bell = topic_pattern(topic) == PATTERN_SERVICE ? &slot->bell : &topic->roster.header->bell,
     };
 }
 

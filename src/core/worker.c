@@ -590,7 +590,7 @@ static int open_in_slot(struct tarn_worker *worker, const tarn_worker_options *o
     if (status)
         return status;
     store_relaxed(&slot->reliable, 0);
-    store_relaxed(&slot->role, options->keep_only ? QUEUE_KEEPER : QUEUE_WORKER);
+    store_relaxed(&slot->role, options->keep_only ? ROLE_KEEPER : ROLE_WORKER);
     store_release(&slot->state, SLOT_JOINING); /* producers heed its cells from now on */
     POINT(worker_joining);
     topic_ring(topic); /* R1, and the fence of H2's other side */

@@ -169,6 +169,7 @@ enum slot_role {
     ROLE_READER = 4,
     ROLE_WORKER = 5,
     ROLE_MONITOR = 6, /* of any pattern: sees who comes and goes */
+    ROLE_KEEPER = 7,  /* has a queue's memory attached, and takes no jobs */
 };
 
 /* Who somebody is. Written by the slot's owner while OPENING. */
@@ -290,6 +291,7 @@ struct subscriber_slot {
     _Atomic uint64_t lost;  /* for tools: may lag */
     _Atomic uint32_t pending_key;
     _Atomic uint32_t cell_list; /* block with struct cell_list, once CELLS_INLINE were not enough */
+    _Atomic uint32_t load;      /* of a server: requests that it has taken and not ended; a hint to clients */
     struct identity who;
     _Atomic uint64_t ended; /* how lives in this slot ended: ended_word() */
     _Atomic uint32_t bell;  /* as the topic's, where its pattern has each subscriber sleep on its own */
@@ -463,6 +465,45 @@ static inline uint64_t place_offset(uint64_t word) {
     return (word & UINT32_MAX) * 8;
 }
 
+/* ---- requests and responses: addressed messages, see core/service.h --------------------------------------------- */
+
+/* In publisher_slot.pattern_words, each a peer_word() of a subscriber slot. Written before the slot is LIVE. */
+enum {
+    SERVICE_ADDRESSEE = 0, /* the only one that reads this publisher's log */
+    SERVICE_SPEAKER = 1,   /* who owns this publisher, and where answers go */
+};
+
+/* Names a subscriber slot, and which of its lives. 0: nobody, as incarnations start at 1. */
+static inline uint64_t peer_word(uint32_t subscriber_slot, uint16_t incarnation) {
+    return (uint64_t)subscriber_slot << 16 | incarnation;
+}
+static inline uint32_t peer_slot(uint64_t word) {
+    return word >> 16 < SUBSCRIBERS_MAX ? (uint32_t)(word >> 16) : SUBSCRIBERS_MAX;
+}
+static inline uint16_t peer_incarnation(uint64_t word) {
+    return (uint16_t)word;
+}
+
+enum service_kind {
+    SERVICE_REQUEST = 1,
+    SERVICE_RESPONSE = 2, /* more may follow */
+    SERVICE_LAST = 3,     /* the last response */
+    SERVICE_END = 4,      /* no, or no more, response */
+    SERVICE_ABANDON = 5,  /* the client does not wait for that request any more */
+};
+
+/*
+ * Starts each message; its payload starts 2^lead_shift bytes behind the word's start: 8, or the alignment of payloads, if
+ * that is more.
+ *
+ *   bits  0..47  the request's number, given by its client, from 1 on
+ *   bits 48..55  enum service_kind
+ *   bits 56..59  lead_shift: 3 to 12
+ */
+static inline uint64_t service_word(enum service_kind kind, uint64_t number, uint32_t lead_shift) {
+    return (uint64_t)lead_shift << 56 | (uint64_t)kind << 48 | (number & COUNT_MASK);
+}
+
 /* ---- queues: see queue.h --------------------------------------------------------------------------------------- */
 
 /*
@@ -509,12 +550,6 @@ static inline uint64_t queue_round_of(uint64_t word) {
 /* A producer's cells, in blocks that end with its incarnation, as this one does. */
 struct queue_list {
     _Atomic uint32_t blocks[QUEUE_BLOCKS_MAX];
-};
-
-/* What a subscriber slot's role says in this pattern. */
-enum queue_role {
-    QUEUE_WORKER = 1,
-    QUEUE_KEEPER = 2, /* has the memory attached, and takes no jobs */
 };
 
 /* ---- the topic file's lock bytes (open file description locks; the file itself is never mapped) --------------- */

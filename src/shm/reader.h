@@ -54,6 +54,8 @@ struct log_reader {
     uint64_t word;       /* what *oldest says */
     struct holds *holds;
     struct remote *remote;
+    uint64_t speaker; /* peer_word(): who writes the log, where it is addressed; else 0 */
+    void *peer;       /* for the log's reader's user: what it knows of the speaker */
     int attach_error; /* why a segment could not be attached, for a sentence; 0: no cell was to be had */
 };
 

@@ -26,9 +26,39 @@ static bool grow_list(struct readers *readers) {
     return true;
 }
 
+static void add(struct readers *readers, struct subscriber_slot *subscriber, uint32_t slot, uint32_t state) {
+    bool live = state != SLOT_LEAVING;
+    readers->list[readers->count++] = (struct reader){
+        .subscriber = subscriber,
+        .row = roster_row(readers->roster, readers->publisher, slot),
+        .slot = slot,
+        .live = live,
+        .reliable = live && load_relaxed(&subscriber->reliable),
+    };
+    readers->reliable_count += readers->list[readers->count - 1].reliable;
+}
+
+static bool is_reader(uint32_t state) {
+    return state == SLOT_JOINING || state == SLOT_LIVE || state == SLOT_LEAVING;
+}
+
+/* Where others follow in its slot, it is over, with all that it held. It was LIVE before this publisher was. */
+static bool rebuild_only(struct readers *readers) {
+    uint32_t slot = peer_slot(readers->only);
+    struct subscriber_slot *subscriber = roster_subscriber(readers->roster, slot);
+    if (!subscriber || !grow_list(readers))
+        return false;
+    uint32_t state = load_acquire(&subscriber->state);
+    if (is_reader(state) && incarnation_of(&subscriber->incarnation) == peer_incarnation(readers->only))
+        add(readers, subscriber, slot, state);
+    return true;
+}
+
 static bool rebuild(struct readers *readers) {
     uint64_t most = 0;
     readers->count = readers->reliable_count = 0;
+    if (readers->only)
+        return rebuild_only(readers);
     uint32_t slots = roster_subscriber_slots(readers->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(readers->roster, slot);
@@ -36,21 +66,13 @@ static bool rebuild(struct readers *readers) {
         if (!subscriber && roster_is_unreachable(readers->roster, link))
             return false;
         uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
-        if (state != SLOT_JOINING && state != SLOT_LIVE && state != SLOT_LEAVING)
+        if (!is_reader(state))
             continue;
         if (readers->count == most) /* segments are attached on the way */
             most = (uint64_t)roster_attached_blocks(readers->roster) * SUBSCRIBERS_PER_BLOCK;
         if (readers->count == most || !grow_list(readers))
             return false;
-        bool live = state != SLOT_LEAVING;
-        readers->list[readers->count++] = (struct reader){
-            .subscriber = subscriber,
-            .row = roster_row(readers->roster, readers->publisher, slot),
-            .slot = slot,
-            .live = live,
-            .reliable = live && load_relaxed(&subscriber->reliable),
-        };
-        readers->reliable_count += readers->list[readers->count - 1].reliable;
+        add(readers, subscriber, slot, state);
     }
     return true;
 }

@@ -23,6 +23,7 @@ struct readers {
     struct roster *roster;
     struct publisher_slot *publisher;
     uint16_t incarnation; /* the publisher's */
+    uint64_t only;        /* peer_word() of the only one that there is, of an addressed publisher; 0: all are */
     uint32_t changes;     /* the counter that the list belongs to */
     bool known;           /* the list is whole */
     struct reader *list;

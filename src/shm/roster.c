@@ -224,7 +224,8 @@ static bool block_is_over(struct roster *roster, uint64_t owner, uint32_t block)
     case BLOCK_CELLS:
         return taker_is_over(roster, owner);
     case BLOCK_TYPE:
-        return taker_is_over(roster, owner) && load_acquire(&roster->header->type_block) != place;
+        return taker_is_over(roster, owner) && load_acquire(&roster->header->type_block) != place &&
+               load_acquire(&roster->header->pattern_block) != place; /* of a service: its responses' type */
     case BLOCK_ROW: {
         struct publisher_slot *publisher = roster_publisher(roster, (uint32_t)(place >> 8));
         return publisher && taker_is_over(roster, owner) && load_acquire(&publisher->rows[place % ROWS_MAX]) != block;

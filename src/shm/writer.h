@@ -165,24 +165,50 @@ SHORT_HALF bool writer_commit(struct writer *writer) {
     return true;
 }
 
-/* All of it for a copy of at most PACKED_PAYLOAD_BYTES, where all of that is easy. False: nothing happened. */
-SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
-    char *at = writer->at, *end = at + RECORD_HEADER_BYTES + round_up(bytes, 8);
-    if (unlikely(end > writer->packed_end || writer->loan))
-        return false;
-    if (bytes == 8)
-        memcpy(at + RECORD_HEADER_BYTES, data, 8);
-    else
-        memcpy(at + RECORD_HEADER_BYTES, data, bytes);
+/* Sends the packed record whose payload is at the head; the log goes on at end. */
+SHORT_HALF void commit_packed(struct writer *writer, uint64_t bytes, uint64_t pad_words, char *end) {
+    char *at = writer->at;
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
     char *after = end + (end - at);
-    store_word(writer, record_word(RECORD_MESSAGE, bytes, 0, 0), end);
+    store_word(writer, record_word(RECORD_MESSAGE, bytes, pad_words, 0), end);
     if (!is_same_line(after, end)) {
         prefetch_for_write(after + STREAM_AHEAD_BYTES);
         store_relaxed(word_at(after, 0), 0);
         writer->cleared = after;
     }
+}
+
+SHORT_HALF void copy_packed(char *to, const void *data, uint64_t bytes) {
+    if (bytes == 8)
+        memcpy(to, data, 8);
+    else
+        memcpy(to, data, bytes);
+}
+
+/* All of it for a copy of at most PACKED_PAYLOAD_BYTES, where all of that is easy. False: nothing happened. */
+SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint64_t bytes) {
+    char *at = writer->at, *end = at + RECORD_HEADER_BYTES + round_up(bytes, 8);
+    if (unlikely(end > writer->packed_end || writer->loan))
+        return false;
+    copy_packed(at + RECORD_HEADER_BYTES, data, bytes);
+    commit_packed(writer, bytes, 0, end);
+    return true;
+}
+
+/*
+ * The same with a word before the data, which may be 8 bytes less then. As most such records are of 24 bytes, and come one at
+ * a time, each is on one line: one that is on two takes a reader who waits for it half as long again.
+ */
+SHORT_HALF bool writer_send_packed_led(struct writer *writer, uint64_t lead, const void *data, uint64_t bytes) {
+    char *at = writer->at, *record_end = at + RECORD_HEADER_BYTES + sizeof(lead) + round_up(bytes, 8);
+    char *end = (char *)(uintptr_t)round_up((uint64_t)(uintptr_t)record_end, PACKED_RECORD_BYTES);
+    if (unlikely(end > writer->packed_end || writer->loan))
+        return false;
+    memcpy(at + RECORD_HEADER_BYTES, &lead, sizeof(lead));
+    if (bytes)
+        copy_packed(at + RECORD_HEADER_BYTES + sizeof(lead), data, bytes);
+    commit_packed(writer, sizeof(lead) + bytes, (uint64_t)(end - record_end) / 8, end);
     return true;
 }
 

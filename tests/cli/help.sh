@@ -9,7 +9,7 @@ expect_golden help "$work/help"
 expect_exit 2 "$tarn"
 cmp "$work/out" "$work/help" || fail "no arguments: the help was expected"
 
-for verb in pub sub notify listen push work keep ls match gc bench version help; do
+for verb in pub sub call serve notify listen push work keep ls match gc bench version help; do
     "$tarn" help $verb >"$work/help-$verb"
     expect_golden help-$verb "$work/help-$verb"
     ! grep -n '.\{121,\}' "$work/help-$verb" || fail "lines of more than 120 characters in help $verb"
@@ -17,7 +17,7 @@ for verb in pub sub notify listen push work keep ls match gc bench version help;
 done
 
 # Each option that a page names exists: it takes an argument, or is refused for what is wrong with it, not as unknown.
-for verb in pub sub notify listen push work keep ls match gc bench; do
+for verb in pub sub call serve notify listen push work keep ls match gc bench; do
     for option in $(grep -oE '^  --[a-z]+' "$work/help-$verb"); do
         "$tarn" $verb "$option" --help >"$work/out" 2>"$work/err" </dev/null || true
         ! grep -q 'unrecognized' "$work/err" || fail "help $verb names $option, which is unknown"
@@ -61,6 +61,13 @@ expect_exit 2 "$tarn" match
 expect_exit 2 "$tarn" match a b
 expect_exit 2 "$tarn" gc a
 expect_exit 2 "$tarn" version a
+expect_exit 2 "$tarn" call
+expect_exit 2 "$tarn" call a b c
+expect_exit 2 "$tarn" call a b --timeout x
+expect_exit 2 "$tarn" serve
+expect_exit 2 "$tarn" serve a
+expect_in "$work/err" "a command is missing"
+expect_exit 1 "$tarn" serve a -- no-such-command-as-this
 expect_exit 2 "$tarn" sub t --raw --hex
 expect_exit 2 "$tarn" pub t --chunk 4 --whole
 expect_exit 2 "$tarn" pub t --encoding cdr

@@ -91,6 +91,14 @@ wait $set || die "waitset failed"
 echo "loan"
 [ "$(timeout 20 "$scratch/loan")" = "1024x768, pixel 1000 is 42" ] || die "loan said something else"
 
+echo "server, client"
+timeout 20 "$scratch/server" &
+first=$!
+within 10 subscribers 1
+[ "$(timeout 20 "$scratch/client" 'hello, world')" = "HELLO, WORLD" ] || die "client said something else"
+kill $first
+wait $first || true
+
 echo "reliable_pipe"
 head -c 20000000 /dev/urandom >"$scratch/file"
 timeout 60 "$scratch/reliable_pipe" receive >"$scratch/copy1" &

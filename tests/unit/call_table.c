@@ -405,3 +405,50 @@ TEST(take_allocates_at_joins_and_highs_only) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
+
+/* ---- requests -------------------------------------------------------------------------------------------------- */
+
+static void ask_and_answer(tarn_client *client, tarn_server *server) {
+    tarn_request request;
+    tarn_message message;
+    CHECK_STATUS(tarn_client_send(client, fixture.data, fixture.bytes, NULL), 1);
+    CHECK_STATUS(tarn_server_take(server, &request), 1);
+    CHECK_STATUS(tarn_request_stream(&request, fixture.data, fixture.bytes), 1);
+    CHECK_STATUS(tarn_request_reply(&request, fixture.data, fixture.bytes), 1);
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(tarn_client_take(client, &message), 1);
+        release(&message);
+    }
+}
+
+static void check_requests(size_t bytes) {
+    tarn_client *client;
+    tarn_server *server;
+    long fewest = -1;
+    fixture.bytes = bytes;
+    fixture.data = calloc(1, bytes);
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, NULL), 0);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, NULL), 0);
+    for (int i = 0; i < 2000; i++) /* until all memory that is used in turn has been used */
+        ask_and_answer(client, server);
+    for (int round = 0; round < 5; round++) {
+        struct measured before = {allocations, faults_now()};
+        for (int i = 0; i < BATCH; i++)
+            ask_and_answer(client, server);
+        CHECK_INT(allocations, ==, before.allocations);
+        long faults = faults_now() - before.faults;
+        fewest = fewest < 0 || faults < fewest ? faults : fewest;
+    }
+    CHECK_INT(fewest, ==, 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_server_close(server), 0);
+    free(fixture.data);
+}
+
+TEST(requests_neither_allocate_nor_fault_in_the_steady_state) {
+    if (!COUNTS_ALLOCATIONS)
+        SKIP("the sanitizer has its own malloc");
+    check_requests(8);
+    check_requests(1000);
+    check_requests(70000);
+}

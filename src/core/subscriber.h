@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Subscribers within the library: the inboxes of clients and servers, which read what is addressed to them, and nothing
+ * else, reliably. All public calls serve them, too.
+ */
+#ifndef TARN_CORE_SUBSCRIBER_H
+#define TARN_CORE_SUBSCRIBER_H
+
+#include <stddef.h>
+
+#include "base/compiler.h"
+#include "core/handle.h"
+#include "core/waiter.h"
+#include "shm/holds.h"
+#include "shm/reader.h"
+
+/* A publisher that was there when we joined, and could not be attached. */
+struct missed {
+    uint32_t slot;
+    uint16_t incarnation;
+};
+
+struct tarn_subscriber {
+    struct handle handle;
+    _Atomic uint32_t *changes_now;
+    struct log_reader *only; /* the reader, where there is one; else one that never finds anything */
+    uint32_t changes;        /* of the roster, when we last looked at it */
+    uint32_t credit;         /* messages that may be taken before those held are counted again */
+    uint32_t credit_given;   /* when they last were */
+    uint32_t quiet_credit;   /* credit when a take last found nothing, and nothing to do either; else NEVER_QUIET */
+    uint32_t next;           /* whose turn it is */
+    struct log_reader **readers;
+    uint32_t reader_count, reader_capacity;
+    uint32_t max_held;
+    bool realtime, reliable;
+    uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
+    struct holds holds;
+    struct waiter waiter;
+    uint64_t self;                  /* of an inbox: peer_word() of its slot; else 0 */
+    void (*changed)(void *context); /* told after each look at the roster, if not NULL */
+    void *context;
+    uint64_t history;
+    bool retry; /* some publisher could not be attached: again with the next look at peers */
+    struct missed *missed;
+    uint32_t missed_count;
+    int trouble; /* status of a publisher that cannot be attached, told by the next take */
+    char trouble_text[512];
+};
+
+#define NEVER_QUIET UINT32_MAX
+
+struct inbox_options {
+    enum slot_role role;
+    const tarn_type *response_type; /* the subscriber options' type is that of requests */
+};
+
+/* As tarn_subscriber_open(), without its check of options and not under process_lock(). */
+int subscriber_open_inbox(struct tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options,
+                          const struct inbox_options *inbox);
+
+/* From now on called after each look at who is in the topic, in the subscriber's thread, not under process_lock(). */
+void subscriber_on_change(struct tarn_subscriber *subscriber, void (*changed)(void *context), void *context);
+
+/* Whether something is to be taken of what that speaker sent, or may be. */
+bool subscriber_has_unread(struct tarn_subscriber *subscriber, uint64_t speaker);
+
+/* From which log a message is that was not released yet. */
+static inline struct log_reader *message_reader(const tarn_message *message) {
+    const struct hold *hold = message->held_by;
+    return (struct log_reader *)(void *)((char *)(uintptr_t)hold->holder - offsetof(struct log_reader, holder));
+}
+
+/* ---- what most takes come down to ------------------------------------------------------------------------------- */
+
+SHORT_HALF bool roster_changed(const struct tarn_subscriber *subscriber) {
+    return load_acquire(subscriber->changes_now) != subscriber->changes;
+}
+
+SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
+    if (unlikely(subscriber->credit == 0) || !log_reader_take_plain(reader, ret))
+        return false;
+    subscriber->credit--;
+    return true;
+}
+
+/* Takes from the only publisher what is in its place. False: nothing happened. */
+SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
+}
+
+/*
+ * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. False: something is
+ * there that is no plain message of the only publisher, or nothing came.
+ *
+ * The loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
+ * ahead of a line that is under way, speculating that it will have a message, and what it gets done by then is free.
+ */
+SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    struct log_reader *only = subscriber->only;
+    for (uint32_t i = 0; i < subscriber->waiter.looks_at_once; i++) {
+        if (log_reader_sees(only))
+            return take_easily(subscriber, ret);
+        spin_pause();
+    }
+    return false;
+}
+
+#define LOOKS_NS 20000 /* what so many looks take at most: shorter timeouts look at the clock first */
+
+/* As tarn_subscriber_receive(), without its checks: true, taken; false: nothing happened, call that. */
+SHORT_HALF bool receive_easily(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
+    return take_easily(subscriber, ret) ||
+           (timeout_ns > LOOKS_NS && subscriber->only->position && spin(subscriber, ret));
+}
+
+#endif

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# tarn call and tarn serve: answers, any bytes, commands that fail, servers that die, signals.
+. "$(dirname "$0")/common.sh"
+
+plain="env --default-signal=INT"
+serving() { [ "$(alive subscriber "$1")" -ge "$2" ]; }
+
+# serve TOPIC COMMAND...: sets $server
+serve() {
+    local topic=$1
+    shift
+    $plain "$tarn" serve "$topic" --quiet -- "$@" &
+    server=$!
+    until_true serving "$topic" 1
+}
+end_server() {
+    kill -TERM $server
+    expect_ended 143 $server
+}
+
+serve upper tr a-z A-Z
+expect "an answer" "HELLO, WORLD" "$("$tarn" call upper 'hello, world')"
+expect "an answer to stdin" "HELLO" "$(echo hello | "$tarn" call upper)"
+expect "an answer to -" "HELLO" "$(printf hello | "$tarn" call upper -)"
+expect "the answer to nothing" "" "$("$tarn" call upper '' )"
+end_server
+
+# bytes as they are, more than pipes and buffers hold
+head -c 3000000 /dev/urandom >"$work/random"
+serve same cat
+"$tarn" call same <"$work/random" | cmp - "$work/random" || fail "3 MB came back differently"
+"$tarn" call same </dev/null >"$work/out"
+[ ! -s "$work/out" ] || fail "nothing came back as something"
+# a reader that goes away
+"$tarn" call same <"$work/random" | head -c 10 >/dev/null || true
+for i in 1 2 3 4 5; do
+    "$tarn" call same "$i" >"$work/answer$i" &
+done
+wait -f $(jobs -p | grep -vx $server) || fail "calls side by side"
+for i in 1 2 3 4 5; do
+    expect "answer $i" "$i" "$(cat "$work/answer$i")"
+done
+end_server
+
+# a command that reads nothing, and writes much
+serve much sh -c 'head -c 1000000 /dev/zero'
+expect "bytes" 1000000 "$("$tarn" call much <"$work/random" | wc -c)"
+end_server
+
+# commands that fail: no answer, and the server goes on
+"$tarn" serve fails -- sh -c 'read -r code; exit $code' 2>"$work/notes" &
+server=$!
+until_true serving fails 1
+expect_exit 1 "$tarn" call fails 3
+expect_in "$work/err" "without an answer"
+expect_in "$work/notes" "exit code 3"
+expect_exit 0 "$tarn" call fails '0
+'
+end_server
+
+# --count, --timeout
+"$tarn" serve counted --count 2 -- cat &
+server=$!
+until_true serving counted 1
+"$tarn" call counted a >/dev/null
+"$tarn" call counted b >/dev/null
+expect_ended 0 $server
+expect_exit 3 "$tarn" call counted c --timeout 0.2
+serve slow sh -c 'while sleep 0.1; do echo; done' # ends when nobody reads
+expect_exit 3 "$tarn" call slow x --timeout 0.2
+# the command whose client gave up is stopped, and the next one comes
+expect_exit 3 "$tarn" call slow x --timeout 0.2
+
+# a server that dies: at once, and said
+"$tarn" call slow x 2>"$work/err" &
+call=$!
+sleep 0.3
+kill -9 $server
+expect_ended 137 $server
+expect_ended 1 $call
+expect_in "$work/err" "died"
+
+# signals
+for signal in INT TERM; do
+    [ $signal = INT ] && code=130 || code=143
+    serve quiet sleep 60
+    $plain "$tarn" call quiet x &
+    call=$!
+    sleep 0.2
+    kill -$signal $call
+    expect_ended $code $call
+    kill -$signal $server
+    expect_ended $code $server
+    $plain "$tarn" call quiet x --quiet & # waits for a server
+    call=$!
+    until_true alive_is subscriber quiet 1
+    kill -$signal $call
+    expect_ended $code $call
+done
+nothing_left

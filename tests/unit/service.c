@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* Clients and servers in one process: what each call does, and says. Processes and deaths are in tests/multi/service.c. */
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "core/publisher.h"
+#include "core/subscriber.h"
+
+#define CLIENT_OPTIONS(...) (&(tarn_client_options){.struct_bytes = sizeof(tarn_client_options), __VA_ARGS__})
+#define SERVER_OPTIONS(...) (&(tarn_server_options){.struct_bytes = sizeof(tarn_server_options), __VA_ARGS__})
+#define client_with(...) open_client(CLIENT_OPTIONS(.server_timeout_ns = TARN_IMMEDIATELY, __VA_ARGS__))
+#define server_with(...) open_server(SERVER_OPTIONS(.linger_ns = TARN_IMMEDIATELY, __VA_ARGS__))
+
+static tarn_client *open_client(const tarn_client_options *options) {
+    tarn_client *client = NULL;
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, options), 0);
+    return client;
+}
+
+static tarn_server *open_server(const tarn_server_options *options) {
+    tarn_server *server = NULL;
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, options), 0);
+    return server;
+}
+
+static void close_both(tarn_client *client, tarn_server *server) {
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+static uint64_t send_text(tarn_client *client, const char *text) {
+    uint64_t number = 0;
+    CHECK_STATUS(tarn_client_send(client, text, strlen(text), &number), 1);
+    CHECK(number != 0);
+    return number;
+}
+
+static tarn_request take_request(tarn_server *server, const char *text) {
+    tarn_request request;
+    CHECK_STATUS(tarn_server_take(server, &request), 1);
+    CHECK_INT(request.bytes, ==, strlen(text));
+    CHECK(memcmp(request.data, text, strlen(text)) == 0);
+    return request;
+}
+
+static void take_response(tarn_client *client, uint64_t number, const char *text, uint32_t flags) {
+    tarn_message message;
+    CHECK_STATUS(tarn_client_take(client, &message), 1);
+    CHECK_INT(message.request, ==, number);
+    CHECK_INT(message.flags, ==, flags);
+    CHECK_INT(message.bytes, ==, strlen(text));
+    CHECK(memcmp(message.data, text, strlen(text)) == 0);
+    release(&message);
+}
+
+static void reply_text(tarn_request *request, const char *text) {
+    CHECK_STATUS(tarn_request_reply(request, text, strlen(text)), 1);
+    CHECK(request->taken_by == NULL);
+}
+
+TEST(a_request_is_answered) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    uint64_t number = send_text(client, "question");
+    CHECK_INT(number, ==, 1);
+    CHECK_INT(tarn_client_pending(client), ==, 1);
+    tarn_request request = take_request(server, "question");
+    CHECK_INT(request.number, ==, number);
+    reply_text(&request, "answer");
+    take_response(client, number, "answer", TARN_MESSAGE_LAST);
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    close_both(client, server);
+}
+
+TEST(the_client_may_come_first) {
+    tarn_client *client = client_with();
+    tarn_server *server = server_with();
+    uint64_t number = send_text(client, "question");
+    tarn_request request = take_request(server, "question");
+    reply_text(&request, "answer");
+    take_response(client, number, "answer", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
+/* ---- what a request may get ---------------------------------------------------------------------------------------- */
+
+TEST(no_response_one_or_many) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    uint64_t none = send_text(client, "none"), many = send_text(client, "many");
+    tarn_request first = take_request(server, "none"), second = take_request(server, "many");
+    CHECK_STATUS(tarn_request_stream(&second, "1", 1), 1);
+    CHECK_STATUS(tarn_request_end(&first), 1);
+    CHECK_STATUS(tarn_request_stream(&second, "2", 1), 1);
+    CHECK_STATUS(tarn_request_end(&second), 1);
+    take_response(client, many, "1", 0);
+    take_response(client, none, "", TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA);
+    take_response(client, many, "2", 0);
+    CHECK_INT(tarn_client_pending(client), ==, 1);
+    take_response(client, many, "", TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA);
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    tarn_message message;
+    CHECK_STATUS(tarn_client_receive(client, &message, TARN_FOREVER), 0); /* as nothing is pending */
+    close_both(client, server);
+}
+
+TEST(answers_come_in_any_order) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    uint64_t numbers[3];
+    tarn_request requests[3];
+    for (int i = 0; i < 3; i++)
+        numbers[i] = send_text(client, "x");
+    for (int i = 0; i < 3; i++)
+        requests[i] = take_request(server, "x");
+    for (int i = 2; i >= 0; i--)
+        reply_text(&requests[i], "y");
+    for (int i = 2; i >= 0; i--)
+        take_response(client, numbers[i], "y", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
+static void round_of(tarn_client *client, tarn_server *server, size_t bytes, uint64_t alignment) {
+    char *data = malloc(bytes + 1);
+    tarn_request request;
+    tarn_message message;
+    fill_pattern(data, bytes, bytes);
+    set_context("%zu bytes", bytes);
+    CHECK_STATUS(tarn_client_send(client, bytes ? data : NULL, bytes, NULL), 1);
+    CHECK_STATUS(tarn_server_take(server, &request), 1);
+    CHECK_INT(request.bytes, ==, bytes);
+    CHECK_INT((uintptr_t)request.data % alignment, ==, 0);
+    CHECK(check_pattern(request.data, bytes, bytes));
+    CHECK_STATUS(tarn_request_reply(&request, request.data, bytes), 1);
+    CHECK_STATUS(tarn_client_take(client, &message), 1);
+    CHECK_INT(message.bytes, ==, bytes);
+    CHECK_INT(message.flags, ==, TARN_MESSAGE_LAST);
+    CHECK_INT((uintptr_t)message.data % alignment, ==, 0);
+    CHECK(check_pattern(message.data, bytes, bytes));
+    release(&message);
+    free(data);
+}
+
+TEST(any_size) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    static const size_t sizes[] = {0,  1,  7,   8,   9,    15,    16,    17,     23,          24,
+                                   25, 55, 100, 999, 4096, 65536, 70000, 300000, 1024 * 1024, 5000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        round_of(client, server, sizes[i], 8);
+    for (size_t bytes = 0; bytes < 200; bytes++)
+        round_of(client, server, bytes, 8);
+    close_both(client, server);
+}
+
+TEST(payloads_are_aligned_as_their_type_says) {
+    tarn_type type = {.struct_bytes = sizeof(type), .name = "block", .alignment = 256};
+    tarn_server *server = server_with(.request_type = &type, .response_type = &type);
+    tarn_client *client = client_with(.request_type = &type, .response_type = &type);
+    for (size_t bytes = 0; bytes < 100000; bytes += 997)
+        round_of(client, server, bytes, 256);
+    close_both(client, server);
+}
+
+TEST(types_are_settled_by_the_first) {
+    tarn_type question = {.struct_bytes = sizeof(question), .name = "question", .bytes = 8};
+    tarn_type answer = {.struct_bytes = sizeof(answer), .name = "answer", .bytes = 4};
+    tarn_server *server = server_with(.request_type = &question, .response_type = &answer), *other;
+    tarn_client *client;
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.request_type = &answer)), TARN_ERROR_TYPE);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.response_type = &question)), TARN_ERROR_TYPE);
+    CHECK(strstr(tarn_error(), "for responses"));
+    CHECK_STATUS(tarn_server_open(&other, TOPIC, SERVER_OPTIONS(.response_type = &question)), TARN_ERROR_TYPE);
+    client = client_with(.request_type = &question, .response_type = &answer);
+    CHECK_STATUS(tarn_client_send(client, "123456789", 9, NULL), TARN_ERROR_TOO_BIG);
+    CHECK(strstr(tarn_error(), "of 9 bytes is larger than 8"));
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    uint64_t number = send_text(client, "12345678");
+    tarn_request request = take_request(server, "12345678");
+    CHECK_STATUS(tarn_request_reply(&request, "12345", 5), TARN_ERROR_TOO_BIG);
+    reply_text(&request, "1234");
+    take_response(client, number, "1234", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
+TEST(another_pattern_is_refused) {
+    tarn_server *server = server_with();
+    tarn_publisher *publisher;
+    tarn_subscriber *subscriber;
+    CHECK_STATUS(tarn_publisher_open(&publisher, TOPIC, NULL), TARN_ERROR_PATTERN);
+    CHECK_STATUS(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_PATTERN);
+    CHECK_STATUS(tarn_server_close(server), 0);
+    publisher = publisher_with();
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, NULL), TARN_ERROR_PATTERN);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* ---- loans ----------------------------------------------------------------------------------------------------- */
+
+TEST(loans_of_both_sides) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_loan loan, other;
+    uint64_t number, dropped;
+    CHECK_STATUS(tarn_client_loan(client, 100, &loan, &number), 1);
+    CHECK_STATUS(tarn_client_loan(client, 100, &other, &dropped), 1);
+    CHECK_INT(tarn_client_pending(client), ==, 2);
+    CHECK_STATUS(tarn_loan_drop(&other), 0);
+    CHECK_STATUS(tarn_loan_drop(&other), TARN_ERROR_RELEASED);
+    CHECK_INT(tarn_client_pending(client), ==, 1);
+    memcpy(loan.data, "abcd", 4);
+    loan.bytes = 101;
+    CHECK_STATUS(tarn_loan_send(&loan), TARN_ERROR_ARGUMENT);
+    loan.bytes = 4;
+    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    CHECK_STATUS(tarn_loan_send(&loan), TARN_ERROR_RELEASED);
+    tarn_request request = take_request(server, "abcd");
+    CHECK_STATUS(tarn_request_loan(&request, 3, 0, &loan), 1);
+    CHECK_STATUS(tarn_request_loan(&request, 3, 1, &other), 1);
+    memcpy(loan.data, "one", 3);
+    memcpy(other.data, "two", 3);
+    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    CHECK_STATUS(tarn_loan_send(&other), 1);
+    CHECK_STATUS(tarn_request_end(&request), TARN_ERROR_RELEASED);
+    take_response(client, number, "one", 0);
+    take_response(client, number, "two", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_client_loan(client, 5, &loan, &number), 1);
+    CHECK_STATUS(tarn_client_abandon(client, number), 1);
+    CHECK_STATUS(tarn_loan_send(&loan), 0);
+    close_both(client, server);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------------------------- */
+
+TEST(pending_requests_are_limited) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with(.max_pending = 3);
+    uint64_t numbers[3];
+    for (int i = 0; i < 3; i++)
+        numbers[i] = send_text(client, "x");
+    CHECK_STATUS(tarn_client_send(client, "x", 1, NULL), TARN_ERROR_PENDING);
+    CHECK_STATUS(tarn_client_abandon(client, numbers[1]), 1);
+    CHECK_STATUS(tarn_client_abandon(client, numbers[1]), 0);
+    send_text(client, "y");
+    CHECK_STATUS(tarn_client_send(client, "x", 1, NULL), TARN_ERROR_PENDING);
+    close_both(client, server);
+}
+
+TEST(taken_requests_are_limited) {
+    tarn_server *server = server_with(.max_taken = 2);
+    tarn_client *client = client_with();
+    tarn_request requests[2], more;
+    for (int i = 0; i < 3; i++)
+        send_text(client, "x");
+    for (int i = 0; i < 2; i++)
+        requests[i] = take_request(server, "x");
+    CHECK_STATUS(tarn_server_take(server, &more), TARN_ERROR_HOLDING);
+    reply_text(&requests[0], "y");
+    more = take_request(server, "x");
+    CHECK_STATUS(tarn_request_end(&more), 1);
+    CHECK_STATUS(tarn_request_end(&requests[1]), 1);
+    close_both(client, server);
+}
+
+TEST(held_responses_are_limited_and_outlive_the_client) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with(.max_held = 2);
+    tarn_message messages[2], more;
+    for (int i = 0; i < 3; i++)
+        send_text(client, "x");
+    for (int i = 0; i < 3; i++) {
+        tarn_request request = take_request(server, "x");
+        reply_text(&request, "y");
+    }
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(tarn_client_take(client, &messages[i]), 1);
+    CHECK_STATUS(tarn_client_take(client, &more), TARN_ERROR_HOLDING);
+    release(&messages[0]);
+    CHECK_STATUS(tarn_client_take(client, &messages[0]), 1);
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK(memcmp(messages[1].data, "y", 1) == 0);
+    release(&messages[0]);
+    release(&messages[1]);
+}
+
+TEST(a_server_that_does_not_take_is_full) {
+    tarn_server *server = server_with(.when_full = TARN_FULL_FAIL, .memory_limit_bytes = MIB);
+    tarn_client *client = client_with(.when_full = TARN_FULL_FAIL, .memory_limit_bytes = MIB);
+    static char data[100000];
+    int sent = 0, status;
+    while ((status = tarn_client_send(client, data, sizeof data, NULL)) == 1)
+        CHECK_INT(++sent, <, 20);
+    CHECK_STATUS(status, TARN_ERROR_FULL);
+    CHECK_INT(tarn_client_pending(client), ==, sent);
+    tarn_request request;
+    CHECK_STATUS(tarn_server_take(server, &request), 1);
+    sent = 0;
+    while ((status = tarn_request_stream(&request, data, sizeof data)) == 1)
+        CHECK_INT(++sent, <, 20);
+    CHECK_STATUS(status, TARN_ERROR_FULL);
+    tarn_message message;
+    while (sent-- > 0) {
+        CHECK_STATUS(tarn_client_take(client, &message), 1);
+        release(&message);
+    }
+    CHECK_STATUS(tarn_request_end(&request), 1);
+    close_both(client, server);
+}
+
+/* ---- abandoning ------------------------------------------------------------------------------------------------ */
+
+TEST(an_abandoned_request_is_seen_as_such) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    uint64_t first = send_text(client, "first"), second = send_text(client, "second"), third;
+    tarn_request request = take_request(server, "first"), kept;
+    CHECK_STATUS(tarn_request_abandoned(&request), 0);
+    CHECK_STATUS(tarn_request_stream(&request, "in vain", 7), 1);
+    CHECK_STATUS(tarn_client_abandon(client, first), 1);
+    CHECK_STATUS(tarn_client_abandon(client, second), 1);
+    third = send_text(client, "third");
+    CHECK_STATUS(tarn_request_abandoned(&request), 1);
+    CHECK_STATUS(tarn_request_stream(&request, "more", 4), 0);
+    CHECK_STATUS(tarn_request_stream(&request, "more", 4), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_server_wait(server, 0), 1);
+    kept = take_request(server, "third"); /* the second was given up before it was taken */
+    reply_text(&kept, "y");
+    take_response(client, third, "y", TARN_MESSAGE_LAST); /* nothing of the first */
+    close_both(client, server);
+}
+
+TEST(a_client_that_left_is_not_answered) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    send_text(client, "one");
+    send_text(client, "two");
+    tarn_request request = take_request(server, "one"), more;
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_request_abandoned(&request), 1);
+    CHECK_STATUS(tarn_request_reply(&request, "y", 1), TARN_ERROR_PEER_DIED);
+    CHECK(strstr(tarn_error(), "left"));
+    CHECK_STATUS(tarn_request_reply(&request, "y", 1), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_server_take(server, &more), 0);
+    CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+TEST(a_server_that_left_fails_what_it_did_not_answer) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    uint64_t answered = send_text(client, "one"), first = send_text(client, "two"), second = send_text(client, "three");
+    tarn_request request = take_request(server, "one");
+    reply_text(&request, "y");
+    tarn_message message;
+    CHECK_STATUS(tarn_client_wait(client, 0), 1); /* attaches what the answer lies in */
+    request = take_request(server, "two");
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK_STATUS(tarn_request_reply(&request, "y", 1), TARN_ERROR_CLOSED);
+    take_response(client, answered, "y", TARN_MESSAGE_LAST); /* first what it had answered */
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(tarn_client_receive(client, &message, TARN_FOREVER), TARN_ERROR_PEER_DIED);
+        CHECK_INT(message.request, ==, i ? second : first);
+        CHECK(message.held_by == NULL);
+    }
+    CHECK(strstr(tarn_error(), "left"));
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    CHECK_STATUS(tarn_client_receive(client, &message, TARN_FOREVER), 0);
+    CHECK_STATUS(tarn_client_send(client, "x", 1, NULL), TARN_ERROR_NO_PEER);
+    server = server_with();
+    uint64_t again = send_text(client, "two");
+    request = take_request(server, "two");
+    reply_text(&request, "y");
+    take_response(client, again, "y", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
+/* ---- several servers ------------------------------------------------------------------------------------------- */
+
+TEST(requests_go_to_who_has_the_least_to_do) {
+    tarn_server *servers[3];
+    tarn_request requests[3];
+    for (int i = 0; i < 3; i++)
+        servers[i] = server_with();
+    tarn_client *client = client_with();
+    CHECK_INT(tarn_client_servers(client), ==, 3);
+    CHECK_INT(tarn_server_clients(servers[1]), ==, 1);
+    for (int i = 0; i < 3; i++)
+        send_text(client, "x");
+    for (int i = 0; i < 3; i++)
+        requests[i] = take_request(servers[i], "x");
+    for (int round = 0; round < 5; round++) { /* the one that is idle gets it */
+        reply_text(&requests[1], "y");
+        tarn_message message;
+        CHECK_STATUS(tarn_client_take(client, &message), 1);
+        release(&message);
+        send_text(client, "x");
+        requests[1] = take_request(servers[1], "x");
+    }
+    CHECK_STATUS(tarn_client_close(client), 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tarn_server_close(servers[i]), 0);
+}
+
+TEST(the_load_that_others_made_counts) {
+    tarn_server *busy = server_with(), *idle;
+    tarn_client *first = client_with(), *second;
+    tarn_request request;
+    for (int i = 0; i < 5; i++)
+        send_text(first, "x");
+    for (int i = 0; i < 5; i++)
+        request = take_request(busy, "x");
+    idle = server_with();
+    second = client_with();
+    for (int i = 0; i < 3; i++)
+        send_text(second, "z");
+    for (int i = 0; i < 3; i++)
+        request = take_request(idle, "z");
+    CHECK_STATUS(tarn_server_take(busy, &request), 0);
+    CHECK_STATUS(tarn_client_close(first), 0);
+    CHECK_STATUS(tarn_client_close(second), 0);
+    CHECK_STATUS(tarn_server_close(busy), 0);
+    CHECK_STATUS(tarn_server_close(idle), 0);
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
+
+static bool is_readable(int fd) {
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) == 1;
+}
+
+TEST(descriptors_tell_of_requests_and_responses) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_request request;
+    tarn_message message;
+    int server_fd = tarn_server_fd(server), client_fd = tarn_client_fd(client);
+    CHECK(server_fd >= 0 && client_fd >= 0);
+    CHECK_STATUS(tarn_server_take(server, &request), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK(!is_readable(server_fd) && !is_readable(client_fd));
+    uint64_t number = send_text(client, "x");
+    CHECK(is_readable(server_fd));
+    CHECK_STATUS(tarn_server_wait(server, 0), 1);
+    CHECK(is_readable(server_fd)); /* it was read ahead, and not taken */
+    request = take_request(server, "x");
+    reply_text(&request, "y");
+    CHECK(is_readable(client_fd));
+    CHECK_STATUS(tarn_client_wait(client, 0), 1);
+    CHECK(is_readable(client_fd));
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK(!is_readable(client_fd));
+    close_both(client, server);
+}
+
+TEST(waits_are_interrupted) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_request request;
+    tarn_message message;
+    CHECK_STATUS(tarn_server_interrupt(server), 0);
+    CHECK_STATUS(tarn_server_receive(server, &request, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    CHECK_STATUS(tarn_server_interrupt(server), 0);
+    CHECK_STATUS(tarn_server_wait(server, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    send_text(client, "x");
+    CHECK_STATUS(tarn_client_interrupt(client), 0);
+    CHECK_STATUS(tarn_client_receive(client, &message, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    CHECK_STATUS(tarn_client_interrupt(client), 0);
+    CHECK_STATUS(tarn_client_wait(client, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    CHECK_STATUS(tarn_client_receive(client, &message, 30 * 1000 * 1000), 0);
+    CHECK_STATUS(tarn_server_wait(server, 0), 1);
+    close_both(client, server);
+}
+
+TEST(a_call_that_is_not_answered_is_abandoned) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    uint64_t other = send_text(client, "other");
+    CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 20 * 1000 * 1000), 0);
+    CHECK_INT(tarn_client_pending(client), ==, 1);
+    tarn_request request = take_request(server, "other");
+    CHECK_STATUS(tarn_server_wait(server, 0), 1); /* it was not seen yet that the next one is abandoned */
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 20 * 1000 * 1000), 0);
+    take_response(client, other, "y", TARN_MESSAGE_LAST); /* came meanwhile */
+    close_both(client, server);
+}
+
+/* ---- what others write --------------------------------------------------------------------------------------------- */
+
+/* A participant that says to another's inbox what it likes. */
+struct liar {
+    tarn_subscriber *inbox;
+    tarn_publisher *publisher;
+};
+
+static struct liar lie_to(enum slot_role role, uint64_t lead_bytes) {
+    struct liar liar = {NULL, NULL};
+    tarn_subscriber_options options = {.struct_bytes = sizeof options, .reliable = 1, .max_held = 1};
+    CHECK_STATUS(subscriber_open_inbox(&liar.inbox, TOPIC, &options, &(struct inbox_options){ROLE_CLIENT, NULL}), 0);
+    struct topic *topic = liar.inbox->waiter.topic;
+    for (uint32_t slot = 0; slot < roster_subscriber_slots(&topic->roster); slot++) {
+        struct subscriber_slot *other = roster_subscriber(&topic->roster, slot);
+        if (other->role != role || liar.publisher || slot == liar.inbox->waiter.slot_number)
+            continue;
+        struct publisher_address address = {peer_word(slot, incarnation_of(&other->incarnation)), liar.inbox->self,
+                                            lead_bytes};
+        tarn_publisher_options sending = {.struct_bytes = sizeof sending, .linger_ns = TARN_IMMEDIATELY};
+        CHECK_STATUS(publisher_open_addressed(&liar.publisher, topic, &sending, &address), 0);
+    }
+    CHECK(liar.publisher != NULL);
+    return liar;
+}
+
+static void end_lies(struct liar *liar) {
+    CHECK_INT(tarn_publisher_close(liar->publisher), >=, 0);
+    CHECK_STATUS(tarn_subscriber_close(liar->inbox), 0);
+}
+
+/* All words that differ in what is looked at; and messages too short for any. */
+static void tell_nonsense(struct liar *liar) {
+    static char data[100];
+    for (uint32_t kind = 0; kind < 9; kind++)
+        for (uint32_t shift = 0; shift < 16; shift++)
+            if (kind != SERVICE_REQUEST)
+                CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(kind, 1, shift), data, kind), 1);
+    for (uint32_t shift = 0; shift < 16; shift++) /* requests that are none: 8 bytes are before 8 of payload at most */
+        if (shift < 3 || shift > 4)
+            CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(SERVICE_REQUEST, 1, shift), data, 8), 1);
+    for (size_t bytes = 0; bytes < 8; bytes++)
+        CHECK_STATUS(tarn_publisher_publish(liar->publisher, data, bytes), 1);
+}
+
+TEST(nonsense_is_passed_over) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    struct liar to_server = lie_to(ROLE_SERVER, 8), to_client = lie_to(ROLE_CLIENT, 8);
+    tarn_request request;
+    tarn_message message;
+    tell_nonsense(&to_server);
+    tell_nonsense(&to_client);
+    CHECK_STATUS(tarn_server_take(server, &request), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    uint64_t number = send_text(client, "x");
+    request = take_request(server, "x");
+    tell_nonsense(&to_server);
+    tell_nonsense(&to_client); /* now there is a request of that number; but it is another server's */
+    CHECK_STATUS(tarn_request_abandoned(&request), 0);
+    reply_text(&request, "y");
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    end_lies(&to_server);
+    end_lies(&to_client);
+    close_both(client, server);
+}
+
+/* A request from one who is no client, as far as its slot says, is answered to where it says; from nobody, it is none. */
+TEST(a_speaker_that_is_nobody_is_not_heard) {
+    tarn_server *server = server_with();
+    struct liar liar = lie_to(ROLE_SERVER, 8);
+    static const uint64_t nobody[] = {0, 1, UINT64_MAX, (uint64_t)SUBSCRIBERS_MAX << 16 | 1, 77 << 16 | 1};
+    for (size_t i = 0; i < sizeof nobody / sizeof nobody[0]; i++) {
+        struct publisher_address address = {liar.publisher->readers.only, nobody[i], 8};
+        tarn_publisher_options sending = {.struct_bytes = sizeof sending, .linger_ns = TARN_IMMEDIATELY};
+        tarn_publisher *publisher;
+        tarn_request request;
+        CHECK_STATUS(publisher_open_addressed(&publisher, liar.inbox->waiter.topic, &sending, &address), 0);
+        CHECK_STATUS(publisher_publish_led(publisher, service_word(SERVICE_REQUEST, 1, 3), "x", 1), 1);
+        CHECK_STATUS(tarn_server_take(server, &request), 0);
+        CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    }
+    end_lies(&liar);
+    CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+/* ---- mistakes ---------------------------------------------------------------------------------------------------- */
+
+TEST(what_is_no_handle_is_refused) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_request request;
+    tarn_message message;
+    tarn_loan loan;
+    CHECK_STATUS(tarn_client_open(NULL, TOPIC, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_open(NULL, TOPIC, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, "", NULL), TARN_ERROR_TOPIC_NAME);
+    CHECK_STATUS(tarn_client_send(NULL, "x", 1, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_send(client, NULL, 1, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_send((tarn_client *)(void *)server, "x", 1, NULL), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_client_take(client, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_call(client, "x", 1, NULL, 0), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_loan(client, 1, NULL, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_take(server, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_take((tarn_server *)(void *)client, &request), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_request_reply(NULL, NULL, 0), TARN_ERROR_ARGUMENT);
+    send_text(client, "x");
+    request = take_request(server, "x");
+    tarn_request copy = request;
+    CHECK_STATUS(tarn_request_reply(&request, NULL, 1), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_request_loan(&request, 1, 1, NULL), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_request_loan(&request, 1, 0, &loan), 1);
+    CHECK_STATUS(tarn_request_end(&request), 1);
+    CHECK_STATUS(tarn_request_end(&request), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_request_reply(&copy, "y", 1), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_loan_send(&loan), TARN_ERROR_RELEASED);
+    CHECK_STATUS(tarn_client_take(client, &message), 1);
+    release(&message);
+    close_both(client, server);
+    CHECK_STATUS(tarn_client_pending(client), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_server_fd(server), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_client_close(client), TARN_ERROR_CLOSED);
+    CHECK_STATUS(tarn_client_close(NULL), 0);
+    CHECK_STATUS(tarn_server_close(NULL), 0);
+}
+
+TEST(options_are_checked) {
+    tarn_client *client;
+    tarn_server *server;
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, &(tarn_client_options){0}), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, &(tarn_server_options){0}), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.max_pending = 65537)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.max_held = 65537)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.when_full = TARN_FULL_DROP)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.memory_limit_bytes = 1)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.server_timeout_ns = -2)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_client_open(&client, TOPIC, CLIENT_OPTIONS(.spin_ns = -2)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, SERVER_OPTIONS(.max_taken = 65537)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, SERVER_OPTIONS(.wait_strategy = 3)), TARN_ERROR_ARGUMENT);
+    CHECK_STATUS(tarn_server_open(&server, TOPIC, SERVER_OPTIONS(.linger_ns = -2)), TARN_ERROR_ARGUMENT);
+    client = client_with(.max_pending = 65536, .max_held = 65536);
+    server = server_with(.max_taken = 65536);
+    close_both(client, server);
+}
