@@ -7,7 +7,7 @@
  * There are no store buffers: what matters is written by compare-and-swap, which empties them; marks that begin_slot()
  * clears and incarnations it raises are ordered by locks, which are system calls.
  *
- * SLOTS=3: another slot is repaired at one moment.
+ * SLOTS=3: another slot is repaired, at one moment, and repairers of the second life in slot 0 are killed only.
  *
  * Broken variants: NO_MARK_OF_OTHERS (the word is replaced, though the slot that it names has no mark), MARK_READ_FIRST (the
  * mark is looked at before the word), MARK_STORED (others' marks are set by a plain store, which may be late), NO_MARKS
@@ -15,6 +15,11 @@
  */
 #ifndef SLOTS
 #define SLOTS 2
+#endif
+#if SLOTS == 3
+#define KILLED_FROM 3 /* in the second life only */
+#else
+#define KILLED_FROM 1
 #endif
 #define LIVES 2 /* of slot 0; for each two repairers: the first may be killed */
 
@@ -112,7 +117,7 @@ proctype life(byte s; byte i; byte me)
     run repairer(me, s, i);
     if
     :: at_work[s] == 0 -> goto over
-    :: atomic { s == 0 && at_work[s] != 0 -> killed[me] = true }
+    :: atomic { s == 0 && i >= KILLED_FROM && at_work[s] != 0 -> killed[me] = true }
         if
         :: incarnation[s] != i -> goto over /* nothing is left to do */
         :: else
