@@ -36,16 +36,20 @@
  *                                              and highs                  space; with an fd: when it finds nothing
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
- *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
- *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
+ *   wait, receive, of all         no           as take     first touch    to sleep
+ *   interrupt, of all             yes          no          no             to wake the sleeper
+ *   tarn_notifier_notify, _many   yes          no          first uses     at first uses; to wake listeners that sleep
+ *   tarn_listener_take            yes          first uses  first touch    at first uses; with an fd: when it finds nothing
+ *   tarn_monitor_take             no           at joins    yes            for a look at the peers, every look_ns
  *   open, close, flush, fd,       no           yes         yes            yes
- *   subscribers, publishers
+ *   subscribers, publishers,
+ *   listeners
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
- *   held than ever before. With .realtime all of these happen elsewhere, see the options. A send readies memory for the
- *   next message, after its own is on its way; one that something else has overtaken may wait, like publish and loan,
- *   when there is no space for the record that refers to it. publish is loan, copy and send.
+ *   held than ever before; "first uses": of events. With .realtime all of these happen elsewhere, see the options. A send
+ *   readies memory for the next message, after its own is on its way; one that something else has overtaken may wait, like
+ *   publish and loan, when there is no space for the record that refers to it. publish is loan, copy and send.
  */
 #ifndef TARN_H
 #define TARN_H
@@ -344,7 +348,8 @@ int tarn_message_release(tarn_message *message);
  * slow, stopped or dead costs the others nothing.
  *
  * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
- * used. Counters live as long as the topic has participants.
+ * used. Counters live as long as the topic has participants. (Some thousand events need more memory than the topic has at
+ * first: what the first notifier that uses such an event raises is lost if it ends before anybody else has looked.)
  */
 #define TARN_EVENT_ID_MAX 65535u
 
