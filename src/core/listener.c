@@ -237,11 +237,13 @@ static int open_in_slot(struct tarn_listener *listener, const tarn_listener_opti
     int error = counters_open(&listener->counters, &topic->roster, &taker);
     if (error)
         return event_say_failed(topic, error);
+    if (!options->history && !skip_history(listener)) /* first: who counts us can rely on that we hear what he raises */
+        return say_trouble(listener);
     store_relaxed(&slot->role, ROLE_LISTENER);
     store_release(&slot->state, SLOT_WATCHING);
     POINT(watching_said);
     topic_ring(topic);
-    return options->history || skip_history(listener) ? 0 : say_trouble(listener);
+    return 0;
 }
 
 /* Under process_lock(). */
