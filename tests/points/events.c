@@ -187,6 +187,7 @@ struct scene {
     const struct operation *operation;
     struct traced traced;
     tarn_listener *listener;
+    tarn_monitor *monitor;
     struct told told;
     pid_t sleeper;
     unsigned deaths; /* of the corpse */
@@ -199,6 +200,7 @@ static void begin_scene(struct scene *scene, const struct operation *operation) 
     *scene = (struct scene){.operation = operation};
     tracer_spawn(&scene->traced, act, (void *)(uintptr_t)operation);
     scene->listener = LISTENER(TOPIC);
+    CHECK_STATUS(tarn_monitor_open(&scene->monitor, TOPIC, NULL), 0);
     tracer_begin(&scene->traced);
     if (operation->repairs) {
         pid_t corpse = spawn(be_corpse, NULL);
@@ -211,6 +213,22 @@ static void begin_scene(struct scene *scene, const struct operation *operation) 
         AWAIT(ledger->sleeper_is_ready);
         nap_ns(2 * MS);
     }
+}
+
+/* Each life is told, or missed, once, however often its end was begun to be noted. */
+static void check_matches(struct scene *scene) {
+    uint64_t joined = 0, died = 0, left = 0, missed = 0;
+    tarn_match match;
+    while (tarn_monitor_take(scene->monitor, &match) == 1) {
+        joined += match.kind == TARN_MATCH_JOINED;
+        died += match.kind == TARN_MATCH_DIED;
+        left += match.kind == TARN_MATCH_LEFT;
+        missed += match.missed;
+    }
+    CHECK_INT(joined, ==, died + left);
+    if (scene->operation->operate == sweep) /* two that died; the listener; the newcomers */
+        CHECK_INT(joined + missed, ==, 2 + 1 + 2);
+    CHECK_STATUS(tarn_monitor_close(scene->monitor), 0);
 }
 
 /* The actor is gone: all is repaired, told exactly, and nothing is left. */
@@ -238,6 +256,7 @@ static void end_scene(struct scene *scene) {
     CHECK_STATUS(tarn_notifier_close(notifier), 0);
     CHECK_STATUS(tarn_listener_close(late), 0);
     CHECK_STATUS(tarn_listener_close(scene->listener), 0);
+    check_matches(scene);
     char path[512];
     domain_path(path, NULL);
     CHECK_INT(count_files(path, 0), ==, 0);
