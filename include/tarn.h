@@ -37,8 +37,6 @@
  *                                              and highs                  space; with an fd: when it finds nothing
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
- *   tarn_subscriber_wait/receive  no           as take     first touch    to sleep
- *   tarn_subscriber_interrupt     yes          no          no             to wake the sleeper
  *   tarn_client_send, loan        where there  as publish  at growth      as publish; to wait for a server
  *                                 is a server  and joins
  *   tarn_client_take              yes          as take     first touch    as take; every 10 ms, while requests are
@@ -48,23 +46,26 @@
  *   tarn_request_reply, end       unless full  as publish  at growth      as publish; to wake a client that sleeps
  *   tarn_request_stream,          unless full  as publish  at growth      the same; every 10 ms, to ask whether the
  *   tarn_request_abandoned                                                client lives
+ *   tarn_notifier_notify, _many   yes          no          first uses     at first uses; to wake listeners that sleep
+ *   tarn_listener_take            yes          first uses  first touch    at first uses; with an fd: when it finds nothing
  *   tarn_producer_push, loan      unless full  at growth   at growth      at growth, when full; push: to wake workers
  *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
  *                                              and highs                  with an fd: when it finds nothing
- *   tarn_worker_wait/receive      no           as take     first touch    to sleep
  *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
  *   tarn_job_give_back            yes          no          no             to wake workers that sleep
+ *   tarn_monitor_take             no           at joins    yes            for a look at the peers, every look_ns
  *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
  *                                                                         and ten times a second
- *   tarn_waitset_interrupt        yes          no          no             yes
+ *   wait, receive, of all         no           as take     first touch    to sleep
+ *   interrupt, of all             yes          no          no             to wake the sleeper
  *   open, close, flush, fd, add,  no           yes         yes            yes
  *   remove, and counts of peers
  *
  *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
- *   held than ever before. With .realtime all of these happen elsewhere, see the options. A send readies memory for the
- *   next message, after its own is on its way; one that something else has overtaken may wait, like publish and loan,
- *   when there is no space for the record that refers to it. publish is loan, copy and send.
+ *   held than ever before; "first uses": of events. With .realtime all of these happen elsewhere, see the options. A send
+ *   readies memory for the next message, after its own is on its way; one that something else has overtaken may wait, like
+ *   publish and loan, when there is no space for the record that refers to it. publish is loan, copy and send.
  */
 #ifndef TARN_H
 #define TARN_H
@@ -561,7 +562,8 @@ int tarn_server_close(tarn_server *server);
  * slow, stopped or dead costs the others nothing.
  *
  * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
- * used. Counters live as long as the topic has participants.
+ * used. Counters live as long as the topic has participants. (Some thousand events need more memory than the topic has at
+ * first: what the first notifier that uses such an event raises is lost if it ends before anybody else has looked.)
  */
 #define TARN_EVENT_ID_MAX 65535u
 

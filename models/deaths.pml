@@ -7,12 +7,19 @@
  * There are no store buffers: what matters is written by compare-and-swap, which empties them; marks that begin_slot()
  * clears and incarnations it raises are ordered by locks, which are system calls.
  *
+ * SLOTS=3: another slot is repaired, at one moment, and repairers of the second life in slot 0 are killed only.
+ *
  * Broken variants: NO_MARK_OF_OTHERS (the word is replaced, though the slot that it names has no mark), MARK_READ_FIRST (the
  * mark is looked at before the word), MARK_STORED (others' marks are set by a plain store, which may be late), NO_MARKS
  * (whose death was the last is all there is), RAISED_FIRST (the mark is set before it is counted).
  */
 #ifndef SLOTS
 #define SLOTS 2
+#endif
+#if SLOTS == 3
+#define KILLED_FROM 3 /* in the second life only */
+#else
+#define KILLED_FROM 1
 #endif
 #define LIVES 2 /* of slot 0; for each two repairers: the first may be killed */
 
@@ -93,7 +100,7 @@ inline repair(s, i)
     atomic { incarnation[s]++; repaired[s]++; seen_count = 0; seen_slot = 0; seen_incarnation = 0 }
 }
 
-bool killed[6];
+bool killed[5];
 
 proctype repairer(byte me; byte s; byte i) provided (!killed[me])
 {
@@ -110,7 +117,7 @@ proctype life(byte s; byte i; byte me)
     run repairer(me, s, i);
     if
     :: at_work[s] == 0 -> goto over
-    :: atomic { s == 0 && at_work[s] != 0 -> killed[me] = true }
+    :: atomic { s == 0 && i >= KILLED_FROM && at_work[s] != 0 -> killed[me] = true }
         if
         :: incarnation[s] != i -> goto over /* nothing is left to do */
         :: else
@@ -128,6 +135,24 @@ over:
     fi
 }
 
+#if SLOTS == 3
+/* Repairs the third slot at one moment. */
+proctype at_once()
+{
+    atomic {
+        if
+        :: last_incarnation != 0 && incarnation[last_slot] == last_incarnation -> marked[last_slot] = last_incarnation
+        :: else
+        fi;
+        count++;
+        last_slot = 2;
+        last_incarnation = 1;
+        incarnation[2]++;
+        repaired[2]++
+    }
+}
+#endif
+
 active proctype check()
 {
     timeout; /* all is at rest */
@@ -143,7 +168,7 @@ init {
         run life(1, 1, 4);
 #if SLOTS == 3
         incarnation[2] = 1;
-        run life(2, 1, 5)
+        run at_once()
 #endif
 
     }

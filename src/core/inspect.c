@@ -116,6 +116,8 @@ static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
         struct inspect_participant participant = {.publisher = true, .slot = slot, .identity = publisher->who.number};
         participant.role = role ? tarn_role_text(role) : "log";
         participant.life = life_of(topic, PUBLISHER, slot, state);
+        if (state == SLOT_OPENING && participant.life == INSPECT_ALIVE)
+            continue; /* it does not say yet who it is */
         describe(&participant, &publisher->who);
         describe_log(&participant, publisher);
         view->publishers += role && participant.life == INSPECT_ALIVE;
@@ -140,6 +142,8 @@ static bool view_subscribers(struct inspect_topic *view, struct topic *topic) {
         uint32_t role = role_of(topic_pattern(topic), SUBSCRIBER, load_relaxed(&subscriber->role));
         participant.role = tarn_role_text(role);
         participant.life = life_of(topic, SUBSCRIBER, slot, state);
+        if (state == SLOT_OPENING && participant.life == INSPECT_ALIVE)
+            continue;
         describe(&participant, &subscriber->who);
         *(role == TARN_ROLE_MONITOR ? &view->monitors : &view->subscribers) += participant.life == INSPECT_ALIVE;
         if (!add_participant(view, &participant))

@@ -38,21 +38,31 @@ static uint64_t *seen_of_block(struct tarn_listener *listener, uint32_t block) {
     return listener->seen[block];
 }
 
-/* Whether the event was raised since it was seen. ret_trouble: set where that cannot be known now. */
-static bool is_raised(struct tarn_listener *listener, uint32_t id, bool *ret_trouble) {
-    struct event_counter *block = counters_block(&listener->counters, id, ret_trouble);
-    if (!block)
-        return false;
-    uint64_t *seen = seen_of_block(listener, id / EVENT_IDS_PER_BLOCK);
-    if (!seen) {
-        *ret_trouble = true;
-        return false;
-    }
-    uint64_t total = counter_total(&block[id % EVENT_IDS_PER_BLOCK]);
-    seen += id % EVENT_IDS_PER_BLOCK;
+/* Whether the counter was raised since it was seen. */
+static inline bool is_raised(struct event_counter *counter, uint64_t *seen) {
+    uint64_t total = counter_total(counter);
     if (unlikely(total < *seen)) /* a peer damaged it: it counts from there on */
         *seen = total;
     return total > *seen;
+}
+
+/*
+ * The first of the events from .. to - 1 that was raised since it was seen; to: none. ret_trouble: set where that cannot be
+ * known of some now.
+ */
+static uint32_t find_raised(struct tarn_listener *listener, uint32_t from, uint32_t to, bool *ret_trouble) {
+    while (from < to) {
+        uint32_t next = from - from % EVENT_IDS_PER_BLOCK + EVENT_IDS_PER_BLOCK, end = next < to ? next : to;
+        struct event_counter *block = counters_block(&listener->counters, from, ret_trouble);
+        uint64_t *seen = block ? seen_of_block(listener, from / EVENT_IDS_PER_BLOCK) : NULL;
+        if (block && !seen)
+            *ret_trouble = true;
+        for (; seen && from < end; from++)
+            if (is_raised(&block[from % EVENT_IDS_PER_BLOCK], &seen[from % EVENT_IDS_PER_BLOCK]))
+                return from;
+        from = end;
+    }
+    return to;
 }
 
 static int say_trouble(const struct tarn_listener *listener) {
@@ -60,22 +70,37 @@ static int say_trouble(const struct tarn_listener *listener) {
                 listener->waiter.topic->name);
 }
 
-/* Finds whose turn it is among those raised: 1, and turn is there; 0: none; or a status. */
-static int look(void *owner) {
-    struct tarn_listener *listener = owner;
-    uint32_t ids = counters_look(&listener->counters), count = listener->ids ? listener->ids_count : ids;
-    uint32_t turn = listener->turn < count ? listener->turn : 0;
-    bool trouble = false;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t id = listener->ids ? listener->ids[turn] : turn;
-        if (id < ids && is_raised(listener, id, &trouble)) {
+/* Among the events that it is for. As look(). */
+static int look_at_chosen(struct tarn_listener *listener, uint32_t ids, bool *ret_trouble) {
+    uint32_t turn = listener->turn < listener->ids_count ? listener->turn : 0;
+    for (uint32_t i = 0; i < listener->ids_count; i++) {
+        uint32_t id = listener->ids[turn];
+        if (id < ids && find_raised(listener, id, id + 1, ret_trouble) == id) {
             listener->turn = turn;
             return 1;
         }
-        if (++turn == count)
+        if (++turn == listener->ids_count)
             turn = 0;
     }
-    return trouble ? say_trouble(listener) : 0;
+    return 0;
+}
+
+/* Finds whose turn it is among those raised: 1, and turn is there; 0: none; or a status. */
+static int look(void *owner) {
+    struct tarn_listener *listener = owner;
+    uint32_t ids = counters_look(&listener->counters);
+    bool trouble = false;
+    if (listener->ids) {
+        if (look_at_chosen(listener, ids, &trouble))
+            return 1;
+        return trouble ? say_trouble(listener) : 0;
+    }
+    uint32_t turn = listener->turn < ids ? listener->turn : 0;
+    uint32_t id = find_raised(listener, turn, ids, &trouble);
+    if (id == ids && (id = find_raised(listener, 0, turn, &trouble)) == turn)
+        return trouble ? say_trouble(listener) : 0;
+    listener->turn = id;
+    return 1;
 }
 
 /* After a look that found something: turn is there. Returns 1. */
@@ -189,10 +214,11 @@ static int check_options(const tarn_listener_options *options, tarn_listener_opt
 static bool skip_history(struct tarn_listener *listener) {
     bool trouble = false;
     uint32_t ids = counters_look(&listener->counters);
-    for (uint32_t id = 0; id < ids; id++)
-        if (is_raised(listener, id, &trouble))
-            listener->seen[id / EVENT_IDS_PER_BLOCK][id % EVENT_IDS_PER_BLOCK] =
-                counter_total(&listener->counters.blocks[id / EVENT_IDS_PER_BLOCK][id % EVENT_IDS_PER_BLOCK]);
+    for (uint32_t id = 0; (id = find_raised(listener, id, ids, &trouble)) < ids;) {
+        uint32_t block = id / EVENT_IDS_PER_BLOCK, index = id % EVENT_IDS_PER_BLOCK;
+        listener->seen[block][index] = counter_total(&listener->counters.blocks[block][index]);
+        id++; /* that may be raised all the time */
+    }
     return !trouble;
 }
 
@@ -212,11 +238,13 @@ static int open_in_slot(struct tarn_listener *listener, const tarn_listener_opti
     int error = counters_open(&listener->counters, &topic->roster, &taker);
     if (error)
         return event_say_failed(topic, error);
+    if (!options->history && !skip_history(listener)) /* first: who counts us can rely on that we hear what he raises */
+        return say_trouble(listener);
     store_relaxed(&slot->role, ROLE_LISTENER);
     store_release(&slot->state, SLOT_WATCHING);
     POINT(watching_said);
     topic_ring(topic);
-    return options->history || skip_history(listener) ? 0 : say_trouble(listener);
+    return 0;
 }
 
 /* Under process_lock(). */

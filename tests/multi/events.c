@@ -383,16 +383,23 @@ static void live_among_nonsense(void *arg) {
     struct random random = random_start((uintptr_t)arg);
     tarn_notifier *notifier = NULL;
     tarn_listener *listener = NULL;
+    tarn_monitor *monitor = NULL;
     tarn_event event;
+    tarn_match match;
     tarn_notifier_options options = {.struct_bytes = sizeof options, .death_event = DEATH + 1};
+    is_well(tarn_monitor_open(&monitor, TOPIC, NULL));
     if (is_well(tarn_notifier_open(&notifier, TOPIC, &options)))
         is_well(tarn_listener_open(&listener, TOPIC, NULL));
     for (int i = 0; i < 50 && listener; i++) {
         is_well(tarn_notifier_notify(notifier, (uint32_t)random_between(&random, 0, 3000)));
         is_well(tarn_listener_receive(listener, &event, MS / 10));
+        if (monitor)
+            is_well(tarn_monitor_receive(monitor, &match, MS / 10));
     }
     if (random_one_in(&random, 4))
         kill(getpid(), SIGKILL);
+    if (monitor)
+        is_well(tarn_monitor_close(monitor));
     if (listener)
         is_well(tarn_listener_close(listener));
     if (notifier)

@@ -54,6 +54,9 @@ TEST(joins_and_leaves_are_told) {
     tarn_match joined = check_match(monitor, TARN_MATCH_JOINED, TARN_ROLE_PUBLISHER, getpid());
     CHECK(joined.identity == tarn_publisher_identity(publisher));
     CHECK(strncmp(joined.command, "multi_monitor", 13) == 0);
+    publish_word(publisher, 1);
+    CHECK_STATUS(tarn_publisher_flush(publisher, 0), 1); /* nobody waits for a monitor */
+    CHECK_STATUS(tarn_publisher_subscribers(publisher), 0);
     check_no_match(monitor);
     tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
     check_match(monitor, TARN_MATCH_JOINED, TARN_ROLE_SUBSCRIBER, getpid());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of four parts is
+ * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of five parts is
  * killed at each point that the part passes, and the survivors go on: messages that were committed are all there and
  * intact, what is lost is counted exactly, nobody waits for the dead, a newcomer can join, and when all have left,
  * no segment and no file is there. It uses nothing but SIGKILL, so it runs wherever the library does.
@@ -154,6 +154,54 @@ static void be_subscriber(void) {
         CHECK_STATUS(tarn_message_release(&held[i]), 0);
 }
 
+/* Has its own topic, of events: notifies, listens, watches; repairs a notifier whose death raises an event, too. */
+#define EVENTS TOPIC "/events"
+#define DEATH 5u
+
+static void open_notifier(tarn_notifier **ret) {
+    tarn_notifier_options options = {.struct_bytes = sizeof options, .death_event = DEATH + 1};
+    CHECK_STATUS(tarn_notifier_open(ret, EVENTS, &options), 0);
+}
+
+static void be_events_corpse(void *arg) {
+    tarn_notifier *notifier;
+    (void)arg;
+    points_set(NULL, NULL); /* the victim's */
+    point_counts = NULL;
+    open_notifier(&notifier);
+    kill(getpid(), SIGKILL);
+}
+
+static void hear_death(tarn_listener *listener) {
+    tarn_event event = {0};
+    while (event.id != DEATH)
+        CHECK_STATUS(tarn_listener_receive(listener, &event, GENEROUS), 1);
+    CHECK_INT(event.total, ==, 1);
+}
+
+static void be_events(void) {
+    tarn_monitor *monitor;
+    tarn_listener *listener;
+    tarn_notifier *notifier;
+    tarn_match match;
+    tarn_event event;
+    CHECK_STATUS(tarn_monitor_open(&monitor, EVENTS, NULL), 0);
+    CHECK_INT(tarn_monitor_fd(monitor), >=, 0);
+    CHECK_STATUS(tarn_monitor_take(monitor, &match), 0);
+    CHECK_STATUS(tarn_listener_open(&listener, EVENTS, NULL), 0);
+    CHECK_INT(wait_child(spawn(be_events_corpse, NULL), LIMIT_S), ==, -SIGKILL);
+    hear_death(listener);
+    open_notifier(&notifier);
+    CHECK_INT(tarn_listener_fd(listener), >=, 0);
+    CHECK_STATUS(tarn_listener_take(listener, &event), 0);
+    CHECK_STATUS(tarn_notifier_notify(notifier, 700), 1);
+    CHECK_STATUS(tarn_listener_receive(listener, &event, 0), 1);
+    CHECK_STATUS(tarn_monitor_receive(monitor, &match, GENEROUS), 1);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+    CHECK_STATUS(tarn_listener_close(listener), 0);
+    CHECK_STATUS(tarn_monitor_close(monitor), 0);
+}
+
 /* Comes where a publisher and a reliable subscriber with a message and a doorbell have died, and repairs them. */
 static void be_repairer(void) {
     tarn_publisher *publisher = open_publisher();
@@ -259,6 +307,14 @@ static void survive(pid_t victim) {
     check_life();
 }
 
+/* In a topic to which nobody else comes. */
+static void survive_events(pid_t victim) {
+    await_end(victim);
+    nap_ns(2 * MS); /* its child may have outlived it for a moment */
+    run_tarn("gc");
+    check_life();
+}
+
 static void leave(void) {
     CHECK_STATUS(tarn_subscriber_close(reliable.subscriber), 0);
     CHECK_STATUS(tarn_subscriber_close(late.subscriber), 0);
@@ -282,6 +338,7 @@ static const struct part parts[] = {
     {"publisher", be_publisher, listen_to_publisher, survive_publisher, false},
     {"subscriber", be_subscriber, send_to_subscriber, survive_subscriber, false},
     {"repairer", be_repairer, NULL, survive, true},
+    {"events", be_events, NULL, survive_events, false},
 };
 
 struct cue {

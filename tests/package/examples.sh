@@ -88,6 +88,21 @@ within 10 grep -qx '2 messages' "$scratch/said"
 kill $set
 wait $set || die "waitset failed"
 
+echo "events"
+listeners() {
+    [ "$("$TARN_BIN" ls --json doors | grep -c '"role": "listener"')" -eq "$1" ]
+}
+timeout 20 "$scratch/events" >"$scratch/said" &
+listener=$!
+within 10 listeners 1
+timeout 20 "$scratch/events" 3
+within 10 grep -qx 'door 3: 1' "$scratch/said"
+timeout 20 "$scratch/events" 4 die || true
+within 10 grep -qx 'door 4: 1' "$scratch/said"
+within 10 grep -qx 'somebody died' "$scratch/said"
+kill $listener
+wait $listener || true
+
 echo "loan"
 [ "$(timeout 20 "$scratch/loan")" = "1024x768, pixel 1000 is 42" ] || die "loan said something else"
 

@@ -135,9 +135,9 @@ static void mark(void) {
 
 #define BATCH 32
 
-enum call { PUBLISH, TAKE, RELEASE, LOAN, SEND, DROP, WAIT, RECEIVE, INTERRUPT, CALLS };
-static const char *const names[CALLS] = {"publish", "take",    "release", "loan",     "send",
-                                         "drop",    "wait(0)", "receive", "interrupt"};
+enum call { PUBLISH, TAKE, RELEASE, LOAN, SEND, DROP, WAIT, RECEIVE, INTERRUPT, NOTIFY, HEAR, CALLS };
+static const char *const names[CALLS] = {"publish", "take",    "release",   "loan",   "send",      "drop",
+                                         "wait(0)", "receive", "interrupt", "notify", "take event"};
 
 struct measured {
     long allocations, faults;
@@ -146,6 +146,8 @@ struct measured {
 static struct fixture {
     tarn_publisher *publisher;
     tarn_subscriber *subscriber;
+    tarn_notifier *notifier;
+    tarn_listener *listener;
     tarn_message messages[BATCH];
     tarn_loan loans[BATCH];
     size_t bytes;
@@ -153,6 +155,7 @@ static struct fixture {
 } fixture;
 
 static int call_once(enum call call, int i) {
+    tarn_event event;
     switch (call) {
     case PUBLISH:
         return tarn_publisher_publish(fixture.publisher, fixture.data, fixture.bytes);
@@ -170,13 +173,18 @@ static int call_once(enum call call, int i) {
         return tarn_loan_send(&fixture.loans[i]);
     case DROP:
         return 1 + tarn_loan_drop(&fixture.loans[i]);
+    case NOTIFY:
+        return tarn_notifier_notify(fixture.notifier, (uint32_t)i);
+    case HEAR:
+        return tarn_listener_receive(fixture.listener, &event, TARN_FOREVER);
     default:
         return 1 + tarn_subscriber_interrupt(fixture.subscriber);
     }
 }
 
 /* Each of a round's steps is a batch of one call; each lets the next have something to do. */
-static const enum call steps[] = {PUBLISH, TAKE, RELEASE, LOAN, SEND, WAIT, RECEIVE, RELEASE, LOAN, DROP, INTERRUPT};
+static const enum call steps[] = {PUBLISH, TAKE, RELEASE, LOAN,      SEND,   WAIT, RECEIVE,
+                                  RELEASE, LOAN, DROP,    INTERRUPT, NOTIFY, HEAR};
 #define STEP_COUNT ((int)(sizeof steps / sizeof steps[0]))
 
 static struct measured measure(enum call call) {
@@ -201,9 +209,13 @@ static void open_fixture(size_t bytes) {
     memset(fixture.data, 1, bytes);
     fixture.publisher = publisher_with(.depth = 1);
     fixture.subscriber = subscriber_with(.reliable = 1, .wait_strategy = TARN_WAIT_SLEEP);
+    CHECK_STATUS(tarn_notifier_open(&fixture.notifier, TOPIC "/events", NULL), 0);
+    CHECK_STATUS(tarn_listener_open(&fixture.listener, TOPIC "/events", NULL), 0);
 }
 
 static void close_fixture(void) {
+    CHECK_STATUS(tarn_listener_close(fixture.listener), 0);
+    CHECK_STATUS(tarn_notifier_close(fixture.notifier), 0);
     CHECK_STATUS(tarn_subscriber_close(fixture.subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(fixture.publisher), 0);
     free(fixture.data);

@@ -52,6 +52,7 @@ static const struct golden roster[] = {
     FIELD(roster_header, type_block, 80),
     FIELD(roster_header, pattern, 84),
     FIELD(roster_header, pattern_block, 88),
+    FIELD(roster_header, monitors, 92),
     FIELD(roster_header, chain, 128),
     FIELD(roster_header, subscriber_blocks, 256),
     FIELD(roster_header, publisher_blocks, 2304),
@@ -109,6 +110,12 @@ static const struct golden slots[] = {
     FIELD(subscriber_slot, cells, 128),
     SIZE(cell_list, 544),
     FIELD(cell_list, blocks, 0),
+    SIZE(event_directory, 1088),
+    FIELD(event_directory, ids, 0),
+    FIELD(event_directory, blocks, 64),
+    SIZE(event_counter, 16),
+    FIELD(event_counter, raised, 0),
+    FIELD(event_counter, deaths, 8),
 };
 
 static const struct golden segments[] = {
