@@ -135,9 +135,27 @@ static void mark(void) {
 
 #define BATCH 32
 
-enum call { PUBLISH, TAKE, RELEASE, LOAN, SEND, DROP, WAIT, RECEIVE, INTERRUPT, CALLS };
-static const char *const names[CALLS] = {"publish", "take",    "release", "loan",     "send",
-                                         "drop",    "wait(0)", "receive", "interrupt"};
+enum call {
+    PUBLISH,
+    TAKE,
+    RELEASE,
+    LOAN,
+    SEND,
+    DROP,
+    WAIT,
+    RECEIVE,
+    INTERRUPT,
+    PUSH,
+    LEND,
+    TAKE_JOB,
+    ACKNOWLEDGE,
+    GIVE_BACK,
+    REJECT,
+    CALLS
+};
+static const char *const names[CALLS] = {"publish", "take",          "release",     "loan",      "send",
+                                         "drop",    "wait(0)",       "receive",     "interrupt", "push",
+                                         "lend",    "take of a job", "acknowledge", "give back", "reject"};
 
 struct measured {
     long allocations, faults;
@@ -148,6 +166,9 @@ static struct fixture {
     tarn_subscriber *subscriber;
     tarn_message messages[BATCH];
     tarn_loan loans[BATCH];
+    tarn_producer *producer;
+    tarn_worker *worker;
+    tarn_job jobs[BATCH];
     size_t bytes;
     char *data;
 } fixture;
@@ -170,13 +191,27 @@ static int call_once(enum call call, int i) {
         return tarn_loan_send(&fixture.loans[i]);
     case DROP:
         return 1 + tarn_loan_drop(&fixture.loans[i]);
+    case PUSH:
+        return tarn_producer_push(fixture.producer, fixture.data, fixture.bytes);
+    case LEND:
+        return tarn_producer_loan(fixture.producer, fixture.bytes, &fixture.loans[i]);
+    case TAKE_JOB:
+        return tarn_worker_take(fixture.worker, &fixture.jobs[i]);
+    case ACKNOWLEDGE:
+        return 1 + tarn_job_acknowledge(&fixture.jobs[i]);
+    case GIVE_BACK:
+        return 1 + tarn_job_give_back(&fixture.jobs[i]);
+    case REJECT:
+        return 1 + tarn_job_reject(&fixture.jobs[i]);
     default:
         return 1 + tarn_subscriber_interrupt(fixture.subscriber);
     }
 }
 
 /* Each of a round's steps is a batch of one call; each lets the next have something to do. */
-static const enum call steps[] = {PUBLISH, TAKE, RELEASE, LOAN, SEND, WAIT, RECEIVE, RELEASE, LOAN, DROP, INTERRUPT};
+static const enum call steps[] = {PUBLISH, TAKE,     RELEASE, LOAN,     SEND,      WAIT,     RECEIVE,     RELEASE,
+                                  LOAN,    DROP,     PUSH,    TAKE_JOB, GIVE_BACK, TAKE_JOB, ACKNOWLEDGE, LEND,
+                                  SEND,    TAKE_JOB, REJECT,  LEND,     DROP,      INTERRUPT};
 #define STEP_COUNT ((int)(sizeof steps / sizeof steps[0]))
 
 static struct measured measure(enum call call) {
@@ -189,7 +224,15 @@ static struct measured measure(enum call call) {
     return (struct measured){allocations - before.allocations, faults_now() - before.faults};
 }
 
+/* A worker's look at its peers, which comes ten times a second, comes now; so does the wake-up that its sleep asked for. */
+static void look_after_peers(void) {
+    CHECK_STATUS(tarn_worker_wait(fixture.worker, 101000000), 0);
+    CHECK_INT(call_once(PUSH, 0) + call_once(TAKE_JOB, 0) + call_once(ACKNOWLEDGE, 0), ==, 3);
+}
+
 static void one_round(struct measured ret[STEP_COUNT]) {
+    if (is_traced)
+        look_after_peers();
     for (int i = 0; i < STEP_COUNT; i++)
         ret[i] = measure(steps[i]);
     CHECK_STATUS(tarn_subscriber_wait(fixture.subscriber, 0), TARN_ERROR_INTERRUPTED);
@@ -201,11 +244,17 @@ static void open_fixture(size_t bytes) {
     memset(fixture.data, 1, bytes);
     fixture.publisher = publisher_with(.depth = 1);
     fixture.subscriber = subscriber_with(.reliable = 1, .wait_strategy = TARN_WAIT_SLEEP);
+    tarn_producer_options producing = {.struct_bytes = sizeof producing, .capacity = 2 * BATCH};
+    tarn_worker_options working = {.struct_bytes = sizeof working, .prefetch = BATCH};
+    CHECK_STATUS(tarn_producer_open(&fixture.producer, TOPIC "/jobs", &producing), 0);
+    CHECK_STATUS(tarn_worker_open(&fixture.worker, TOPIC "/jobs", &working), 0);
 }
 
 static void close_fixture(void) {
     CHECK_STATUS(tarn_subscriber_close(fixture.subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(fixture.publisher), 0);
+    CHECK_STATUS(tarn_worker_close(fixture.worker), 0);
+    CHECK_STATUS(tarn_producer_close(fixture.producer), 0);
     free(fixture.data);
 }
 
