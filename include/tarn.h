@@ -703,7 +703,7 @@ int tarn_producer_flush(tarn_producer *producer, int64_t timeout_ns);
 
 /*
  * Waits until each message is acknowledged, or a live worker or keeper has all of them attached, so that they outlive
- * this process. Returns 1: so it is; 0: not in time; or _CLOSED, _FORKED.
+ * this producer. Returns 1: so it is; 0: not in time; or _CLOSED, _FORKED.
  */
 int tarn_producer_kept(tarn_producer *producer, int64_t timeout_ns);
 

@@ -10,7 +10,7 @@
 static struct remote *find_remote(struct topic *topic, struct publisher_slot *publisher, uint32_t slot,
                                   bool *ret_unknown) {
     struct remote *remote = NULL;
-    int error = topic_remote(topic, &remote, publisher, slot, incarnation_of(&publisher->incarnation));
+    int error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation_of(&publisher->incarnation));
     if (!error) {
         int rest = remote_attach_all(remote); /* it may have been attached here before there were as many */
         *ret_unknown = rest && rest != -EINVAL;

@@ -792,8 +792,10 @@ void topic_ring(struct topic *topic) {
 
 /* ---- remotes -------------------------------------------------------------------------------------------------- */
 
-int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
-                 uint16_t incarnation) {
+typedef int open_remote(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation);
+
+static int find_remote(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
+                       uint16_t incarnation, open_remote *open) {
     for (struct remote *remote = topic->remotes; remote; remote = remote->next)
         if (remote->slot == slot && remote->incarnation == incarnation) {
             remote->users++;
@@ -803,7 +805,7 @@ int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot
     struct remote *remote = malloc(sizeof(*remote));
     if (!remote)
         return -ENOMEM;
-    int error = remote_open(remote, publisher, slot, incarnation);
+    int error = open(remote, publisher, slot, incarnation);
     if (error) {
         free(remote);
         return error;
@@ -813,6 +815,16 @@ int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot
     topic->remotes = remote;
     *ret = remote;
     return 0;
+}
+
+int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
+                 uint16_t incarnation) {
+    return find_remote(topic, ret, publisher, slot, incarnation, remote_open);
+}
+
+int topic_remote_in_part(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
+                         uint16_t incarnation) {
+    return find_remote(topic, ret, publisher, slot, incarnation, remote_open_in_part);
 }
 
 void topic_remote_drop(struct topic *topic, struct remote *remote) {

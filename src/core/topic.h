@@ -82,6 +82,9 @@ void doorbell_name(char ret[static DOORBELL_NAME_BYTES], ino_t inode, uint32_t s
 /* The mapping of a live publisher's segments, shared in the process. 0 or a negative errno. */
 int topic_remote(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
                  uint16_t incarnation);
+/* As remote_open_in_part(): of one that may be dead. */
+int topic_remote_in_part(struct topic *topic, struct remote **ret, struct publisher_slot *publisher, uint32_t slot,
+                         uint16_t incarnation);
 void topic_remote_drop(struct topic *topic, struct remote *remote);
 
 /* ---- for inspect.c: the same file handling without joining ---- */

@@ -119,7 +119,7 @@ static int make_source(struct tarn_worker *worker, struct publisher_slot *publis
     struct remote *remote;
     if (!source)
         return -ENOMEM;
-    int error = topic_remote(topic, &remote, publisher, slot, incarnation);
+    int error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation);
     if (error) {
         free(source);
         return error;

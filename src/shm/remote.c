@@ -40,7 +40,7 @@ static int attach(struct remote *remote, uint32_t number, struct segment_ref *re
     return 0;
 }
 
-int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation) {
+static int open_first(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation) {
     memset(ret, 0, sizeof(*ret));
     ret->publisher = publisher;
     ret->slot = slot;
@@ -51,8 +51,24 @@ int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t s
     int error = attach(ret, 0, &publisher->segment);
     if (!error && incarnation_of(&publisher->incarnation) != incarnation) /* its successor's segment, then */
         error = -EINVAL;
+    return error;
+}
+
+int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation) {
+    int error = open_first(ret, publisher, slot, incarnation);
     if (!error)
         error = remote_attach_all(ret);
+    if (error)
+        remote_close(ret);
+    return error;
+}
+
+int remote_open_in_part(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation) {
+    int error = open_first(ret, publisher, slot, incarnation);
+    if (!error)
+        error = remote_attach_all(ret);
+    if (error == -EINVAL && load_relaxed(&ret->attached) > 0 && incarnation_of(&publisher->incarnation) == incarnation)
+        return 0; /* who attaches does so from the first on, so nobody has what is behind the one that is gone */
     if (error)
         remote_close(ret);
     return error;

@@ -34,6 +34,8 @@ struct remote {
 
 /* Attaches the first segment of the publisher in that slot. 0 or a negative errno (-EINVAL: gone or damaged). */
 int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation);
+/* As much as there is, the first segment at least, of a publisher that may have died before others attached the rest. */
+int remote_open_in_part(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation);
 void remote_close(struct remote *remote);
 
 /* Attaches all further segments that the publisher has by now. Under process_lock(). 0 or a negative errno. */

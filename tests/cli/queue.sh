@@ -82,7 +82,7 @@ expect_ended 143 $worker
 
 # A worker that is killed: its message goes to another.
 rm "$OUT"
-"$tarn" work q -- sh -c 'echo started >>$OUT; exec sleep 5' &
+"$tarn" work q -- sh -c 'echo $$ >>$OUT; exec sleep 20' &
 worker=$!
 "$tarn" push q job 2>/dev/null
 until_true has_bytes "$OUT"
@@ -90,6 +90,7 @@ until_true has_bytes "$OUT"
 second=$!
 until_true alive_is subscriber q 2 # has it attached
 kill -9 $worker
+kill "$(cat "$OUT")" # the command goes on without it
 expect_ended 0 $second
 expect "the message" "job 2" "$(cat "$work/second")"
 

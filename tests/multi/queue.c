@@ -200,6 +200,46 @@ TEST(messages_of_a_killed_producer_that_nobody_had_are_gone) {
     CHECK_INT(count_segments(), ==, 0);
 }
 
+static void push_beyond_what_is_attached(void *arg) {
+    static char data[200000];
+    (void)arg;
+    tarn_producer *producer = PRODUCER(0);
+    push(producer, 0);
+    CHECK_STATUS(tarn_producer_kept(producer, GENEROUS), 1);
+    stage->at = 1;
+    AWAIT(stage->at == 2);
+    for (uint64_t i = 1; i <= 10; i++) {
+        memcpy(data, &i, sizeof i);
+        CHECK_STATUS(tarn_producer_push(producer, data, sizeof data), 1);
+    }
+    stage->at = 3;
+    sleep_until_killed();
+}
+
+/* Its memory is gone in part: what is left is there for those who come later, too. */
+TEST(messages_of_a_killed_producer_that_somebody_had_in_part) {
+    make_stage();
+    pid_t child = spawn(push_beyond_what_is_attached, NULL);
+    tarn_worker *first = WORKER(.keep_only = 1), *second;
+    AWAIT(tarn_worker_wait(first, MS) == 0 && stage->at == 1);
+    stage->at = 2;
+    AWAIT(stage->at == 3);
+    kill_child(child);
+    run_tarn("gc");
+    second = WORKER(0);
+    uint64_t next = 0;
+    tarn_job job;
+    while (tarn_worker_receive(second, &job, 250 * MS) == 1) {
+        CHECK_INT(*(const uint64_t *)job.data, ==, next++);
+        CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+    }
+    CHECK_INT(next, >, 0);
+    CHECK_INT(next, <, 11);
+    tarn_worker_close(second);
+    tarn_worker_close(first);
+    CHECK_INT(count_segments(), ==, 0);
+}
+
 static void keep(void *arg) {
     (void)arg;
     tarn_worker *keeper = WORKER(.keep_only = 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of five parts is
+ * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of some parts is
  * killed at each point that the part passes, and the survivors go on: messages that were committed are all there and
  * intact, what is lost is counted exactly, nobody waits for the dead, a newcomer can join, and when all have left,
  * no segment and no file is there. It uses nothing but SIGKILL, so it runs wherever the library does.
@@ -323,6 +323,86 @@ static void leave(void) {
     sender = NULL;
 }
 
+/* ---- a work queue ------------------------------------------------------------------------------------------------- */
+
+#define QUEUE_TOPIC "deaths/queue"
+enum { JOBS = 100 };
+
+static tarn_producer *queue_producer;
+static tarn_worker *queue_worker;
+
+static tarn_producer *open_producer(void) {
+    tarn_producer *producer = NULL;
+    tarn_producer_options options = {.struct_bytes = sizeof options, .linger_ns = GENEROUS};
+    CHECK_STATUS(tarn_producer_open(&producer, QUEUE_TOPIC, &options), 0);
+    return producer;
+}
+
+static tarn_worker *open_worker(void) {
+    tarn_worker *worker = NULL;
+    CHECK_STATUS(tarn_worker_open(&worker, QUEUE_TOPIC, NULL), 0);
+    return worker;
+}
+
+static void push_jobs(tarn_producer *producer) {
+    for (uint64_t i = 0; i < JOBS; i++) {
+        CHECK_STATUS(tarn_producer_push(producer, &i, sizeof i), 1);
+        if (i == JOBS / 2)
+            CHECK_STATUS(tarn_producer_flush(producer, GENEROUS), 1);
+    }
+}
+
+static void be_producer(void) {
+    tarn_producer *producer = open_producer();
+    push_jobs(producer);
+    CHECK_INT(tarn_producer_close(producer), ==, 0);
+}
+
+/* One job, ended in one way or another. */
+static bool work_on_one(tarn_worker *worker, int64_t timeout_ns, bool give_back) {
+    tarn_job job;
+    int result = tarn_worker_receive(worker, &job, timeout_ns);
+    CHECK_INT(result, >=, 0);
+    if (result == 1)
+        CHECK_STATUS(give_back ? tarn_job_give_back(&job) : tarn_job_acknowledge(&job), 0);
+    return result == 1;
+}
+
+static void be_worker(void) {
+    tarn_worker *worker = open_worker();
+    for (int i = 0; i < 20; i++)
+        CHECK(work_on_one(worker, GENEROUS, i % 5 == 0));
+    CHECK_STATUS(tarn_worker_close(worker), 0);
+}
+
+static void work_for_producer(void) {
+    queue_worker = open_worker();
+}
+
+static void survive_producer(pid_t victim) {
+    while (!has_ended(victim))
+        work_on_one(queue_worker, MS, false);
+    while (work_on_one(queue_worker, 0, false))
+        ;
+    CHECK_STATUS(tarn_worker_close(queue_worker), 0);
+}
+
+static void push_for_worker(void) {
+    queue_producer = open_producer();
+    for (uint64_t i = 0; i < JOBS; i++)
+        CHECK_STATUS(tarn_producer_push(queue_producer, &i, sizeof i), 1);
+}
+
+/* What it had goes to another. */
+static void survive_worker(pid_t victim) {
+    await_end(victim);
+    queue_worker = open_worker();
+    while (tarn_producer_unacknowledged(queue_producer) > 0)
+        CHECK(work_on_one(queue_worker, GENEROUS, false));
+    CHECK_INT(tarn_producer_close(queue_producer), ==, 0);
+    CHECK_STATUS(tarn_worker_close(queue_worker), 0);
+}
+
 /* ---- playing ---------------------------------------------------------------------------------------------------- */
 
 struct part {
@@ -339,6 +419,8 @@ static const struct part parts[] = {
     {"subscriber", be_subscriber, send_to_subscriber, survive_subscriber, false},
     {"repairer", be_repairer, NULL, survive, true},
     {"events", be_events, NULL, survive_events, false},
+    {"producer", be_producer, work_for_producer, survive_producer, false},
+    {"worker", be_worker, push_for_worker, survive_worker, false},
 };
 
 struct cue {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Work queues: one process, the actor, is killed at each point of each of its operations (scene.h says what points are). The
- * survivors are this process' producer and worker. Whatever the actor had goes to that worker; each message is acknowledged
- * once, by one of the two; what the actor had pushed is there; and nothing is left in the end.
+ * Work queues: one process, the actor, is killed at each point of each of its operations (scene.h says what points are), or
+ * stopped there for a while. The survivors are this process' producer and worker, which go on. Whatever the actor had when it
+ * was killed goes to that worker; each message is acknowledged once, by one of the two; what the actor had pushed is
+ * there; and nothing is left in the end.
  *
  *     points_queue                     a sample of the points, by $TARN_SEED
  *     TARN_POINTS=all points_queue     all of them
@@ -307,6 +308,25 @@ static bool kill_at(const struct operation *operation, unsigned point) {
     return on_its_way;
 }
 
+/* Stopped there while the survivors go on with all that is not its own; then it ends. */
+static void stop_at(const struct operation *operation, unsigned point) {
+    struct scene scene;
+    begin_scene(&scene, operation);
+    bool on_its_way = true;
+    for (unsigned i = 0; i <= point && on_its_way; i++)
+        on_its_way = tracer_next(&scene.traced);
+    set_context("%s stopped at point %u, %s", operation->name, point,
+                on_its_way ? tracer_describe(&scene.traced) : "the end");
+    while (work_on_one(&scene, 0))
+        ;
+    CHECK_INT(tarn_producer_unacknowledged(scene.producer), <=, 2); /* what the actor has, at most */
+    if (on_its_way)
+        tracer_finish(&scene.traced);
+    tracer_let_go(&scene.traced);
+    CHECK_INT(wait_child(scene.traced.pid, LIMIT_S), ==, 0);
+    check_and_end(&scene);
+}
+
 static unsigned count_points(const struct operation *operation) {
     struct scene scene;
     unsigned count = 0;
@@ -334,6 +354,7 @@ static void kill_everywhere(void) {
         if (visited >= wanted || random_between(&random, 1, count - point) > wanted - visited)
             continue;
         kill_at(operation, point);
+        stop_at(operation, point);
         visited++;
     }
     printf("  %-28s %4u points, %4u visited\n", operation->name, count, visited);

@@ -135,9 +135,45 @@ static void mark(void) {
 
 #define BATCH 32
 
-enum call { PUBLISH, TAKE, RELEASE, LOAN, SEND, DROP, WAIT, RECEIVE, INTERRUPT, NOTIFY, HEAR, CALLS };
-static const char *const names[CALLS] = {"publish", "take",    "release",   "loan",   "send",      "drop",
-                                         "wait(0)", "receive", "interrupt", "notify", "take event"};
+enum call {
+    PUBLISH,
+    TAKE,
+    RELEASE,
+    LOAN,
+    SEND,
+    DROP,
+    WAIT,
+    RECEIVE,
+    INTERRUPT,
+    NOTIFY,
+    HEAR,
+    PUSH,
+    LEND,
+    TAKE_JOB,
+    ACKNOWLEDGE,
+    GIVE_BACK,
+    REJECT,
+    CALLS
+};
+static const char *const names[CALLS] = {
+    [PUBLISH] = "publish",
+    [TAKE] = "take",
+    [RELEASE] = "release",
+    [LOAN] = "loan",
+    [SEND] = "send",
+    [DROP] = "drop",
+    [WAIT] = "wait(0)",
+    [RECEIVE] = "receive",
+    [INTERRUPT] = "interrupt",
+    [NOTIFY] = "notify",
+    [HEAR] = "take event",
+    [PUSH] = "push",
+    [LEND] = "lend",
+    [TAKE_JOB] = "take of a job",
+    [ACKNOWLEDGE] = "acknowledge",
+    [GIVE_BACK] = "give back",
+    [REJECT] = "reject",
+};
 
 struct measured {
     long allocations, faults;
@@ -150,6 +186,9 @@ static struct fixture {
     tarn_listener *listener;
     tarn_message messages[BATCH];
     tarn_loan loans[BATCH];
+    tarn_producer *producer;
+    tarn_worker *worker;
+    tarn_job jobs[BATCH];
     size_t bytes;
     char *data;
 } fixture;
@@ -177,14 +216,27 @@ static int call_once(enum call call, int i) {
         return tarn_notifier_notify(fixture.notifier, (uint32_t)i);
     case HEAR:
         return tarn_listener_receive(fixture.listener, &event, TARN_FOREVER);
+    case PUSH:
+        return tarn_producer_push(fixture.producer, fixture.data, fixture.bytes);
+    case LEND:
+        return tarn_producer_loan(fixture.producer, fixture.bytes, &fixture.loans[i]);
+    case TAKE_JOB:
+        return tarn_worker_take(fixture.worker, &fixture.jobs[i]);
+    case ACKNOWLEDGE:
+        return 1 + tarn_job_acknowledge(&fixture.jobs[i]);
+    case GIVE_BACK:
+        return 1 + tarn_job_give_back(&fixture.jobs[i]);
+    case REJECT:
+        return 1 + tarn_job_reject(&fixture.jobs[i]);
     default:
         return 1 + tarn_subscriber_interrupt(fixture.subscriber);
     }
 }
 
 /* Each of a round's steps is a batch of one call; each lets the next have something to do. */
-static const enum call steps[] = {PUBLISH, TAKE, RELEASE, LOAN,      SEND,   WAIT, RECEIVE,
-                                  RELEASE, LOAN, DROP,    INTERRUPT, NOTIFY, HEAR};
+static const enum call steps[] = {PUBLISH, TAKE,     RELEASE, LOAN,     SEND,      WAIT,     RECEIVE,     RELEASE,
+                                  LOAN,    DROP,     PUSH,    TAKE_JOB, GIVE_BACK, TAKE_JOB, ACKNOWLEDGE, LEND,
+                                  SEND,    TAKE_JOB, REJECT,  LEND,     DROP,      NOTIFY,   HEAR,        INTERRUPT};
 #define STEP_COUNT ((int)(sizeof steps / sizeof steps[0]))
 
 static struct measured measure(enum call call) {
@@ -197,7 +249,15 @@ static struct measured measure(enum call call) {
     return (struct measured){allocations - before.allocations, faults_now() - before.faults};
 }
 
+/* A worker's look at its peers, which comes ten times a second, comes now; so does the wake-up that its sleep asked for. */
+static void look_after_peers(void) {
+    CHECK_STATUS(tarn_worker_wait(fixture.worker, 101000000), 0);
+    CHECK_INT(call_once(PUSH, 0) + call_once(TAKE_JOB, 0) + call_once(ACKNOWLEDGE, 0), ==, 3);
+}
+
 static void one_round(struct measured ret[STEP_COUNT]) {
+    if (is_traced)
+        look_after_peers();
     for (int i = 0; i < STEP_COUNT; i++)
         ret[i] = measure(steps[i]);
     CHECK_STATUS(tarn_subscriber_wait(fixture.subscriber, 0), TARN_ERROR_INTERRUPTED);
@@ -211,6 +271,10 @@ static void open_fixture(size_t bytes) {
     fixture.subscriber = subscriber_with(.reliable = 1, .wait_strategy = TARN_WAIT_SLEEP);
     CHECK_STATUS(tarn_notifier_open(&fixture.notifier, TOPIC "/events", NULL), 0);
     CHECK_STATUS(tarn_listener_open(&fixture.listener, TOPIC "/events", NULL), 0);
+    tarn_producer_options producing = {.struct_bytes = sizeof producing, .capacity = 2 * BATCH};
+    tarn_worker_options working = {.struct_bytes = sizeof working, .prefetch = BATCH};
+    CHECK_STATUS(tarn_producer_open(&fixture.producer, TOPIC "/jobs", &producing), 0);
+    CHECK_STATUS(tarn_worker_open(&fixture.worker, TOPIC "/jobs", &working), 0);
 }
 
 static void close_fixture(void) {
@@ -218,6 +282,8 @@ static void close_fixture(void) {
     CHECK_STATUS(tarn_notifier_close(fixture.notifier), 0);
     CHECK_STATUS(tarn_subscriber_close(fixture.subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(fixture.publisher), 0);
+    CHECK_STATUS(tarn_worker_close(fixture.worker), 0);
+    CHECK_STATUS(tarn_producer_close(fixture.producer), 0);
     free(fixture.data);
 }
 
