@@ -550,6 +550,7 @@ TEST(nonsense_is_passed_over) {
     tell_nonsense(&to_server);
     tell_nonsense(&to_client); /* now there is a request of that number; but it is another server's */
     CHECK_STATUS(tarn_request_abandoned(&request), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
     reply_text(&request, "y");
     take_response(client, number, "y", TARN_MESSAGE_LAST);
     end_lies(&to_server);
