@@ -347,6 +347,25 @@ TEST(a_client_that_left_is_not_answered) {
     CHECK_STATUS(tarn_server_close(server), 0);
 }
 
+/* Its slot stays until what it holds is released; but nobody reads answers any more. */
+TEST(a_client_that_left_holding_is_not_answered) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    send_text(client, "one");
+    send_text(client, "two");
+    tarn_request request = take_request(server, "one");
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_take(client, &message), 1);
+    request = take_request(server, "two");
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_request_abandoned(&request), 1);
+    CHECK_STATUS(tarn_request_reply(&request, "y", 1), TARN_ERROR_PEER_DIED);
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK(memcmp(message.data, "y", 1) == 0);
+    release(&message);
+}
+
 TEST(a_server_that_left_fails_what_it_did_not_answer) {
     tarn_server *server = server_with();
     tarn_client *client = client_with();
