@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of four parts is
+ * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of some parts is
  * killed at each point that the part passes, and the survivors go on: messages that were committed are all there and
  * intact, what is lost is counted exactly, nobody waits for the dead, a newcomer can join, and when all have left,
  * no segment and no file is there. It uses nothing but SIGKILL, so it runs wherever the library does.
@@ -172,6 +172,34 @@ static void be_corpse(void) {
     kill(getpid(), SIGKILL);
 }
 
+#define CALLS "deaths/calls"
+
+/* A client and a server: the client has slept when the answer comes, so its bell says that it still does. */
+static void call_each_other(int calls) {
+    tarn_server_options serving = {.struct_bytes = sizeof serving, .linger_ns = TARN_IMMEDIATELY};
+    tarn_client_options asking = {.struct_bytes = sizeof asking, .wait_strategy = TARN_WAIT_SLEEP};
+    tarn_server *server;
+    tarn_client *client;
+    CHECK_STATUS(tarn_server_open(&server, CALLS, &serving), 0);
+    CHECK_STATUS(tarn_client_open(&client, CALLS, &asking), 0);
+    for (int i = 0; i < calls; i++) {
+        tarn_request request;
+        tarn_message message;
+        CHECK_STATUS(tarn_client_send(client, "x", 1, NULL), 1);
+        CHECK_STATUS(tarn_client_receive(client, &message, MS), 0);
+        CHECK_STATUS(tarn_server_take(server, &request), 1);
+        CHECK_STATUS(tarn_request_reply(&request, "y", 1), 1);
+        CHECK_STATUS(tarn_client_receive(client, &message, GENEROUS), 1);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+static void be_client_and_server(void) {
+    call_each_other(3);
+}
+
 /* ---- survivors -------------------------------------------------------------------------------------------------- */
 
 static struct listener reliable, late;
@@ -259,6 +287,14 @@ static void survive(pid_t victim) {
     check_life();
 }
 
+/* Swept first, so that no request goes to the dead. */
+static void survive_calls(pid_t victim) {
+    await_end(victim);
+    check_life();
+    run_tarn("gc");
+    call_each_other(1);
+}
+
 static void leave(void) {
     CHECK_STATUS(tarn_subscriber_close(reliable.subscriber), 0);
     CHECK_STATUS(tarn_subscriber_close(late.subscriber), 0);
@@ -282,6 +318,7 @@ static const struct part parts[] = {
     {"publisher", be_publisher, listen_to_publisher, survive_publisher, false},
     {"subscriber", be_subscriber, send_to_subscriber, survive_subscriber, false},
     {"repairer", be_repairer, NULL, survive, true},
+    {"client and server", be_client_and_server, NULL, survive_calls, false},
 };
 
 struct cue {
