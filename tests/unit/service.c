@@ -7,6 +7,7 @@
 #include "common.h"
 #include "core/publisher.h"
 #include "core/subscriber.h"
+#include "core/waitables.h"
 
 #define CLIENT_OPTIONS(...) (&(tarn_client_options){.struct_bytes = sizeof(tarn_client_options), __VA_ARGS__})
 #define SERVER_OPTIONS(...) (&(tarn_server_options){.struct_bytes = sizeof(tarn_server_options), __VA_ARGS__})
@@ -473,6 +474,32 @@ TEST(descriptors_tell_of_requests_and_responses) {
     CHECK_STATUS(tarn_client_take(client, &message), 0);
     CHECK(!is_readable(client_fd));
     close_both(client, server);
+}
+
+TEST(what_a_waitset_asks_is_answered) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    int server_fd = server_waitable.fd(server), client_fd = client_waitable.fd(client);
+    CHECK_STATUS(server_waitable.ready(server), 0);
+    CHECK_STATUS(client_waitable.ready(client), 0);
+    CHECK(!is_readable(server_fd) && !is_readable(client_fd));
+    uint64_t number = send_text(client, "x");
+    CHECK(is_readable(server_fd));
+    CHECK_STATUS(server_waitable.ready(server), 1);
+    CHECK(is_readable(server_fd));
+    tarn_request request = take_request(server, "x");
+    CHECK_STATUS(server_waitable.ready(server), 0);
+    CHECK(!is_readable(server_fd));
+    reply_text(&request, "y");
+    CHECK_STATUS(client_waitable.ready(client), 1);
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    send_text(client, "z");
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK_STATUS(client_waitable.ready(client), 1); /* it has failed */
+    tarn_message message;
+    CHECK_STATUS(tarn_client_take(client, &message), TARN_ERROR_PEER_DIED);
+    CHECK_STATUS(client_waitable.ready(client), 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
 }
 
 TEST(waits_are_interrupted) {
