@@ -418,7 +418,7 @@ int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t
  * Returns 1: ret is filled in, ret->request and ret->flags too; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
  * _HOLDING (max_held: release one, then take again; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT; or
  * _PEER_DIED: the server of a request died, or left, and what it had answered has been taken. It is said once for each such
- * request, which is over; ret->request says which, all else in ret is 0. It may be sent again, to another server.
+ * request, which is over; ret->request says which, ret->flags that it ended; all else in ret is 0. It may be sent again, to another server.
  */
 int tarn_client_take(tarn_client *client, tarn_message *ret);
 

@@ -16,8 +16,13 @@
 
 /* ---- peers ---------------------------------------------------------------------------------------------------- */
 
-/* acquire, A2: with the release that raises the incarnation; all that it sent before is in its logs then. */
+/*
+ * acquire, A2: with the release that raises the incarnation, or says that it leaves; all that it sent before is in its logs
+ * then. The state first: behind a successor's, the incarnation is another.
+ */
 static bool is_over(const struct peer *peer) {
+    if (load_acquire(&peer->slot->state) == SLOT_LEAVING)
+        return true; /* it, or one that came after it */
     return incarnation_of(&peer->slot->incarnation) != peer_incarnation(peer->word);
 }
 

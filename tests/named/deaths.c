@@ -220,6 +220,34 @@ static void be_corpse(void) {
     kill(getpid(), SIGKILL);
 }
 
+#define CALLS "deaths/calls"
+
+/* A client and a server: the client has slept when the answer comes, so its bell says that it still does. */
+static void call_each_other(int calls) {
+    tarn_server_options serving = {.struct_bytes = sizeof serving, .linger_ns = TARN_IMMEDIATELY};
+    tarn_client_options asking = {.struct_bytes = sizeof asking, .wait_strategy = TARN_WAIT_SLEEP};
+    tarn_server *server;
+    tarn_client *client;
+    CHECK_STATUS(tarn_server_open(&server, CALLS, &serving), 0);
+    CHECK_STATUS(tarn_client_open(&client, CALLS, &asking), 0);
+    for (int i = 0; i < calls; i++) {
+        tarn_request request;
+        tarn_message message;
+        CHECK_STATUS(tarn_client_send(client, "x", 1, NULL), 1);
+        CHECK_STATUS(tarn_client_receive(client, &message, MS), 0);
+        CHECK_STATUS(tarn_server_take(server, &request), 1);
+        CHECK_STATUS(tarn_request_reply(&request, "y", 1), 1);
+        CHECK_STATUS(tarn_client_receive(client, &message, GENEROUS), 1);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+static void be_client_and_server(void) {
+    call_each_other(3);
+}
+
 /* ---- survivors -------------------------------------------------------------------------------------------------- */
 
 static struct listener reliable, late;
@@ -313,6 +341,14 @@ static void survive_events(pid_t victim) {
     nap_ns(2 * MS); /* its child may have outlived it for a moment */
     run_tarn("gc");
     check_life();
+}
+
+/* Swept first, so that no request goes to the dead. */
+static void survive_calls(pid_t victim) {
+    await_end(victim);
+    check_life();
+    run_tarn("gc");
+    call_each_other(1);
 }
 
 static void leave(void) {
@@ -421,6 +457,7 @@ static const struct part parts[] = {
     {"events", be_events, NULL, survive_events, false},
     {"producer", be_producer, work_for_producer, survive_producer, false},
     {"worker", be_worker, push_for_worker, survive_worker, false},
+    {"client and server", be_client_and_server, NULL, survive_calls, false},
 };
 
 struct cue {

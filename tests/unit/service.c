@@ -7,6 +7,7 @@
 #include "common.h"
 #include "core/publisher.h"
 #include "core/subscriber.h"
+#include "core/waitables.h"
 
 #define CLIENT_OPTIONS(...) (&(tarn_client_options){.struct_bytes = sizeof(tarn_client_options), __VA_ARGS__})
 #define SERVER_OPTIONS(...) (&(tarn_server_options){.struct_bytes = sizeof(tarn_server_options), __VA_ARGS__})
@@ -347,6 +348,25 @@ TEST(a_client_that_left_is_not_answered) {
     CHECK_STATUS(tarn_server_close(server), 0);
 }
 
+/* Its slot stays until what it holds is released; but nobody reads answers any more. */
+TEST(a_client_that_left_holding_is_not_answered) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    send_text(client, "one");
+    send_text(client, "two");
+    tarn_request request = take_request(server, "one");
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_take(client, &message), 1);
+    request = take_request(server, "two");
+    CHECK_STATUS(tarn_client_close(client), 0);
+    CHECK_STATUS(tarn_request_abandoned(&request), 1);
+    CHECK_STATUS(tarn_request_reply(&request, "y", 1), TARN_ERROR_PEER_DIED);
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK(memcmp(message.data, "y", 1) == 0);
+    release(&message);
+}
+
 TEST(a_server_that_left_fails_what_it_did_not_answer) {
     tarn_server *server = server_with();
     tarn_client *client = client_with();
@@ -456,6 +476,32 @@ TEST(descriptors_tell_of_requests_and_responses) {
     close_both(client, server);
 }
 
+TEST(what_a_waitset_asks_is_answered) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    int server_fd = server_waitable.fd(server), client_fd = client_waitable.fd(client);
+    CHECK_STATUS(server_waitable.ready(server), 0);
+    CHECK_STATUS(client_waitable.ready(client), 0);
+    CHECK(!is_readable(server_fd) && !is_readable(client_fd));
+    uint64_t number = send_text(client, "x");
+    CHECK(is_readable(server_fd));
+    CHECK_STATUS(server_waitable.ready(server), 1);
+    CHECK(is_readable(server_fd));
+    tarn_request request = take_request(server, "x");
+    CHECK_STATUS(server_waitable.ready(server), 0);
+    CHECK(!is_readable(server_fd));
+    reply_text(&request, "y");
+    CHECK_STATUS(client_waitable.ready(client), 1);
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    send_text(client, "z");
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK_STATUS(client_waitable.ready(client), 1); /* it has failed */
+    tarn_message message;
+    CHECK_STATUS(tarn_client_take(client, &message), TARN_ERROR_PEER_DIED);
+    CHECK_STATUS(client_waitable.ready(client), 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 TEST(waits_are_interrupted) {
     tarn_server *server = server_with();
     tarn_client *client = client_with();
@@ -550,6 +596,7 @@ TEST(nonsense_is_passed_over) {
     tell_nonsense(&to_server);
     tell_nonsense(&to_client); /* now there is a request of that number; but it is another server's */
     CHECK_STATUS(tarn_request_abandoned(&request), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
     reply_text(&request, "y");
     take_response(client, number, "y", TARN_MESSAGE_LAST);
     end_lies(&to_server);
