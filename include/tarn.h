@@ -373,11 +373,11 @@ int tarn_writer_open(tarn_writer **ret, const char *topic, const tarn_writer_opt
 
 /*
  * Takes a key, making it if there is none of that name, so that only this writer may set it, until it gives the key up,
- * closes or dies. A value that a previous writer left there stays, with its version, if somebody has it yet. name is copied.
- * May attach memory and copy that value. Not wait-free; waits for nobody.
+ * closes or dies. A value that a previous writer left there stays, if somebody has it yet, until this one sets another, whose
+ * version is the next. name is copied. Not wait-free, but waits for nobody.
  * Returns the key's number, 0 or more, for the calls below (the same in all processes, and again if this writer has it already);
  * or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _TAKEN (another writer has it, and lives; it is named), _LIMIT (there are
- * 16384 keys, or a system limit), _FULL (no space for the value that is there), _NO_MEMORY, _PERMISSION, _DAMAGED, _SYSTEM.
+ * 16384 keys, or a system limit), _NO_MEMORY, _PERMISSION, _DAMAGED, _SYSTEM.
  */
 int tarn_writer_key(tarn_writer *writer, const char *name);
 

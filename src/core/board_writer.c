@@ -29,8 +29,9 @@ struct written {
     struct board_key *key; /* NULL: neither */
     struct extent *extent; /* where its value lies, pinned; NULL: no value of ours */
     uint64_t place, bytes;
-    uint64_t version; /* of the key's latest value */
-    uint64_t holder;  /* what the key's word says while we hold it; 0: we do not */
+    uint64_t version;      /* of the key's latest value */
+    uint64_t holder;       /* what the key's word says while we hold it; 0: we do not */
+    struct remote *remote; /* the last writer's memory, kept until we set the key; or NULL */
 };
 
 /* Kept until the writer closes, so that one that was sent or dropped can be told from one that is open. */
@@ -165,6 +166,13 @@ SHORT_HALF int reserve(struct tarn_writer *writer, uint64_t bytes, struct place 
 
 /* ---- setting -------------------------------------------------------------------------------------------------- */
 
+LONG_HALF void drop_remote(struct tarn_writer *writer, struct written *written) {
+    process_lock();
+    topic_remote_drop(writer->topic, written->remote);
+    written->remote = NULL;
+    process_unlock();
+}
+
 /* What was written to the place becomes the key's value. */
 SHORT_HALF void publish(struct tarn_writer *writer, struct written *written, struct place *place, uint64_t bytes,
                         uint64_t version) {
@@ -177,6 +185,8 @@ SHORT_HALF void publish(struct tarn_writer *writer, struct written *written, str
     if (before)
         arena_unpin(before); /* behind the store: P1 */
     wake(writer);
+    if (unlikely(written->remote))
+        drop_remote(writer, written);
 }
 
 static int say_not_ours(const struct tarn_writer *writer, int key) {
@@ -365,61 +375,47 @@ static void give_up(struct written *written) {
     POINT(key_given_up);
 }
 
-/*
- * Copies the value that a previous writer left to this one's memory, so that it stays, with the same version. As the key's holder
- * we need no hold: its place is not over before the key changes hands, or its writer is dead. 0 or a status.
- */
-static int copy_value(struct tarn_writer *writer, struct written *written, struct remote *remote, uint64_t word) {
+/* The version of the value that a previous writer left; 0: it cannot be told. */
+static uint64_t version_at(struct remote *remote, uint64_t word) {
     struct source source = {.remote = remote};
     struct view view;
-    enum view_result result = source_view(&source, word, &view);
-    if (result == VIEW_UNATTACHED) {
-        int error = remote_attach_all(remote);
-        if (error && error != -EINVAL)
-            return fail_system(status_of_errno(-error), -error,
-                               "topic \"%s\": memory of a key's last writer cannot be attached", writer->topic->name);
-        result = source_view(&source, word, &view);
-    }
-    if (result != VIEW_SEEN)
-        return 0; /* it is gone, or was none */
-    struct place place;
-    int error = arena_reserve(&writer->arena, view.bytes, EFFORT_RECLAIM, &place);
-    if (error)
-        error = arena_reserve(&writer->arena, view.bytes, EFFORT_ALL, &place);
-    if (error)
-        return say_no_space(writer, error);
-    memcpy(place.payload, view.data, view.bytes);
-    publish(writer, written, &place, view.bytes, view.number);
-    return 0;
+    if (source_view(&source, word, &view) == VIEW_UNATTACHED)
+        remote_attach_all(remote);
+    return source_view(&source, word, &view) == VIEW_SEEN ? view.number : 0;
 }
 
-/* Goes on where the key's last writer ended. 0 or a status. Under process_lock(). */
+/*
+ * Goes on where the key's last writer ended. Its value stays where it is, and the memory attached, until this writer sets
+ * one: so it is there whether this one dies before that or not. As the key's holder we need no hold there: its place is not over
+ * before the key changes hands, or its writer is dead. 0 or a status. Under process_lock().
+ */
 static int adopt_value(struct tarn_writer *writer, struct written *written) {
     struct key_value value;
-    uint64_t version = load_relaxed(&written->key->version); /* relaxed: K3 */
-    if (!board_look(written->key, &value)) {
-        written->version = version;
-        return 0;
-    }
-    if (value.owner == writer->owner && written->extent)
+    written->version = load_relaxed(&written->key->version); /* relaxed: K3 */
+    bool any = board_look(written->key, &value);
+    if (any && written->extent && value.owner == writer->owner)
         return 0; /* we gave the key up, and nobody has set it since */
     if (written->extent)
         arena_unpin(written->extent);
     written->extent = NULL;
-    written->version = version;
+    if (!any)
+        return 0;
     uint32_t slot = key_owner_slot(value.owner);
     struct publisher_slot *publisher = roster_publisher(&writer->topic->roster, slot);
-    struct remote *remote;
     int error =
-        publisher ? topic_remote(writer->topic, &remote, publisher, slot, key_owner_incarnation(value.owner)) : -EINVAL;
+        !publisher ? -EINVAL
+                   : topic_remote(writer->topic, &written->remote, publisher, slot, key_owner_incarnation(value.owner));
     if (error == -EINVAL)
         return 0; /* nobody has it any more: there is no value, until we set one */
-    if (error)
+    if (error) {
+        written->remote = NULL;
         return fail_system(status_of_errno(-error), -error,
                            "topic \"%s\": memory of a key's last writer cannot be attached", writer->topic->name);
-    int status = copy_value(writer, written, remote, value.place);
-    topic_remote_drop(writer->topic, remote);
-    return status;
+    }
+    uint64_t version = version_at(written->remote, value.place);
+    if (version) /* else what the key says, which may be one more */
+        written->version = version;
+    return 0;
 }
 
 static int take_key(struct tarn_writer *writer, const char *name) {
@@ -459,6 +455,8 @@ int tarn_writer_release_key(tarn_writer *writer, int key) {
     if (!written)
         return say_not_ours(writer, key);
     give_up(written);
+    if (written->remote)
+        drop_remote(writer, written);
     return 0;
 }
 
@@ -512,9 +510,12 @@ static int open_in_slot(struct tarn_writer *writer, const tarn_writer_options *o
 
 /* Under process_lock(). Values that readers have stay, and with them the slot, by which others find them. */
 static void leave(struct tarn_writer *writer) {
-    for (uint32_t i = 0; i < writer->key_count; i++)
+    for (uint32_t i = 0; i < writer->key_count; i++) {
         if (writer->keys[i].holder)
             give_up(&writer->keys[i]);
+        if (writer->keys[i].remote)
+            topic_remote_drop(writer->topic, writer->keys[i].remote);
+    }
     arena_close(&writer->arena); /* before the look at who else has that memory */
     if (writer->slot && board_remains(writer->topic, writer->slot_number)) {
         store_release(&writer->slot->state, SLOT_LEAVING);

@@ -296,7 +296,7 @@ TEST(a_key_has_one_writer) {
     CHECK_STATUS(tarn_writer_set(one, key, "x", 1), TARN_ERROR_ARGUMENT);
     expect_text(reader, key, "one again", 2);
     CHECK_INT(take_key(other, "a"), ==, key);
-    expect_text(reader, key, "one again", 2); /* a copy by now */
+    expect_text(reader, key, "one again", 2); /* where it was */
     CHECK_STATUS(tarn_writer_key(one, "a"), TARN_ERROR_TAKEN);
     set_text(other, key, "other");
     expect_text(reader, key, "other", 3);
