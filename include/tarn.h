@@ -406,8 +406,17 @@ int tarn_writer_release_key(tarn_writer *writer, int key);
 uint64_t tarn_writer_identity(const tarn_writer *writer);
 
 /*
- * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has some value of this writer. The
- * handle is invalid afterwards, whatever is returned; NULL is allowed. Returns 0, or _CLOSED, _FORKED.
+ * How many live readers have read some value of this writer, so that all its values live on while they do. Asks the
+ * kernel about each. ret_ever, which may be NULL, receives how many have come so far, those included that have left.
+ * Returns the count, or _CLOSED, _FORKED.
+ */
+int tarn_writer_readers(tarn_writer *writer, uint64_t *ret_ever);
+
+/*
+ * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has read some value of this writer.
+ * The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Returns 1: values of it live on; 0: none does; or _CLOSED, _FORKED (the inherited handle is dropped without touching
+ * the parent's).
  */
 int tarn_writer_close(tarn_writer *writer);
 

@@ -3,6 +3,7 @@
  * What the verbs of the command line share. A verb is one file with one struct verb; main.c has the table.
  *
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
+ *   set.c get.c watch.c: blackboards
  *   pub.c sub.c  ls.c gc.c version.c help.c  output.c     the only way to stdout: buffered, knows a closed reader
  *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
  *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
@@ -35,6 +36,7 @@ struct verb {
 };
 
 extern const struct verb verb_pub, verb_sub, verb_ls, verb_gc, verb_bench, verb_version, verb_help;
+extern const struct verb verb_set, verb_get, verb_watch;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 

@@ -9,8 +9,8 @@
 
 #include "cli/cli.h"
 
-const struct verb *const verbs[] = {&verb_pub,   &verb_sub,     &verb_ls,   &verb_gc,
-                                    &verb_bench, &verb_version, &verb_help, NULL};
+const struct verb *const verbs[] = {&verb_pub, &verb_sub,   &verb_set,     &verb_get,  &verb_watch, &verb_ls,
+                                    &verb_gc,  &verb_bench, &verb_version, &verb_help, NULL};
 
 const struct verb *verb_find(const char *name) {
     for (int i = 0; verbs[i]; i++)

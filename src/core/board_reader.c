@@ -143,6 +143,7 @@ static int make_source(struct tarn_reader *reader, uint64_t owner, struct board_
     }
     source->owner = owner;
     source_init(&source->source, &reader->holds, remote, row, row_place(reader->waiter.slot_number));
+    atomic_fetch_add_explicit(&publisher->pattern_words[WRITER_READERS], 1, memory_order_relaxed); /* a statistic */
     source->next = reader->sources;
     reader->sources = source;
     *ret = source;

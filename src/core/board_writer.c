@@ -508,8 +508,8 @@ static int open_in_slot(struct tarn_writer *writer, const tarn_writer_options *o
     return 0;
 }
 
-/* Under process_lock(). Values that readers have stay, and with them the slot, by which others find them. */
-static void leave(struct tarn_writer *writer) {
+/* Under process_lock(). Values that readers have stay, and with them the slot, by which others find them. Whether some do. */
+static bool leave(struct tarn_writer *writer) {
     for (uint32_t i = 0; i < writer->key_count; i++) {
         if (writer->keys[i].holder)
             give_up(&writer->keys[i]);
@@ -517,7 +517,8 @@ static void leave(struct tarn_writer *writer) {
             topic_remote_drop(writer->topic, writer->keys[i].remote);
     }
     arena_close(&writer->arena); /* before the look at who else has that memory */
-    if (writer->slot && board_remains(writer->topic, writer->slot_number)) {
+    bool remains = writer->slot && board_remains(writer->topic, writer->slot_number);
+    if (remains) {
         store_release(&writer->slot->state, SLOT_LEAVING);
         POINT(writer_leaving_said);
         /* killed here: the slot's byte is free, and who repairs it looks whether it is needed */
@@ -531,6 +532,7 @@ static void leave(struct tarn_writer *writer) {
     }
     free(writer->keys);
     handle_free(&closed_writers, &writer->handle);
+    return remains;
 }
 
 static int open_locked(tarn_writer **ret, const char *topic, const tarn_writer_options *options) {
@@ -583,6 +585,29 @@ uint64_t tarn_writer_identity(const tarn_writer *writer) {
     return check(writer) ? 0 : writer->identity;
 }
 
+/* Whether the subscriber in that slot lives, and has our memory attached. */
+static bool has_attached(struct tarn_writer *writer, uint32_t slot) {
+    struct subscriber_slot *reader = roster_subscriber(&writer->topic->roster, slot);
+    struct reader_row *row = reader ? roster_row(&writer->topic->roster, writer->slot, slot) : NULL;
+    return row && load_acquire(&reader->state) == SLOT_LIVE &&
+           load_acquire(&row->attached[row_place(slot)]) >> 16 == writer->incarnation &&
+           !slot_is_dead(writer->topic, SUBSCRIBER, slot, true);
+}
+
+int tarn_writer_readers(tarn_writer *writer, uint64_t *ret_ever) {
+    int status = check(writer);
+    if (status)
+        return status;
+    int count = 0;
+    process_lock();
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(&writer->topic->roster); slot < slots; slot++)
+        count += has_attached(writer, slot);
+    process_unlock();
+    if (ret_ever)
+        *ret_ever = load_relaxed(&writer->slot->pattern_words[WRITER_READERS]);
+    return count;
+}
+
 int tarn_writer_close(tarn_writer *writer) {
     if (!writer)
         return 0;
@@ -590,7 +615,7 @@ int tarn_writer_close(tarn_writer *writer) {
     if (status)
         return status;
     process_lock();
-    leave(writer);
+    status = leave(writer);
     process_unlock();
-    return 0;
+    return status;
 }

@@ -396,6 +396,9 @@ struct board_key {
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t name[KEY_NAME_BYTES / 8]; /* each word by compare-and-swap from 0 */
 };
 
+/* pattern_words of a writer's slot. */
+enum { WRITER_READERS = 0 }; /* readers that have attached its memory so far; each adds itself */
+
 /* What the roster's pattern_block is in a blackboard. */
 struct key_directory {
     _Atomic uint32_t blocks[KEY_BLOCKS_MAX]; /* of struct board_key */

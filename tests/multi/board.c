@@ -119,11 +119,11 @@ static void be_writer(void *arg) {
         if (random_one_in(&random, 3))
             CHECK_STATUS(tarn_writer_release_key(writer, key), 0);
         else if (random_one_in(&random, 4)) {
-            CHECK_STATUS(tarn_writer_close(writer), 0);
+            CHECK_INT(tarn_writer_close(writer), >=, 0);
             writer = writer_of(NULL);
         } /* else it keeps it, for another time */
     }
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
 }
 
 struct watched {
@@ -220,7 +220,7 @@ TEST_LIMIT(values_are_whole_whoever_is_killed, 90) {
     CHECK_INT(shared->takeovers, >, 50);
     CHECK_INT(count_segments(), ==, 0);
     tarn_writer *writer = writer_of(NULL); /* whom the killed left is repaired, and the file goes with the last one */
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
 }
 
 /* ---- a dead writer's key --------------------------------------------------------------------------------------- */
@@ -250,7 +250,7 @@ static void fight(void *arg) {
     set_word(writer, key, 2);
     stage->taken = 1;
     AWAIT(stage->stop);
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
 }
 
 TEST(one_of_two_gets_it_and_the_other_after_its_death) {
@@ -320,7 +320,7 @@ TEST(values_of_the_dead) {
     if (started_as_root)
         CHECK_INT(segments, ==, 2); /* roster, writer */
     CHECK_STATUS(tarn_reader_close(newcomer), 0);
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
     CHECK(c >= 0);
 }
 
@@ -334,7 +334,7 @@ TEST(who_takes_over_and_dies_before_it_sets_loses_nothing) {
     for (int i = 0; i < 3; i++) {
         tarn_writer *writer = writer_of(NULL);
         CHECK_INT(key_of(writer, "a"), ==, a);
-        CHECK_STATUS(tarn_writer_close(writer), 0);
+        CHECK_INT(tarn_writer_close(writer), >=, 0);
         CHECK_INT(get_word(reader, a, NULL), ==, 5000);
     }
     CHECK_STATUS(tarn_reader_close(reader), 0);
@@ -408,7 +408,7 @@ TEST_LIMIT(nobody_waits_for_a_stopped_reader, 60) {
     CHECK(kill(pid, SIGCONT) == 0);
     CHECK_INT(wait_child(pid, LIMIT_S), ==, 0);
     free(data);
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
 }
 
 /* ---- waking ---------------------------------------------------------------------------------------------------- */
@@ -440,7 +440,7 @@ TEST(a_sleeper_is_woken) {
     }
     CHECK_INT(now_ns() - start, <, 200 * 60 * MS); /* not by slices */
     CHECK_INT(wait_child(pid, LIMIT_S), ==, 0);
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
 }
 
 /* ---- a stray child --------------------------------------------------------------------------------------------- */
@@ -471,5 +471,5 @@ TEST(a_stray_child_keeps_no_key) {
     set_word(writer, key_of(writer, "a"), 2);
     stage->stop = 1;
     CHECK_INT(wait_child(stage->lost, LIMIT_S), ==, 0);
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
 }

@@ -65,7 +65,7 @@ static void expect_nothing(tarn_reader *reader, int key) {
 }
 
 static void close_both(tarn_writer *writer, tarn_reader *reader) {
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
     CHECK_STATUS(tarn_reader_close(reader), 0);
 }
 
@@ -300,7 +300,7 @@ TEST(a_key_has_one_writer) {
     CHECK_STATUS(tarn_writer_key(one, "a"), TARN_ERROR_TAKEN);
     set_text(other, key, "other");
     expect_text(reader, key, "other", 3);
-    CHECK_STATUS(tarn_writer_close(one), 0);
+    CHECK_INT(tarn_writer_close(one), >=, 0);
     expect_text(reader, key, "other", 3);
     close_both(other, reader);
 }
@@ -320,7 +320,7 @@ TEST(a_key_goes_to_and_fro) {
         CHECK_STATUS(tarn_writer_release_key(writer, key), 0);
     }
     expect_text(reader, key, text, 3000);
-    CHECK_STATUS(tarn_writer_close(writers[0]), 0);
+    CHECK_INT(tarn_writer_close(writers[0]), >=, 0);
     close_both(writers[1], reader);
 }
 
@@ -330,8 +330,13 @@ TEST(values_outlive_their_writer_with_a_reader) {
     int a = take_key(writer, "a"), b = take_key(writer, "b");
     set_text(writer, a, "kept");
     set_text(writer, b, "kept, too");
+    CHECK_STATUS(tarn_writer_readers(writer, NULL), 0);
     look_up(reader, "a"); /* that attaches it */
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_STATUS(tarn_writer_readers(writer, NULL), 1);
+    uint64_t ever;
+    CHECK_STATUS(tarn_writer_readers(writer, &ever), 1);
+    CHECK_INT(ever, ==, 1);
+    CHECK_STATUS(tarn_writer_close(writer), 1);
     expect_text(reader, a, "kept", 1);
     tarn_reader *newcomer = open_reader(NULL);
     expect_text(newcomer, look_up(newcomer, "b"), "kept, too", 1);
@@ -554,6 +559,7 @@ static void expect_all(tarn_writer *writer, tarn_reader *reader, int expected) {
     CHECK_STATUS(tarn_writer_loan(writer, 0, 1, &loan), expected);
     CHECK_STATUS(tarn_writer_release_key(writer, 0), expected);
     CHECK(tarn_writer_identity(writer) == 0);
+    CHECK_STATUS(tarn_writer_readers(writer, NULL), expected);
     CHECK_STATUS(tarn_reader_key(reader, "a"), expected);
     CHECK_STATUS(tarn_reader_get(reader, 0, buffer, 8, NULL), expected);
     CHECK_STATUS(tarn_reader_take(reader, 0, &message), expected);
@@ -603,7 +609,7 @@ TEST(one_topic_one_pattern) {
     tarn_writer *writer = open_writer(NULL);
     tarn_publisher *publisher = NULL;
     CHECK_STATUS(tarn_publisher_open(&publisher, BOARD, NULL), TARN_ERROR_PATTERN);
-    CHECK_STATUS(tarn_writer_close(writer), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
     publisher = open_publisher(BOARD, NULL);
     CHECK_STATUS(tarn_writer_open(&writer, BOARD, NULL), TARN_ERROR_PATTERN);
     tarn_reader *reader;
