@@ -22,6 +22,7 @@
 #include "shm/source.h"
 
 #define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
+#define PACKED_AT_ONCE 16u
 #define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN) /* so that a value as large as the limit fits */
 
 /* A key that this writer has set, or taken. */
@@ -135,6 +136,77 @@ static int say_no_space(struct tarn_writer *writer, int error) {
                        writer->topic->name);
 }
 
+/* ---- packing -------------------------------------------------------------------------------------------------- */
+
+static uint64_t room_of(const struct tarn_writer *writer, uint64_t bytes) {
+    uint64_t grain = writer->arena.alignment > CACHE_LINE_BYTES ? writer->arena.alignment : CACHE_LINE_BYTES;
+    return round_up(sizeof(struct placed) + bytes, grain);
+}
+
+/* How many small extents our values would need, twice over, and some for what is being set. */
+static uint64_t extents_allowed(const struct tarn_writer *writer) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < writer->key_count; i++) {
+        const struct written *written = &writer->keys[i];
+        if (written->extent && written->extent->bytes == EXTENT_BYTES_MIN)
+            bytes += room_of(writer, written->bytes);
+    }
+    return 3 + 2 * bytes / EXTENT_BYTES_MIN;
+}
+
+/* Whether all that keeps the extent are values of keys that we hold, and may move. */
+static bool is_movable(const struct tarn_writer *writer, const struct extent *extent) {
+    uint32_t values = 0;
+    for (uint32_t i = 0; i < writer->key_count; i++)
+        values += writer->keys[i].holder && writer->keys[i].extent == extent;
+    return values == extent->pins;
+}
+
+/* The extent that is kept by the fewest values, if there are more than need be; or NULL. */
+static struct extent *find_sparse(struct tarn_writer *writer) {
+    struct extent *sparse = NULL;
+    uint64_t count = 0;
+    for (struct extent *extent = writer->arena.extents.detached.head; extent; extent = extent->next) {
+        if (extent == writer->arena.head || extent->bytes != EXTENT_BYTES_MIN || extent->pins == 0)
+            continue;
+        count++;
+        if ((!sparse || extent->pins < sparse->pins) && is_movable(writer, extent))
+            sparse = extent;
+    }
+    return sparse && count > extents_allowed(writer) ? sparse : NULL;
+}
+
+/* Moves its values to where values are being written. False: no space. */
+static bool empty_extent(struct tarn_writer *writer, struct extent *sparse) {
+    for (uint32_t i = 0; i < writer->key_count; i++) {
+        struct written *written = &writer->keys[i];
+        struct place place;
+        if (written->extent != sparse)
+            continue;
+        if (arena_reserve(&writer->arena, written->bytes, EFFORT_RECLAIM, &place) != 0)
+            return false;
+        memcpy(place.payload, sparse->base + place_offset(written->place), written->bytes);
+        written->place = arena_finish(&place, written->bytes, written->version);
+        written->extent = place.extent;
+        board_publish(written->key, writer->owner, written->place, written->version);
+        arena_unpin(sparse); /* behind the store: P1 */
+    }
+    return true;
+}
+
+/*
+ * Small values that are set once in a while each keep an extent of 64 KiB from being used again, in which the values around
+ * them were over long ago. So those of the sparsest are moved, as the same version: for readers it is as if they had been
+ * set again.
+ */
+static void pack(struct tarn_writer *writer) {
+    struct extent *sparse;
+    for (uint32_t i = 0; i < PACKED_AT_ONCE && (sparse = find_sparse(writer)) && empty_extent(writer, sparse); i++)
+        ;
+}
+
+/* ---- space ---------------------------------------------------------------------------------------------------- */
+
 static void bound_bytes(struct tarn_writer *writer, uint64_t limit_bytes) {
     writer->bytes_max = writer->type_bytes < limit_bytes ? writer->type_bytes : limit_bytes;
 }
@@ -148,6 +220,7 @@ LONG_HALF int reserve_slowly(struct tarn_writer *writer, uint64_t bytes, struct 
                         ", which its payload type or the memory limit allows",
                         writer->topic->name, bytes, writer->bytes_max);
     }
+    pack(writer);
     int error = arena_reserve(&writer->arena, bytes, EFFORT_RECLAIM, ret);
     if (error) {
         bury_dead(writer);
@@ -487,6 +560,7 @@ static int open_arena(struct tarn_writer *writer, const tarn_writer_options *opt
         .access = writer->topic->directory.access,
         .limit_bytes = limit < MEMORY_LIMIT_MAX ? limit : MEMORY_LIMIT_MAX,
         .slack_bytes = LIMIT_SLACK_BYTES,
+        .rotation_bytes = SMALL_RETENTION_BYTES, /* values replace each other: few are read, and no stream of them */
     };
     writer->type_bytes = options->type && options->type->bytes ? options->type->bytes : UINT64_MAX;
     bound_bytes(writer, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);

@@ -10,6 +10,7 @@
 
 #include "base/process.h"
 #include "common.h"
+#include "core/inspect.h"
 #include "core/reaper.h"
 #include "core/topic.h"
 #include "shm/board.h"
@@ -493,6 +494,51 @@ TEST(full_of_values) {
     CHECK_INT(held.bytes, ==, 200 * KIB);
     release(&held);
     free(data);
+    close_both(writer, reader);
+}
+
+static uint64_t bytes_held(void) {
+    struct inspect_domain *domain;
+    CHECK_STATUS(inspect_domain_open(&domain, NULL, NULL), 0);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < domain->topic_count; i++)
+        for (uint32_t j = 0; j < domain->topics[i].participant_count; j++)
+            bytes += domain->topics[i].participants[j].bytes_held;
+    inspect_domain_close(domain);
+    return bytes;
+}
+
+/* Each in an extent of its own, as something else was set in between: they are moved together. */
+TEST(values_set_once_in_a_while_are_packed) {
+    tarn_writer *writer = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    int hot = take_key(writer, "hot"), keys[300], changed;
+    char name[24], data[100] = {0};
+    tarn_message held;
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "cold %d", i);
+        name[4] = '-';
+        keys[i] = take_key(writer, name);
+        CHECK_INT(look_up(reader, name), ==, keys[i]);
+        for (int j = 0; j <= i % 3; j++)
+            set_text(writer, keys[i], name);
+        expect_text(reader, keys[i], name, (uint64_t)i % 3 + 1);
+        if (i == 10)
+            CHECK_STATUS(tarn_reader_take(reader, keys[i], &held), 1);
+        if (i == 20)
+            CHECK_STATUS(tarn_writer_release_key(writer, keys[i]), 0); /* that one stays where it is */
+        for (int j = 0; j < 600; j++)
+            CHECK_STATUS(tarn_writer_set(writer, hot, data, sizeof(data)), 1);
+    }
+    CHECK_INT(bytes_held(), <, 1 * MIB);                    /* else it is 300 times 64 KiB */
+    CHECK_STATUS(tarn_reader_changed(reader, &changed), 0); /* moved is not changed */
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "cold-%d", i);
+        expect_text(reader, keys[i], name, (uint64_t)i % 3 + 1);
+    }
+    CHECK_INT(held.bytes, ==, 7);
+    CHECK(memcmp(held.data, "cold-10", 7) == 0);
+    release(&held);
     close_both(writer, reader);
 }
 
