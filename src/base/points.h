@@ -53,7 +53,6 @@
     X(writer_leaving_said)                                                                                             \
     X(reader_live)                                                                                                     \
     X(reader_leaving_said)                                                                                             \
-    X(cell_wide)                                                                                                       \
     /* bell, doorbell, interrupting, space: B1, I1, S1 */                                                              \
     X(bell_armed)                                                                                                      \
     X(bell_not_looked_at)                                                                                              \

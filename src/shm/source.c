@@ -62,7 +62,6 @@ struct hold *source_hold_all(struct source *source) {
 
 void source_narrow(struct source *source, uint64_t word) {
     source->ref = place_extent(word);
-    POINT(cell_wide);
     /* killed here: all that is retired from now on stays until this slot is repaired. No fence: it was named before, too */
     store_release(source->position->cell, hold_cell(source->remote->slot, source->remote->incarnation, source->ref));
 }
