@@ -675,3 +675,119 @@ TEST(values_have_a_type) {
     CHECK_STATUS(tarn_writer_set(writer, key, data, 24), 1);
     close_both(writer, reader);
 }
+
+/* ---- a peer that writes nonsense ------------------------------------------------------------------------------- */
+
+static struct topic *hostile_topic;
+static uint32_t hostile_slot;
+
+/* This process joins once more, to write to the roster what it likes. */
+static void join_as_peer(void) {
+    process_lock();
+    CHECK_STATUS(topic_join(&hostile_topic, &hostile_slot, BOARD, NULL, NULL, SUBSCRIBER, PATTERN_BLACKBOARD), 0);
+    process_unlock();
+}
+
+static void leave_as_peer(void) {
+    process_lock();
+    subscriber_slot_clear(hostile_topic, hostile_slot, false);
+    topic_leave(hostile_topic, SUBSCRIBER, hostile_slot);
+    process_unlock();
+}
+
+static uint64_t choose_word(struct random *random, const struct board_key *key) {
+    switch (random_between(random, 0, 6)) {
+    case 0:
+        return 0;
+    case 1:
+        return UINT64_MAX;
+    case 2:
+        return random_next(random);
+    case 3:
+        return random_next(random) >> random_between(random, 0, 63);
+    case 4:
+        return atomic_load(&key->pairs[random_between(random, 0, 1)].place) + random_between(random, 0, 20) - 10;
+    case 5:
+        return place_word(
+            extent_ref_make((uint32_t)random_between(random, 0, 3), (uint32_t)random_between(random, 0, 9)),
+            8 * random_between(random, 0, 10000));
+    default:
+        return key_owner((uint32_t)random_between(random, 0, 5), (uint16_t)random_between(random, 0, 5));
+    }
+}
+
+/* Whatever stands in a key's words: an error, no value, or bytes that somebody wrote; never a crash, and never for long. */
+TEST_LIMIT(hostile_words, 60) {
+    tarn_writer *writer = open_writer(NULL), *other = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    struct random random = random_start(1);
+    int key = take_key(writer, "a"), changed;
+    static char data[200000];
+    look_up(reader, "a");
+    join_as_peer();
+    struct board_key *words = board_key(&hostile_topic->roster, (uint32_t)key);
+    for (int i = 0; i < 20000; i++) {
+        _Atomic uint64_t *all[] = {&words->current,        &words->pairs[0].owner, &words->pairs[0].place,
+                                   &words->pairs[1].owner, &words->pairs[1].place, &words->holder,
+                                   &words->version,        &words->name[0]};
+        atomic_store(all[random_between(&random, 0, 7)], choose_word(&random, words));
+        tarn_message message;
+        if (tarn_reader_get(reader, key, data, sizeof(data), NULL) == 1)
+            CHECK_INT(tarn_reader_get(reader, key, data, sizeof(data), NULL), ==, 1);
+        if (tarn_reader_take(reader, key, &message) == 1)
+            release(&message);
+        tarn_reader_changed(reader, &changed);
+        tarn_reader_wait_key(reader, key, random_next(&random), 0);
+        if (random_one_in(&random, 4))
+            tarn_writer_set(writer, key, data, random_between(&random, 0, 100));
+        if (random_one_in(&random, 20))
+            tarn_writer_release_key(writer, key);
+        if (random_one_in(&random, 20))
+            tarn_writer_release_key(other, key);
+        if (random_one_in(&random, 10))
+            tarn_writer_key(random_one_in(&random, 2) ? writer : other, "a");
+        if (random_one_in(&random, 500)) {
+            CHECK_INT(tarn_writer_close(other), >=, 0);
+            other = open_writer(NULL);
+        }
+    }
+    int good = take_key(writer, "b"); /* other keys are not concerned */
+    look_up(reader, "b");
+    set_text(writer, good, "fine");
+    expect_text(reader, good, "fine", 1);
+    leave_as_peer();
+    CHECK_INT(tarn_writer_close(other), >=, 0);
+    close_both(writer, reader);
+}
+
+/* Links to blocks of keys that lead nowhere, or to each other. */
+TEST(hostile_links) {
+    tarn_writer *writer = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    struct random random = random_start(1);
+    set_text(writer, take_key(writer, "a"), "x");
+    look_up(reader, "a");
+    join_as_peer();
+    struct roster_header *header = hostile_topic->roster.header;
+    uint32_t sound = atomic_load(&header->pattern_block);
+    struct key_directory *directory = roster_block(&hostile_topic->roster, sound);
+    uint32_t first = atomic_load(&directory->blocks[0]);
+    for (int i = 0; i < 300; i++) {
+        uint32_t wrong =
+            random_one_in(&random, 2) ? (uint32_t)random_between(&random, 0, 40) : (uint32_t)random_next(&random);
+        atomic_store(&directory->blocks[random_between(&random, 0, 2)], wrong);
+        if (random_one_in(&random, 3))
+            atomic_store(&header->pattern_block, random_one_in(&random, 2) ? wrong : sound);
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        tarn_reader_keys(reader);
+        tarn_reader_key_name(reader, i % 70);
+        tarn_reader_key(reader, name);
+        tarn_writer_key(writer, name);
+    }
+    atomic_store(&header->pattern_block, sound);
+    atomic_store(&directory->blocks[0], first);
+    leave_as_peer();
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
