@@ -135,9 +135,9 @@ static void mark(void) {
 
 #define BATCH 32
 
-enum call { PUBLISH, TAKE, RELEASE, LOAN, SEND, DROP, WAIT, RECEIVE, INTERRUPT, CALLS };
-static const char *const names[CALLS] = {"publish", "take",    "release", "loan",     "send",
-                                         "drop",    "wait(0)", "receive", "interrupt"};
+enum call { PUBLISH, TAKE, RELEASE, LOAN, SEND, DROP, WAIT, RECEIVE, INTERRUPT, SET, GET, TAKE_VALUE, CALLS };
+static const char *const names[CALLS] = {"publish", "take",    "release",   "loan", "send", "drop",
+                                         "wait(0)", "receive", "interrupt", "set",  "get",  "take a value"};
 
 struct measured {
     long allocations, faults;
@@ -148,8 +148,10 @@ static struct fixture {
     tarn_subscriber *subscriber;
     tarn_message messages[BATCH];
     tarn_loan loans[BATCH];
+    tarn_writer *writer;
+    tarn_reader *reader;
     size_t bytes;
-    char *data;
+    char *data, *copy;
 } fixture;
 
 static int call_once(enum call call, int i) {
@@ -170,13 +172,20 @@ static int call_once(enum call call, int i) {
         return tarn_loan_send(&fixture.loans[i]);
     case DROP:
         return 1 + tarn_loan_drop(&fixture.loans[i]);
+    case SET:
+        return tarn_writer_set(fixture.writer, 0, fixture.data, fixture.bytes);
+    case GET:
+        return tarn_reader_get(fixture.reader, 0, fixture.copy, fixture.bytes, NULL);
+    case TAKE_VALUE:
+        return tarn_reader_take(fixture.reader, 0, &fixture.messages[i]);
     default:
         return 1 + tarn_subscriber_interrupt(fixture.subscriber);
     }
 }
 
 /* Each of a round's steps is a batch of one call; each lets the next have something to do. */
-static const enum call steps[] = {PUBLISH, TAKE, RELEASE, LOAN, SEND, WAIT, RECEIVE, RELEASE, LOAN, DROP, INTERRUPT};
+static const enum call steps[] = {PUBLISH, TAKE, RELEASE,   LOAN, SEND, WAIT,       RECEIVE, RELEASE,
+                                  LOAN,    DROP, INTERRUPT, SET,  GET,  TAKE_VALUE, RELEASE, SET};
 #define STEP_COUNT ((int)(sizeof steps / sizeof steps[0]))
 
 static struct measured measure(enum call call) {
@@ -199,6 +208,11 @@ static void open_fixture(size_t bytes) {
     fixture.bytes = bytes;
     fixture.data = malloc(bytes);
     memset(fixture.data, 1, bytes);
+    fixture.copy = malloc(bytes);
+    CHECK_STATUS(tarn_writer_open(&fixture.writer, TOPIC "/board", NULL), 0);
+    CHECK_STATUS(tarn_reader_open(&fixture.reader, TOPIC "/board", NULL), 0);
+    CHECK_STATUS(tarn_writer_key(fixture.writer, "key"), 0);
+    CHECK_STATUS(tarn_reader_key(fixture.reader, "key"), 0);
     fixture.publisher = publisher_with(.depth = 1);
     fixture.subscriber = subscriber_with(.reliable = 1, .wait_strategy = TARN_WAIT_SLEEP);
 }
@@ -206,7 +220,10 @@ static void open_fixture(size_t bytes) {
 static void close_fixture(void) {
     CHECK_STATUS(tarn_subscriber_close(fixture.subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(fixture.publisher), 0);
+    CHECK_INT(tarn_writer_close(fixture.writer), >=, 0);
+    CHECK_STATUS(tarn_reader_close(fixture.reader), 0);
     free(fixture.data);
+    free(fixture.copy);
 }
 
 /* Until all memory that is used in turn has been used. */
