@@ -289,6 +289,14 @@ static void set_and_stay(void *arg) {
     pause();
 }
 
+/* In a process of its own, which has nothing of the dead writer yet. */
+static void read_once(void *arg) {
+    tarn_reader *reader = reader_of(NULL);
+    (void)arg;
+    CHECK_INT(get_word(reader, look_up(reader, "a"), NULL), ==, 5000);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
+
 TEST(values_of_the_dead) {
     stage = shared_page(sizeof *stage);
     tarn_reader *reader = reader_of(NULL);
@@ -302,6 +310,7 @@ TEST(values_of_the_dead) {
     CHECK_STATUS(tarn_reader_wait(reader, 300 * MS), 1); /* b, and looks at peers */
     CHECK_INT(get_word(reader, b, &version), ==, 10000);
     CHECK_STATUS(tarn_reader_wait(reader, 2500 * MS), 0); /* thorough ones, too */
+    CHECK_INT(wait_child(spawn(read_once, NULL), LIMIT_S), ==, 0);
     tarn_reader *newcomer = reader_of(NULL);
     CHECK_INT(get_word(newcomer, look_up(newcomer, "b"), &version), ==, 10000);
     CHECK_STATUS(tarn_reader_close(reader), 0);
