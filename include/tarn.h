@@ -48,6 +48,10 @@
  *   tarn_request_abandoned                                                client lives
  *   tarn_notifier_notify, _many   yes          no          first uses     at first uses; to wake listeners that sleep
  *   tarn_listener_take            yes          first uses  first touch    at first uses; with an fd: when it finds nothing
+ *   tarn_writer_set, loan         yes          at growth   at growth      at growth; to wake readers that sleep
+ *   tarn_writer_key, release_key, no           yes         yes            yes
+ *   tarn_reader_key, keys
+ *   tarn_reader_get, take         yes          at joins    first touch    at joins
  *   tarn_producer_push, loan      unless full  at growth   at growth      at growth, when full; push: to wake workers
  *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
  *                                              and highs                  with an fd: when it finds nothing
@@ -125,6 +129,8 @@ typedef struct tarn_client tarn_client;
 typedef struct tarn_server tarn_server;
 typedef struct tarn_notifier tarn_notifier;
 typedef struct tarn_listener tarn_listener;
+typedef struct tarn_writer tarn_writer;
+typedef struct tarn_reader tarn_reader;
 typedef struct tarn_producer tarn_producer;
 typedef struct tarn_worker tarn_worker;
 typedef struct tarn_monitor tarn_monitor;
@@ -651,6 +657,174 @@ int tarn_listener_fd(tarn_listener *listener);
 
 /* Leaves the topic. The handle is invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED. */
 int tarn_listener_close(tarn_listener *listener);
+
+/* ---- blackboard: writer --------------------------------------------------------------------------------------- */
+
+/*
+ * A blackboard is a topic that keeps the latest value of each key. A key has one writer at a time; any number read it.
+ * Reading waits for nobody, whatever writers do or have died of, and never gives half a value. Each value has a version,
+ * which rises by one with each set, also when another writer takes the key over. A value lives as long as its writer, or a
+ * reader that has read one of that writer's; keys stay as long as the topic has participants (at most 16384).
+ *
+ * Keys are called by number: names are looked up once. A key's name is 1 to 63 bytes without spaces and control characters.
+ */
+
+/* Longest name of a key, bytes without the terminating zero. */
+#define TARN_KEY_BYTES_MAX 63
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_writer_options {
+    size_t struct_bytes;     /* sizeof(tarn_writer_options) */
+    const char *directory;   /* as for publishers */
+    const char *domain;      /* as for publishers */
+    const tarn_type *type;   /* of all values of the topic; NULL: untyped */
+    uint64_t memory_limit_bytes; /* at least 512 KiB; 0: a quarter of the smaller of RAM and cgroup limit. A value and the one
+                                that it replaces count both. What readers hold comes on top */
+    uint32_t alignment;      /* of values: a power of two up to 4096; 0: the type's, else 8 */
+    uint32_t reserved;       /* 0 */
+} tarn_writer_options;
+
+/*
+ * Opens a writer on a topic, creating what is missing. It writes no key yet. Ownership, threads and errors as for
+ * tarn_publisher_open, but for _REFUSED; _PATTERN: the topic is in use for something else.
+ */
+int tarn_writer_open(tarn_writer **ret, const char *topic, const tarn_writer_options *options);
+
+/*
+ * Takes a key, making it if there is none of that name, so that only this writer may set it, until it gives the key up,
+ * closes or dies. A value that a previous writer left there stays, if somebody has it yet, until this one sets another, whose
+ * version is the next. name is copied. Not wait-free, but waits for nobody.
+ * Returns the key's number, 0 or more, for the calls below (the same in all processes, and again if this writer has it already);
+ * or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _TAKEN (another writer has it, and lives; it is named), _LIMIT (there are
+ * 16384 keys, or a system limit), _NO_MEMORY, _PERMISSION, _DAMAGED, _SYSTEM.
+ */
+int tarn_writer_key(tarn_writer *writer, const char *name);
+
+/*
+ * Sets a key that this writer has taken to a copy of bytes from data. data may be NULL if bytes is 0. Whoever reads from now on
+ * gets this value; those who sleep are woken. Waits for nobody.
+ * Returns 1: set; or an error: _ARGUMENT (no key of this writer), _CLOSED, _FORKED, _TOO_BIG (larger than the payload type or the
+ * memory limit), _FULL (the limit is used up by the values of this writer and open loans; the old value stays),
+ * _NO_MEMORY, _LIMIT.
+ */
+int tarn_writer_set(tarn_writer *writer, int key, const void *data, size_t bytes);
+
+/*
+ * Lends the place where the key's next value will be, so that filling it is setting without a copy. Ends with tarn_loan_send
+ * (with loan->bytes, which may be lowered), which sets the key, tarn_loan_drop, or closing. Any number may be open, also
+ * of one key: the last sent counts. tarn_loan_send returns _TAKEN if the key was given up since; the loan is then yours to drop.
+ * Returns 1: ret is filled in; or an error as for set.
+ */
+int tarn_writer_loan(tarn_writer *writer, int key, size_t bytes, tarn_loan *ret);
+
+/* Gives a key up: another writer may take it. Its value stays, while this writer or a reader of it lives, until the next.
+ * Returns 0, or _ARGUMENT (no key of this writer), _CLOSED, _FORKED. */
+int tarn_writer_release_key(tarn_writer *writer, int key);
+
+/* This writer's identity, as its values carry it. 0 for a handle that is none. */
+uint64_t tarn_writer_identity(const tarn_writer *writer);
+
+/*
+ * How many live readers have read some value of this writer, so that all its values live on while they do. Asks the
+ * kernel about each. ret_ever, which may be NULL, receives how many have come so far, those included that have left.
+ * Returns the count, or _CLOSED, _FORKED.
+ */
+int tarn_writer_readers(tarn_writer *writer, uint64_t *ret_ever);
+
+/*
+ * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has read some value of this writer.
+ * The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Returns 1: values of it live on; 0: none does; or _CLOSED, _FORKED (the inherited handle is dropped without touching
+ * the parent's).
+ */
+int tarn_writer_close(tarn_writer *writer);
+
+/* ---- blackboard: reader --------------------------------------------------------------------------------------- */
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_reader_options {
+    size_t struct_bytes;   /* sizeof(tarn_reader_options) */
+    const char *directory; /* as for publishers */
+    const char *domain;    /* as for publishers */
+    const tarn_type *type; /* NULL: untyped, matches all */
+    uint32_t max_held;     /* values taken and not yet released, at most. 0: 64; up to 65536 */
+    uint32_t wait_strategy; /* enum tarn_wait_strategy */
+    int64_t spin_ns;       /* 0: 10 us */
+} tarn_reader_options;
+
+/* What is known of a value besides its bytes. */
+typedef struct tarn_value {
+    size_t bytes;
+    uint64_t version; /* 1 for the key's first value; 0: none */
+    uint64_t writer;  /* identity: see tarn_writer_identity. Of the one whose memory it lies in, which may have died */
+    uint64_t reserved;
+} tarn_value;
+
+/*
+ * Opens a reader on a topic, creating what is missing. Ownership, threads and errors as for tarn_subscriber_open, but for
+ * _REFUSED; _PATTERN: the topic is in use for something else.
+ */
+int tarn_reader_open(tarn_reader **ret, const char *topic, const tarn_reader_options *options);
+
+/*
+ * Looks a key up, making it if there is none of that name, and has this reader notice its changes from now on. It need not
+ * have a value. If it has one, the memory of its writer is attached, so that it outlives the writer.
+ * Returns the key's number, 0 or more, or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _LIMIT (there are 16384 keys, or a
+ * system limit), _NO_MEMORY, _PERMISSION, _DAMAGED.
+ */
+int tarn_reader_key(tarn_reader *reader, const char *name);
+
+/*
+ * Copies the key's latest value to buffer, which is yours and has room for capacity bytes. ret, which may be NULL, receives
+ * its size and version. Wait-free; never enters the kernel, but to attach memory of a writer that is new or has grown.
+ * Returns 1; 0: it has no value, or its writer is gone and nobody kept it; or an error: _ARGUMENT (no key; buffer NULL),
+ * _CLOSED, _FORKED, _TOO_BIG (larger than capacity: nothing was copied, but ret, if not NULL, is filled in, so that bytes says
+ * what is needed), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT (its writer's memory cannot be attached).
+ */
+int tarn_reader_get(tarn_reader *reader, int key, void *buffer, size_t capacity, tarn_value *ret);
+
+/*
+ * The key's latest value where it lies, without a copy. ret->sequence is its version, ret->publisher its writer's identity. It
+ * stays as it is, whatever is set, until tarn_message_release.
+ * Returns 1: ret is filled in; 0 as for get; or an error: as for get, and _HOLDING (max_held are held).
+ */
+int tarn_reader_take(tarn_reader *reader, int key, tarn_message *ret);
+
+/*
+ * Waits up to timeout_ns until the key's version is above that (0: until it has a value). Returns 1: it is; 0: not in time;
+ * or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, or what get would say.
+ */
+int tarn_reader_wait_key(tarn_reader *reader, int key, uint64_t version, int64_t timeout_ns);
+
+/*
+ * Which of the keys that were looked up has a value that this reader has not read (got or taken) yet: they take turns. ret_key
+ * receives its number. Returns 1; 0: none has, and the descriptor is quiet; or an error: _ARGUMENT, _CLOSED, _FORKED, or what
+ * get would say.
+ */
+int tarn_reader_changed(tarn_reader *reader, int *ret_key);
+
+/* Waits up to timeout_ns until tarn_reader_changed would return 1. Returns 1, 0 (not in time), or an error as for it, and
+ * _INTERRUPTED, _TOPIC_REMOVED. */
+int tarn_reader_wait(tarn_reader *reader, int64_t timeout_ns);
+
+/* Ends the wait under way, or else the next: as tarn_subscriber_interrupt. Any thread, any signal handler. */
+int tarn_reader_interrupt(tarn_reader *reader);
+
+/* A file descriptor, readable when some key that was looked up may have changed: as tarn_subscriber_fd, with
+ * tarn_reader_changed, whose 0 makes it quiet. */
+int tarn_reader_fd(tarn_reader *reader);
+
+/* How many keys the topic has: their numbers are those below. Returns the count, or _CLOSED, _FORKED. */
+int tarn_reader_keys(tarn_reader *reader);
+
+/* A key's name, valid until the reader is closed. NULL: no such key, or its name is being written. */
+const char *tarn_reader_key_name(tarn_reader *reader, int key);
+
+/*
+ * Leaves the topic. Values still held stay valid until released. The handle is invalid afterwards; NULL is allowed.
+ * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_reader_close(tarn_reader *reader);
 
 /* ---- work queue: producers and workers --------------------------------------------------------------------------- */
 

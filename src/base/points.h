@@ -51,6 +51,21 @@
     X(put_not_rung)                                                                                                    \
     X(producer_live)                                                                                                   \
     X(producer_left)                                                                                                   \
+    /* a blackboard's keys: K1, K2, K3 */                                                                              \
+    X(key_hashed)                                                                                                      \
+    X(key_named)                                                                                                       \
+    X(key_held)                                                                                                        \
+    X(key_given_up)                                                                                                    \
+    X(version_told)                                                                                                    \
+    X(place_told)                                                                                                      \
+    X(pair_owned)                                                                                                      \
+    X(pair_filled)                                                                                                     \
+    X(current_told)                                                                                                    \
+    X(board_bell_not_looked_at)                                                                                        \
+    X(writer_live)                                                                                                     \
+    X(writer_leaving_said)                                                                                             \
+    X(reader_live)                                                                                                     \
+    X(reader_leaving_said)                                                                                             \
     /* bell, doorbell, interrupting, space: B1, I1, S1 */                                                              \
     X(bell_armed)                                                                                                      \
     X(bell_not_looked_at)                                                                                              \

@@ -3,13 +3,12 @@
  * What the verbs of the command line share. A verb is one file with one struct verb; main.c has the table.
  *
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
- *   pub.c sub.c  ls.c gc.c version.c help.c  output.c     the only way to stdout: buffered, knows a closed reader
- *   call.c serve.c
- *   feed.c       input files to messages    format.c     one message as text, hexdump or JSON
- *   notify.c listen.c match.c: events, and who comes and goes
- *   progress.c   the line on a terminal     stop.c       SIGINT and SIGTERM, and the clock
- *   push.c work.c keep.c: the work queue
- *   bench.c machine.c verdict.c bench_json.c: see bench.h
+ *   pub.c sub.c  messages                   output.c     the only way to stdout: buffered, knows a closed reader
+ *   call.c serve.c: requests                feed.c       input files to messages
+ *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
+ *   set.c get.c watch.c: blackboards        progress.c   the line on a terminal
+ *   push.c work.c keep.c: work queues       stop.c       SIGINT and SIGTERM, and the clock
+ *   ls.c match.c gc.c version.c help.c      bench.c machine.c verdict.c bench_json.c: see bench.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
  * start with "tarn: ", and come from tarn_error() where the library knows better.
@@ -37,8 +36,8 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
-extern const struct verb verb_pub, verb_sub, verb_call, verb_serve, verb_notify, verb_listen, verb_push, verb_work,
-    verb_keep, verb_ls, verb_match, verb_gc, verb_bench, verb_version, verb_help;
+extern const struct verb verb_pub, verb_sub, verb_call, verb_serve, verb_notify, verb_listen, verb_set, verb_get,
+    verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_match, verb_gc, verb_bench, verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 

@@ -358,7 +358,7 @@ static int explain_loan(const tarn_loan *loan) {
 static const struct loan_calls *other_loan(const tarn_loan *loan) {
     const struct handle *handle = loan ? loan->loaned_by : NULL;
     uint32_t mark = handle ? load_relaxed(&handle->mark) : HANDLE_CLOSED;
-    return mark == HANDLE_PUBLISHER || mark == HANDLE_CLOSED || !process_is_epoch(handle->epoch) ? NULL : handle->loans;
+    return mark == HANDLE_PUBLISHER || mark == HANDLE_CLOSED ? NULL : handle->loans;
 }
 
 /* Whether the user's struct stands for the loan at the log's head. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/board.h"
 #include "shm/queue.h"
 
 /* Its memory as this process can have it. NULL with *ret_unknown: whether somebody has it cannot be told from here. */
@@ -54,8 +55,9 @@ bool remains_are_needed(struct topic *topic, uint32_t slot) {
     case PATTERN_MESSAGES:
     case PATTERN_SERVICE:
     case PATTERN_EVENTS:
-    case PATTERN_BLACKBOARD:
         break;
+    case PATTERN_BLACKBOARD:
+        return board_remains(topic, slot);
     }
     return false;
 }

@@ -55,7 +55,8 @@ static const struct kind {
     const struct waitable *waitable;
 } kinds[] = {
     {HANDLE_SUBSCRIBER, &subscriber_waitable}, {HANDLE_CLIENT, &client_waitable}, {HANDLE_SERVER, &server_waitable},
-    {HANDLE_LISTENER, &listener_waitable},     {HANDLE_WORKER, &worker_waitable}, {HANDLE_MONITOR, &monitor_waitable},
+    {HANDLE_LISTENER, &listener_waitable},     {HANDLE_READER, &reader_waitable}, {HANDLE_WORKER, &worker_waitable},
+    {HANDLE_MONITOR, &monitor_waitable},
 };
 
 static int find_waitable(const struct handle *handle, const struct waitable **ret) {

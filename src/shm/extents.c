@@ -323,9 +323,12 @@ static struct extent *extent_of(struct extents *extents, extent_ref ref) {
 }
 
 static void mark_held(void *context, extent_ref ref) {
-    struct extent *extent = extent_of(context, ref);
+    struct extents *extents = context;
+    struct extent *extent = extent_of(extents, ref);
     if (extent)
         extent->held = true;
+    for (extent = extents->retired.head; extent && ref == EXTENT_NONE; extent = extent->next)
+        extent->held = true; /* a reader that is about to choose: see source_hold_all() */
 }
 
 /* Frees RETIRED extents that nobody holds. The caller's fence (H1) lies between their retiring and this look. */

@@ -552,6 +552,57 @@ struct queue_list {
     _Atomic uint32_t blocks[QUEUE_BLOCKS_MAX];
 };
 
+/* ---- a blackboard's keys: see board.h -------------------------------------------------------------------------- */
+
+#define KEY_NAME_BYTES 64u /* with the zero behind it */
+#define KEYS_PER_BLOCK 32u
+#define KEY_BLOCKS_MAX 512u
+#define KEYS_MAX (KEYS_PER_BLOCK * KEY_BLOCKS_MAX)
+
+/* Whose memory a value lies in, and where there. Written by the key's holder only. */
+struct key_pair {
+    _Atomic uint64_t owner; /* key_owner() */
+    _Atomic uint64_t place; /* place_word(); its number is the value's version */
+};
+
+/* One key: for the topic's life. Readers read the first line only, and write nothing. */
+struct board_key {
+    /* Of the name, never 0; 0: no key yet. Claimed by compare-and-swap; keys have no gap between them. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t hash;
+    _Atomic uint64_t current; /* how often it changed hands << 1 | the pair that counts; 0: there never was a value */
+    struct key_pair pairs[2];
+    _Atomic uint64_t holder;  /* key_holder(): the writer that may set it, changed by compare-and-swap; 0: nobody */
+    _Atomic uint64_t version; /* at least that of the newest value. Written by the holder */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t name[KEY_NAME_BYTES / 8]; /* each word by compare-and-swap from 0 */
+};
+
+/* pattern_words of a writer's slot. */
+enum { WRITER_READERS = 0 }; /* readers that have attached its memory so far; each adds itself */
+
+/* What the roster's pattern_block is in a blackboard. */
+struct key_directory {
+    _Atomic uint32_t blocks[KEY_BLOCKS_MAX]; /* of struct board_key */
+};
+
+/* A writer: its publisher slot and incarnation. Never 0. */
+static inline uint64_t key_owner(uint32_t slot, uint16_t incarnation) {
+    return (uint64_t)slot << 16 | incarnation;
+}
+static inline uint32_t key_owner_slot(uint64_t word) {
+    return (uint32_t)(word >> 16 & 0xffff);
+}
+static inline uint16_t key_owner_incarnation(uint64_t word) {
+    return (uint16_t)word;
+}
+
+/* The same as holder, with a count of the changes of that word, so that each value of it is a new one. */
+static inline uint64_t key_holder(uint64_t before, uint64_t owner) {
+    return ((before >> 32) + 1) << 32 | owner;
+}
+static inline uint64_t key_holder_owner(uint64_t word) {
+    return word & UINT32_MAX;
+}
+
 /* ---- the topic file's lock bytes (open file description locks; the file itself is never mapped) --------------- */
 
 #define TOPIC_LOCK_MASTER 0        /* creating, replacing and deleting the file */
@@ -571,6 +622,10 @@ _Static_assert(sizeof(struct reader_row) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct cell_list) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct queue_words) == CACHE_LINE_BYTES, "layout");
 _Static_assert(sizeof(struct queue_cell) == 16 && sizeof(struct queue_list) <= BLOCK_BYTES, "layout");
+
+_Static_assert(sizeof(struct board_key) == 2 * CACHE_LINE_BYTES, "layout");
+_Static_assert(sizeof(struct board_key) * KEYS_PER_BLOCK == BLOCK_BYTES, "layout");
+_Static_assert(sizeof(struct key_directory) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct segment_ref) == 24, "layout");
 _Static_assert(sizeof(struct segment_header) <= BLOCK_BYTES, "layout");
 _Static_assert(sizeof(struct extent_entry) == CACHE_LINE_BYTES, "layout");

@@ -33,8 +33,7 @@ void source_stop(struct source *source) {
         store_release(&source->row->oldest[source->column], GENERATION_GONE); /* R2 */
 }
 
-struct hold *source_hold(struct source *source, uint64_t word) {
-    extent_ref ref = place_extent(word);
+static struct hold *hold(struct source *source, extent_ref ref) {
     if (source->position && source->ref == ref) {
         source->position->taken++;
         return source->position;
@@ -51,6 +50,20 @@ struct hold *source_hold(struct source *source, uint64_t word) {
     source->ref = ref;
     source->position->taken++;
     return source->position;
+}
+
+struct hold *source_hold(struct source *source, uint64_t word) {
+    return hold(source, place_extent(word));
+}
+
+struct hold *source_hold_all(struct source *source) {
+    return hold(source, EXTENT_NONE);
+}
+
+void source_narrow(struct source *source, uint64_t word) {
+    source->ref = place_extent(word);
+    /* killed here: all that is retired from now on stays until this slot is repaired. No fence: it was named before, too */
+    store_release(source->position->cell, hold_cell(source->remote->slot, source->remote->incarnation, source->ref));
 }
 
 void source_unhold(struct hold *hold) {

@@ -248,6 +248,55 @@ static void be_client_and_server(void) {
     call_each_other(3);
 }
 
+/* A blackboard whose key goes from one writer to another, and outlives both with a reader. */
+#define BOARD TOPIC "/board"
+
+static tarn_writer *open_writer(void) {
+    tarn_writer *writer;
+    CHECK_STATUS(tarn_writer_open(&writer, BOARD, NULL), 0);
+    return writer;
+}
+
+static tarn_reader *open_reader(void) {
+    tarn_reader *reader;
+    CHECK_STATUS(tarn_reader_open(&reader, BOARD, NULL), 0);
+    return reader;
+}
+
+static void set_key(tarn_writer *writer, uint64_t value) {
+    int key = tarn_writer_key(writer, "key");
+    CHECK_INT(key, >=, 0);
+    CHECK_STATUS(tarn_writer_set(writer, key, &value, 8), 1);
+}
+
+static void be_board(void) {
+    tarn_writer *first = open_writer(), *second = open_writer();
+    tarn_reader *reader = open_reader();
+    tarn_message held;
+    int key = tarn_reader_key(reader, "key");
+    CHECK_INT(key, >=, 0);
+    CHECK_INT(tarn_reader_key(reader, "another"), >=, 0); /* the first may be the survivor's */
+    set_key(first, 1);
+    set_key(first, 2);
+    CHECK_STATUS(tarn_reader_take(reader, key, &held), 1);
+    CHECK_STATUS(tarn_writer_release_key(first, key), 0);
+    set_key(second, 3);
+    CHECK_STATUS(tarn_reader_wait_key(reader, key, 2, 0), 1);
+    CHECK_STATUS(tarn_writer_close(first), 0);
+    CHECK_STATUS(tarn_writer_close(second), 1);
+    CHECK_STATUS(tarn_message_release(&held), 0);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
+
+static void check_board(tarn_reader *reader, uint64_t value) {
+    uint64_t got;
+    tarn_writer *writer = open_writer();
+    set_key(writer, value);
+    CHECK_STATUS(tarn_reader_get(reader, tarn_reader_key(reader, "key"), &got, 8, NULL), 1);
+    CHECK_INT(got, ==, value);
+    CHECK_INT(tarn_writer_close(writer), ==, 1);
+}
+
 /* ---- survivors -------------------------------------------------------------------------------------------------- */
 
 static struct listener reliable, late;
@@ -349,6 +398,27 @@ static void survive_calls(pid_t victim) {
     check_life();
     run_tarn("gc");
     call_each_other(1);
+}
+
+/* A reader sees whole values in order, and whoever comes can take the key. */
+static void survive_board(pid_t victim) {
+    tarn_reader *reader = open_reader();
+    int key = tarn_reader_key(reader, "key");
+    CHECK_INT(key, >=, 0);
+    uint64_t last = 0;
+    for (bool ended = false; !ended;) {
+        uint64_t value;
+        tarn_value about;
+        ended = has_ended(victim);
+        if (tarn_reader_get(reader, key, &value, 8, &about) != 1)
+            continue;
+        CHECK_INT(about.version, ==, value);
+        CHECK_INT(value, >=, last);
+        last = value;
+    }
+    check_board(reader, 77);
+    check_board(reader, 78);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
 }
 
 static void leave(void) {
@@ -458,6 +528,7 @@ static const struct part parts[] = {
     {"producer", be_producer, work_for_producer, survive_producer, false},
     {"worker", be_worker, push_for_worker, survive_worker, false},
     {"client and server", be_client_and_server, NULL, survive_calls, false},
+    {"board", be_board, NULL, survive_board, false},
 };
 
 struct cue {

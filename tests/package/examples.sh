@@ -103,6 +103,20 @@ within 10 grep -qx 'somebody died' "$scratch/said"
 kill $listener
 wait $listener || true
 
+echo "board"
+timeout 20 "$scratch/board" >"$scratch/said" &
+reader=$!
+timeout 20 "$scratch/board" set 1.5 &
+writer=$!
+within 10 grep -qx 'speed 1.5' "$scratch/said"
+kill $writer
+wait $writer || true
+timeout 20 "$scratch/board" set 2 &
+writer=$!
+within 10 grep -qx 'speed 2' "$scratch/said"
+kill $writer $reader
+wait $writer $reader || true
+
 echo "loan"
 [ "$(timeout 20 "$scratch/loan")" = "1024x768, pixel 1000 is 42" ] || die "loan said something else"
 

@@ -153,6 +153,9 @@ enum call {
     ACKNOWLEDGE,
     GIVE_BACK,
     REJECT,
+    SET,
+    GET,
+    TAKE_VALUE,
     CALLS
 };
 static const char *const names[CALLS] = {
@@ -173,6 +176,9 @@ static const char *const names[CALLS] = {
     [ACKNOWLEDGE] = "acknowledge",
     [GIVE_BACK] = "give back",
     [REJECT] = "reject",
+    [SET] = "set",
+    [GET] = "get",
+    [TAKE_VALUE] = "take a value",
 };
 
 struct measured {
@@ -189,8 +195,10 @@ static struct fixture {
     tarn_producer *producer;
     tarn_worker *worker;
     tarn_job jobs[BATCH];
+    tarn_writer *writer;
+    tarn_reader *reader;
     size_t bytes;
-    char *data;
+    char *data, *copy;
 } fixture;
 
 static int call_once(enum call call, int i) {
@@ -228,15 +236,22 @@ static int call_once(enum call call, int i) {
         return 1 + tarn_job_give_back(&fixture.jobs[i]);
     case REJECT:
         return 1 + tarn_job_reject(&fixture.jobs[i]);
+    case SET:
+        return tarn_writer_set(fixture.writer, 0, fixture.data, fixture.bytes);
+    case GET:
+        return tarn_reader_get(fixture.reader, 0, fixture.copy, fixture.bytes, NULL);
+    case TAKE_VALUE:
+        return tarn_reader_take(fixture.reader, 0, &fixture.messages[i]);
     default:
         return 1 + tarn_subscriber_interrupt(fixture.subscriber);
     }
 }
 
 /* Each of a round's steps is a batch of one call; each lets the next have something to do. */
-static const enum call steps[] = {PUBLISH, TAKE,     RELEASE, LOAN,     SEND,      WAIT,     RECEIVE,     RELEASE,
-                                  LOAN,    DROP,     PUSH,    TAKE_JOB, GIVE_BACK, TAKE_JOB, ACKNOWLEDGE, LEND,
-                                  SEND,    TAKE_JOB, REJECT,  LEND,     DROP,      NOTIFY,   HEAR,        INTERRUPT};
+static const enum call steps[] = {PUBLISH,     TAKE, RELEASE, LOAN,     SEND,       WAIT,      RECEIVE,
+                                  RELEASE,     LOAN, DROP,    PUSH,     TAKE_JOB,   GIVE_BACK, TAKE_JOB,
+                                  ACKNOWLEDGE, LEND, SEND,    TAKE_JOB, REJECT,     LEND,      DROP,
+                                  NOTIFY,      HEAR, SET,     GET,      TAKE_VALUE, RELEASE,   INTERRUPT};
 #define STEP_COUNT ((int)(sizeof steps / sizeof steps[0]))
 
 static struct measured measure(enum call call) {
@@ -267,6 +282,11 @@ static void open_fixture(size_t bytes) {
     fixture.bytes = bytes;
     fixture.data = malloc(bytes);
     memset(fixture.data, 1, bytes);
+    fixture.copy = malloc(bytes);
+    CHECK_STATUS(tarn_writer_open(&fixture.writer, TOPIC "/board", NULL), 0);
+    CHECK_STATUS(tarn_reader_open(&fixture.reader, TOPIC "/board", NULL), 0);
+    CHECK_STATUS(tarn_writer_key(fixture.writer, "key"), 0);
+    CHECK_STATUS(tarn_reader_key(fixture.reader, "key"), 0);
     fixture.publisher = publisher_with(.depth = 1);
     fixture.subscriber = subscriber_with(.reliable = 1, .wait_strategy = TARN_WAIT_SLEEP);
     CHECK_STATUS(tarn_notifier_open(&fixture.notifier, TOPIC "/events", NULL), 0);
@@ -284,7 +304,10 @@ static void close_fixture(void) {
     CHECK_STATUS(tarn_publisher_close(fixture.publisher), 0);
     CHECK_STATUS(tarn_worker_close(fixture.worker), 0);
     CHECK_STATUS(tarn_producer_close(fixture.producer), 0);
+    CHECK_INT(tarn_writer_close(fixture.writer), >=, 0);
+    CHECK_STATUS(tarn_reader_close(fixture.reader), 0);
     free(fixture.data);
+    free(fixture.copy);
 }
 
 /* Until all memory that is used in turn has been used. */
