@@ -26,7 +26,7 @@ nothing_left
 # get waits, and is a time-out if in vain.
 "$tarn" get board late --timeout 20 >"$work/late" &
 getter=$!
-until_true alive_is subscriber board 1
+until_true alive_is reader board 1
 printf 'a\0b' | "$tarn" set board late --once --quiet
 expect_ended 0 $getter
 expect "what was waited for" "$(printf 'a\0b' | od -c)" "$(od -c <"$work/late")"
@@ -35,7 +35,7 @@ expect_exit 1 "$tarn" get board late --timeout 0.2
 # watch prints all keys, and each change; a value outlives its writer with it.
 "$tarn" watch board >"$work/watched" &
 watcher=$!
-until_true alive_is subscriber board 1
+until_true alive_is reader board 1
 "$tarn" set board a one --once --quiet
 until_true lines_are "$work/watched" 1
 printf '1\n2\n' | "$tarn" set board b --lines --for 0.5 --quiet

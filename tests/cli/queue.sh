@@ -44,7 +44,7 @@ nothing_left
 # A keeper has them for those who come later, and for a second topic; killed producers, too.
 "$tarn" keep q p &
 keeper=$!
-until_true alive_is subscriber p 1
+until_true alive_is keeper p 1
 "$tarn" push q a b c --no-wait
 "$tarn" push p x
 head -c 300000 /dev/zero | "$tarn" push p --whole
@@ -88,7 +88,7 @@ worker=$!
 until_true has_bytes "$OUT"
 "$tarn" work q --count 1 -- sh -c 'cat; echo " $TARN_JOB_ATTEMPTS"' >"$work/second" &
 second=$!
-until_true alive_is subscriber q 2 # has it attached
+until_true alive_is worker q 2 # has it attached
 kill -9 $worker
 kill "$(cat "$OUT")" # the command goes on without it
 expect_ended 0 $second
@@ -103,7 +103,7 @@ expect_exit 2 "$tarn" push q --done --no-wait
 expect_exit 3 "$tarn" work q --count 1 --for 0.05 -- true
 "$tarn" keep q &
 keeper=$!
-until_true alive_is subscriber q 1
+until_true alive_is keeper q 1
 "$tarn" push q x
 expect_exit 1 "$tarn" work q -- "$work/no-such-command"
 expect_in "$work/err" "cannot run"

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 
 plain="env --default-signal=INT"
-serving() { [ "$(alive subscriber "$1")" -ge "$2" ]; }
+serving() { [ "$(alive server "$1")" -ge "$2" ]; }
 
 # serve TOPIC COMMAND...: sets $server
 serve() {
@@ -94,7 +94,7 @@ for signal in INT TERM; do
     expect_ended $code $server
     $plain "$tarn" call quiet x --quiet & # waits for a server
     call=$!
-    until_true alive_is subscriber quiet 1
+    until_true alive_is client quiet 1
     kill -$signal $call
     expect_ended $code $call
 done

@@ -29,14 +29,15 @@ within() {
         sleep 0.05
     done
 }
-subscribers() {
-    [ "$("$TARN_BIN" ls --json | grep -c '"role": "subscriber"')" -eq "$1" ]
+# there ROLE COUNT
+there() {
+    [ "$("$TARN_BIN" ls --json | grep -c "\"role\": \"$1\"")" -eq "$2" ]
 }
 
 echo "hello_pub, hello_sub"
 timeout 20 "$scratch/hello_sub" >"$scratch/said" &
 sub=$!
-within 10 subscribers 1
+within 10 there subscriber 1
 timeout 20 "$scratch/hello_pub"
 within 10 grep -qx 'Hello, world' "$scratch/said"
 kill $sub
@@ -46,7 +47,7 @@ echo "poll"
 mkfifo "$scratch/typed"
 timeout 20 "$scratch/poll" <"$scratch/typed" >"$scratch/said" &
 exec 3>"$scratch/typed"
-within 10 subscribers 1
+within 10 there subscriber 1
 echo abc >&3
 timeout 20 "$scratch/hello_pub"
 within 10 grep -qx 'message: Hello, world' "$scratch/said"
@@ -57,7 +58,7 @@ wait $! || die "poll failed"
 echo "epoll"
 timeout 20 "$scratch/epoll" <"$scratch/typed" >"$scratch/said" &
 exec 3>"$scratch/typed"
-within 10 subscribers 1
+within 10 there subscriber 1
 timeout 20 "$scratch/hello_pub"
 within 10 grep -qx 'message: Hello, world' "$scratch/said"
 exec 3>&-
@@ -67,7 +68,7 @@ if [ -e "$scratch/libuv" ]; then
     echo "libuv"
     "$scratch/libuv" >"$scratch/said" &
     loop=$!
-    within 10 subscribers 1
+    within 10 there subscriber 1
     timeout 20 "$scratch/hello_pub"
     within 10 grep -qx 'message: Hello, world' "$scratch/said"
     kill $loop
@@ -79,7 +80,7 @@ fi
 echo "waitset"
 "$scratch/waitset" >"$scratch/said" &
 set=$!
-within 10 subscribers 2
+within 10 there subscriber 2
 timeout 20 "$scratch/hello_pub"
 echo "It rains" | timeout 20 "$TARN_BIN" pub news
 within 10 grep -qx 'hello: Hello, world' "$scratch/said"
@@ -89,12 +90,9 @@ kill $set
 wait $set || die "waitset failed"
 
 echo "events"
-listeners() {
-    [ "$("$TARN_BIN" ls --json doors | grep -c '"role": "listener"')" -eq "$1" ]
-}
 timeout 20 "$scratch/events" >"$scratch/said" &
 listener=$!
-within 10 listeners 1
+within 10 there listener 1
 timeout 20 "$scratch/events" 3
 within 10 grep -qx 'door 3: 1' "$scratch/said"
 timeout 20 "$scratch/events" 4 die || true
@@ -123,7 +121,7 @@ echo "loan"
 echo "server, client"
 timeout 20 "$scratch/server" &
 first=$!
-within 10 subscribers 1
+within 10 there server 1
 [ "$(timeout 20 "$scratch/client" 'hello, world')" = "HELLO, WORLD" ] || die "client said something else"
 kill $first
 wait $first || true
@@ -134,7 +132,7 @@ timeout 60 "$scratch/reliable_pipe" receive >"$scratch/copy1" &
 first=$!
 timeout 60 "$scratch/reliable_pipe" receive >"$scratch/copy2" &
 second=$!
-within 10 subscribers 2
+within 10 there subscriber 2
 timeout 60 "$scratch/reliable_pipe" send <"$scratch/file" || die "send failed"
 wait $first && wait $second || die "receive failed"
 cmp "$scratch/file" "$scratch/copy1"
