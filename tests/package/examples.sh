@@ -89,31 +89,44 @@ within 10 grep -qx '2 messages' "$scratch/said"
 kill $set
 wait $set || die "waitset failed"
 
-echo "events"
-timeout 20 "$scratch/events" >"$scratch/said" &
+echo "listen, notify"
+timeout 20 "$scratch/listen" >"$scratch/said" &
 listener=$!
 within 10 there listener 1
-timeout 20 "$scratch/events" 3
+timeout 20 "$scratch/notify" 3
 within 10 grep -qx 'door 3: 1' "$scratch/said"
-timeout 20 "$scratch/events" 4 die || true
+timeout 20 "$scratch/notify" 4 die || true
 within 10 grep -qx 'door 4: 1' "$scratch/said"
 within 10 grep -qx 'somebody died' "$scratch/said"
 kill $listener
 wait $listener || true
 
-echo "board"
-timeout 20 "$scratch/board" >"$scratch/said" &
+echo "set, watch"
+timeout 20 "$scratch/watch" >"$scratch/said" &
 reader=$!
-timeout 20 "$scratch/board" set 1.5 &
+timeout 20 "$scratch/set" 1.5 &
 writer=$!
 within 10 grep -qx 'speed 1.5' "$scratch/said"
 kill $writer
 wait $writer || true
-timeout 20 "$scratch/board" set 2 &
+timeout 20 "$scratch/set" 2 &
 writer=$!
 within 10 grep -qx 'speed 2' "$scratch/said"
 kill $writer $reader
 wait $writer $reader || true
+
+echo "match"
+timeout 20 "$scratch/match" >"$scratch/said" &
+monitor=$!
+within 10 there monitor 1
+"$scratch/hello_sub" >"$scratch/heard" &
+sub=$!
+within 10 grep -Eqx "subscriber hello_sub [(]pid $sub[)] joined" "$scratch/said"
+kill -9 $sub
+wait $sub || true
+within 10 grep -Eqx "subscriber hello_sub [(]pid $sub[)] died" "$scratch/said"
+kill $monitor
+wait $monitor || true
 
 echo "loan"
 [ "$(timeout 20 "$scratch/loan")" = "1024x768, pixel 1000 is 42" ] || die "loan said something else"
@@ -146,9 +159,16 @@ kill $worker
 wait $worker || true
 printf 'one, attempt 1\n, attempt 1\ntwo, attempt 1\n' | cmp - "$scratch/said" || die "worker said something else"
 
-echo "README.md"
-for name in hello_pub hello_sub; do
-    sed '1,2d' "$examples/$name.c" | while IFS= read -r line; do
-        [ -z "$line" ] || grep -qxF -- "$line" "$TARN_SOURCE/README.md" || die "README.md lacks '$line' of $name.c"
+# quotes FILE NAME...: whether the file shows these examples whole, but for their first line
+quotes() {
+    file=$TARN_SOURCE/$1
+    echo "$1"
+    shift
+    for name in "$@"; do
+        sed '1,2d' "$examples/$name.c" | while IFS= read -r line; do
+            [ -z "$line" ] || grep -qxF -- "$line" "$file" || die "$file lacks '$line' of $name.c"
+        done
     done
-done
+}
+quotes README.md hello_pub hello_sub
+quotes docs/patterns.md client server notify listen set watch producer worker match waitset
