@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,16 +76,21 @@ static bool set(int option, const char *argument, void *context) {
 
 /* ---- the command ---------------------------------------------------------------------------------------------- */
 
+static bool is_program(const char *file) {
+    struct stat state;
+    return stat(file, &state) == 0 && S_ISREG(state.st_mode) && access(file, X_OK) == 0;
+}
+
 /* A mistyped name is found before anybody asks. */
 static bool is_command(const char *name) {
     const char *path = getenv("PATH");
     if (strchr(name, '/') || !path)
-        return access(name, X_OK) == 0;
+        return is_program(name);
     for (const char *at = path, *end; *at; at = *end ? end + 1 : end) {
         char file[4096];
         end = strchrnul(at, ':');
         int length = snprintf(file, sizeof(file), "%.*s/%s", end > at ? (int)(end - at) : 1, end > at ? at : ".", name);
-        if (length > 0 && (size_t)length < sizeof(file) && access(file, X_OK) == 0)
+        if (length > 0 && (size_t)length < sizeof(file) && is_program(file))
             return true;
     }
     return false;
@@ -167,14 +173,17 @@ static void read_some(struct serve *serve, struct job *job) {
         close_fd(&job->out);
 }
 
-/* Stops it if nobody waits for it any more. */
-static void look_after(tarn_request *request, struct job *job) {
+/* Stops it if nobody waits for it any more. One that has ended may have left its output to a child of its own. */
+static void look_after(tarn_request *request, struct job *job, bool ended) {
     if (!job->kill_ns && (stop_status() != EXIT_OK || tarn_request_abandoned(request) != 0)) {
-        kill(job->pid, SIGTERM);
-        job->kill_ns = clock_ns() + NS_PER_S;
-    } else if (job->kill_ns && clock_ns() >= job->kill_ns) {
-        kill(job->pid, SIGKILL);
-        close_fd(&job->out); /* a child of its own may have it open */
+        job->kill_ns = clock_ns() + (ended ? 0 : NS_PER_S);
+        if (!ended)
+            kill(job->pid, SIGTERM);
+    }
+    if (job->kill_ns && clock_ns() >= job->kill_ns) {
+        if (!ended)
+            kill(job->pid, SIGKILL);
+        close_fd(&job->out);
     }
 }
 
@@ -193,8 +202,9 @@ static int work(struct serve *serve, tarn_request *request, struct job *job) {
         if (job->out < 0)
             close_fd(&job->in);
         ended = ended || waitpid(job->pid, &state, WNOHANG) == job->pid;
-        if (!ended && (!fds[0].revents || clock_ns() - looked_ns > LOOK_MS * NS_PER_MS))
-            look_after(request, job);
+        bool over = ended && job->out < 0;
+        if (!over && (!fds[0].revents || clock_ns() - looked_ns > LOOK_MS * NS_PER_MS))
+            look_after(request, job, ended);
     }
     close_fd(&job->in);
     return state;
@@ -290,6 +300,7 @@ static int run(int argc, char **argv) {
     if ((code = open_server(&serve)) != EXIT_OK)
         return code;
     stop_on_signals(NULL);
+    signal(SIGCHLD, SIG_DFL); /* a parent may have had it ignored: then nobody could be waited for */
     stop_interrupts(interrupt, serve.server);
     code = serve_all(&serve);
     stop_interrupts(NULL, NULL);

@@ -266,6 +266,7 @@ static int run(int argc, char **argv) {
     }
     work.deadline_ns = clock_deadline_ns(work.for_ns);
     stop_on_signals(NULL);
+    signal(SIGCHLD, SIG_DFL); /* a parent may have had it ignored: then nobody could be waited for */
     if ((code = open_worker(&work)) == EXIT_OK)
         code = work_on(&work);
     tarn_worker_close(work.worker);

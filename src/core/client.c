@@ -387,6 +387,15 @@ static struct pending *find_failed(struct tarn_client *client) {
     return NULL;
 }
 
+/* The descriptor does not tell of such requests by itself: a death is seen once. Returns whether there is one. */
+static bool ring_if_failed(struct tarn_client *client) {
+    if (!client->failing || !find_failed(client))
+        return false;
+    if (client->service.waiter->doorbell.open)
+        doorbell_ring_self(&client->service.waiter->doorbell);
+    return true;
+}
+
 /* A wait that is cut into slices, with a look at servers after each. */
 struct patience {
     int64_t left_ns, deadline_ns; /* deadline 0: the clock was not looked at yet */
@@ -425,7 +434,9 @@ static int await_any(struct tarn_client *client, tarn_message *ret, int64_t time
         struct pending *failed = client->failing ? find_failed(client) : NULL;
         if (failed) {
             *ret = (tarn_message){.request = failed->number, .flags = TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA};
-            return fail_pending(client, failed);
+            status = fail_pending(client, failed);
+            ring_if_failed(client);
+            return status;
         }
         if (!more && !status)
             return 0;
@@ -560,18 +571,26 @@ static int waitable_fd(void *handle) {
     return tarn_client_fd(handle);
 }
 
-static int waitable_ready(void *handle) {
-    struct tarn_client *client = handle;
-    int status = ready(client);
-    if (!status && client->pending_count) {
-        ask_servers(client, os_now_ns());
-        status = client->failing && find_failed(client);
-    }
-    service_ring_self(&client->service);
-    return status;
+static bool accept_for_waitset(void *owner, tarn_message *message) {
+    return accept_response(owner, message);
 }
 
-const struct waitable client_waitable = {waitable_fd, waitable_ready, NULL};
+static int ready_for_waitset(void *handle) {
+    struct tarn_client *client = handle;
+    int status = service_seek(&client->service, accept_for_waitset, client, false);
+    if (status || !client->pending_count)
+        return status;
+    ask_servers(client, os_now_ns());
+    return ring_if_failed(client);
+}
+
+static int look_for_waitset(void *handle) {
+    struct tarn_client *client = handle;
+    int status = service_seek(&client->service, accept_for_waitset, client, true);
+    return status ? status : client->failing && find_failed(client);
+}
+
+const struct waitable client_waitable = {waitable_fd, ready_for_waitset, look_for_waitset};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 

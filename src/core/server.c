@@ -379,14 +379,21 @@ static int waitable_fd(void *handle) {
     return tarn_server_fd(handle);
 }
 
-static int waitable_ready(void *handle) {
-    struct tarn_server *server = handle;
-    int status = ready(server);
-    service_ring_self(&server->service);
-    return status;
+static bool accept_for_waitset(void *owner, tarn_message *message) {
+    return accept_request(owner, message);
 }
 
-const struct waitable server_waitable = {waitable_fd, waitable_ready, NULL};
+static int ready_for_waitset(void *handle) {
+    struct tarn_server *server = handle;
+    return service_seek(&server->service, accept_for_waitset, server, false);
+}
+
+static int look_for_waitset(void *handle) {
+    struct tarn_server *server = handle;
+    return service_seek(&server->service, accept_for_waitset, server, true);
+}
+
+const struct waitable server_waitable = {waitable_fd, ready_for_waitset, look_for_waitset};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 

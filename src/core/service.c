@@ -10,6 +10,7 @@
 #include "core/handle.h"
 #include "core/reaper.h"
 #include "core/type.h"
+#include "core/waitables.h"
 #include "shm/extents.h"
 
 #define OPEN_MAX 65536u
@@ -165,6 +166,32 @@ void service_take_kept(struct service *service, tarn_message *ret) {
 void service_ring_self(struct service *service) {
     if (service->kept.count && service->waiter->doorbell.open)
         doorbell_ring_self(&service->waiter->doorbell);
+}
+
+static int seek_one(struct service *service, tarn_message *ret, bool looks) {
+    struct tarn_subscriber *inbox = service->inbox;
+    int status = looks ? subscriber_waitable.look(inbox) : subscriber_waitable.ready(inbox);
+    if (status != 1)
+        return status;
+    status = subscriber_take_what_is_there(inbox, ret);
+    return status || looks ? status
+                           : tarn_subscriber_take(inbox, ret); /* it is not ready yet: the descriptor is quiet */
+}
+
+int service_seek(struct service *service, service_accept *accept, void *owner, bool looks) {
+    while (!service_keeps(service)) {
+        tarn_message message;
+        int status = seek_one(service, &message, looks);
+        if (status != 1)
+            return status;
+        if (accept(owner, &message) && !service_keep(service, &message)) {
+            tarn_message_release(&message);
+            return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to wait", service->topic->name);
+        }
+    }
+    if (!looks)
+        service_ring_self(service);
+    return 1;
 }
 
 /* ---- loans ---------------------------------------------------------------------------------------------------- */

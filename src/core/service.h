@@ -165,6 +165,14 @@ void service_take_kept(struct service *service, tarn_message *ret);
 /* After messages were kept: the descriptor is to be readable. */
 void service_ring_self(struct service *service);
 
+/* Whether a message that was taken is somebody's. Else it is dealt with, and released. */
+typedef bool service_accept(void *owner, tarn_message *message);
+/*
+ * For waitsets: takes until something is kept. looks: as struct waitable's look, else as its ready. 1, 0, or a status, which the
+ * next take says as well.
+ */
+int service_seek(struct service *service, service_accept *accept, void *owner, bool looks);
+
 static inline uint64_t service_ticket(struct service *service) {
     return service->tickets += 2;
 }

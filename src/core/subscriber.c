@@ -814,6 +814,13 @@ void subscriber_on_change(struct tarn_subscriber *subscriber, void (*changed)(vo
     subscriber->context = context;
 }
 
+int subscriber_take_what_is_there(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    int status = take_any(subscriber, ret);
+    if (status < 0 && status != TARN_ERROR_HOLDING)
+        keep_trouble(subscriber, status);
+    return status;
+}
+
 bool subscriber_has_unread(struct tarn_subscriber *subscriber, uint64_t speaker) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct log_reader *reader = subscriber->readers[i];

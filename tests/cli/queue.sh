@@ -58,6 +58,12 @@ kill $keeper
 expect_ended 143 $keeper
 nothing_left
 
+# Started by somebody who ignores SIGCHLD.
+env --ignore-signal=CHLD timeout 20 "$tarn" push q a --done &
+push=$!
+expect_exit 0 timeout 20 env --ignore-signal=CHLD "$tarn" work q --count 1 -- cat
+expect_ended 0 $push
+
 # A command that fails gives back; one that fails often enough rejects, by the worker's choice or the producer's.
 rm "$OUT"
 "$tarn" work q -- sh -c 'echo $TARN_JOB_ATTEMPTS >>$OUT; [ $TARN_JOB_ATTEMPTS -eq 2 ]' 2>"$work/work.err" &

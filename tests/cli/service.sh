@@ -59,6 +59,29 @@ expect_exit 0 "$tarn" call fails '0
 '
 end_server
 
+for name in '' /tmp ./nowhere; do
+    expect_exit 1 "$tarn" serve fails -- "$name"
+    expect_in "$work/err" "no command '$name'"
+done
+
+# a command that has ended, and whose child has its output: neither who gives up nor who ends it waits for that
+serve child sh -c 'sleep 60 & echo $! >>"$1"; echo hi' sh "$work/children"
+expect_exit 3 "$tarn" call child x --timeout 0.2
+expect_exit 3 "$tarn" call child x --timeout 0.2
+two_children() { [ "$(wc -l <"$work/children")" -eq 2 ]; }
+until_true two_children
+kill -TERM $server
+timeout 5 tail --pid=$server -f /dev/null || fail "it waits for its command's child"
+expect_ended 143 $server
+kill $(cat "$work/children")
+
+# started by somebody who ignores SIGCHLD
+env --ignore-signal=CHLD "$tarn" serve ignored --count 1 -- cat &
+server=$!
+until_true serving ignored 1
+expect "an answer" "x" "$("$tarn" call ignored x --timeout 5)"
+expect_ended 0 $server
+
 # --count, --timeout
 "$tarn" serve counted --count 2 -- cat &
 server=$!

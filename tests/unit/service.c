@@ -502,6 +502,64 @@ TEST(what_a_waitset_asks_is_answered) {
     CHECK_STATUS(tarn_client_close(client), 0);
 }
 
+TEST(what_a_waitset_looks_at_stays_as_it_is) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_request request;
+    tarn_message message;
+    int server_fd = server_waitable.fd(server), client_fd = client_waitable.fd(client);
+    CHECK_STATUS(server_waitable.look(server), 0);
+    CHECK_STATUS(client_waitable.look(client), 0);
+    CHECK(is_readable(server_fd) && is_readable(client_fd)); /* as before: nobody has asked */
+    CHECK_STATUS(server_waitable.ready(server), 0);
+    CHECK_STATUS(client_waitable.ready(client), 0);
+    for (int i = 0; i < 2; i++) {
+        uint64_t first = send_text(client, "x"), number = send_text(client, "y");
+        CHECK_STATUS(tarn_client_abandon(client, first), 1);
+        CHECK_STATUS(server_waitable.look(server), 1);
+        CHECK_STATUS(server_waitable.look(server), 1);
+        CHECK(is_readable(server_fd));
+        while (tarn_server_take(server, &request) == 1)
+            if (request.number == number)
+                reply_text(&request, "z");
+            else
+                CHECK_INT(tarn_request_end(&request), >=, 0); /* whether it was seen that it is abandoned, or not */
+        CHECK_STATUS(server_waitable.look(server), 0);
+        CHECK(!is_readable(server_fd));
+        CHECK_STATUS(client_waitable.look(client), 1);
+        CHECK_STATUS(client_waitable.look(client), 1);
+        CHECK(is_readable(client_fd));
+        take_response(client, number, "z", TARN_MESSAGE_LAST);
+        CHECK_STATUS(client_waitable.look(client), 0);
+        CHECK_STATUS(tarn_client_take(client, &message), 0);
+        CHECK(!is_readable(client_fd));
+    }
+    close_both(client, server);
+}
+
+TEST(each_request_that_failed_is_reported) {
+    tarn_client *client = client_with();
+    tarn_message message;
+    int client_fd = client_waitable.fd(client);
+    for (int looks = 0; looks < 2; looks++) {
+        tarn_server *server = server_with();
+        for (int i = 0; i < 4; i++)
+            send_text(client, "x");
+        CHECK_STATUS(client_waitable.ready(client), 0);
+        CHECK(!is_readable(client_fd));
+        CHECK_STATUS(tarn_server_close(server), 0);
+        CHECK_STATUS(client_waitable.ready(client), 1);
+        for (int i = 0; i < 4; i++) {
+            CHECK(is_readable(client_fd));
+            CHECK_STATUS(looks ? client_waitable.look(client) : 1, 1);
+            CHECK_STATUS(tarn_client_take(client, &message), TARN_ERROR_PEER_DIED);
+        }
+        CHECK(!is_readable(client_fd));
+        CHECK_STATUS(client_waitable.look(client), 0);
+    }
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 TEST(waits_are_interrupted) {
     tarn_server *server = server_with();
     tarn_client *client = client_with();
@@ -602,6 +660,38 @@ TEST(nonsense_is_passed_over) {
     end_lies(&to_server);
     end_lies(&to_client);
     close_both(client, server);
+}
+
+static void write_nonsense_in_log(struct liar *liar) {
+    CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(SERVICE_ABANDON, 1, 3), NULL, 0), 1);
+    memset(liar->publisher->writer.at, 0xff, 8);
+}
+
+/* What a waitset has reported, the user's own call says again; and once. */
+TEST(a_damaged_log_is_said_by_the_call_after_the_waitsets) {
+    for (int looks = 0; looks < 2; looks++) {
+        tarn_server *server = server_with();
+        tarn_client *client = client_with();
+        struct liar to_server = lie_to(ROLE_SERVER, 8), to_client = lie_to(ROLE_CLIENT, 8);
+        tarn_request request;
+        tarn_message message;
+        CHECK(server_waitable.fd(server) >= 0 && client_waitable.fd(client) >= 0);
+        CHECK_STATUS(server_waitable.ready(server), 0);
+        CHECK_STATUS(client_waitable.ready(client), 0);
+        write_nonsense_in_log(&to_server);
+        write_nonsense_in_log(&to_client);
+        for (int i = 0; i < 2; i++) {
+            CHECK_STATUS((looks ? server_waitable.look : server_waitable.ready)(server), TARN_ERROR_DAMAGED);
+            CHECK_STATUS((looks ? client_waitable.look : client_waitable.ready)(client), TARN_ERROR_DAMAGED);
+        }
+        CHECK_STATUS(tarn_server_take(server, &request), TARN_ERROR_DAMAGED);
+        CHECK_STATUS(tarn_client_take(client, &message), TARN_ERROR_DAMAGED);
+        CHECK_STATUS(tarn_server_take(server, &request), 0);
+        CHECK_STATUS(tarn_client_take(client, &message), 0);
+        end_lies(&to_server);
+        end_lies(&to_client);
+        close_both(client, server);
+    }
 }
 
 /* A request from one who is no client, as far as its slot says, is answered to where it says; from nobody, it is none. */
