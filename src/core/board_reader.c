@@ -133,7 +133,7 @@ static int make_source(struct tarn_reader *reader, uint64_t owner, struct board_
     if (!publisher)
         return -EINVAL;
     struct remote *remote;
-    int error = topic_remote(topic, &remote, publisher, slot, key_owner_incarnation(owner));
+    int error = topic_remote_in_part(topic, &remote, publisher, slot, key_owner_incarnation(owner));
     if (error)
         return error;
     struct reader_row *row = roster_make_row(&topic->roster, publisher, slot, &taker);
