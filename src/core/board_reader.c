@@ -636,7 +636,8 @@ static void stop(struct tarn_reader *reader) {
     reader->keys = NULL;
     doorbell_close(&reader->waiter.doorbell);
     store_relaxed(&reader->handle.mark, HANDLE_CLOSED);
-    store_release(&reader->waiter.slot->state, SLOT_LEAVING);
+    if (load_relaxed(&reader->waiter.slot->state) != SLOT_OPENING) /* else nobody has seen us: no life that ends */
+        store_release(&reader->waiter.slot->state, SLOT_LEAVING);
     POINT(reader_leaving_said);
     topic_ring(reader->waiter.topic);
     process_unlock();
