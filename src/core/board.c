@@ -25,27 +25,3 @@ int board_find_key(struct topic *topic, const char *name, const struct roster_ta
     return fail_system(status_of_errno((int)-number), (int)-number, "topic \"%s\": cannot look for key \"%s\"",
                        topic->name, name);
 }
-
-/*
- * The kernel lets a segment be attached as long as some process has it attached: that is how it is known that a reader
- * has it. What cannot be attached for another reason than that it has gone is left to those who can.
- */
-static bool can_be_had(struct topic *topic, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation) {
-    for (struct remote *remote = topic->remotes; remote; remote = remote->next)
-        if (remote->slot == slot && remote->incarnation == incarnation)
-            return true;
-    struct remote remote;
-    int error = remote_open(&remote, publisher, slot, incarnation);
-    if (!error)
-        remote_close(&remote);
-    return error != -EINVAL;
-}
-
-bool board_remains(struct topic *topic, uint32_t slot) {
-    struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
-    if (!publisher)
-        return false;
-    uint16_t incarnation = incarnation_of(&publisher->incarnation);
-    return board_has_values_of(&topic->roster, key_owner(slot, incarnation)) &&
-           can_be_had(topic, publisher, slot, incarnation);
-}

@@ -10,9 +10,6 @@
 /* The number of the key of that name, which is made if there is none; or a status. */
 int board_find_key(struct topic *topic, const char *name, const struct roster_taker *taker);
 
-/* Whether a value of the writer that was in that slot, and is gone, is a key's latest, and can be had. Under process_lock(). */
-bool board_remains(struct topic *topic, uint32_t slot);
-
 /* tarn_reader, in a waitset. */
 
 #endif

@@ -133,7 +133,7 @@ static int make_source(struct tarn_reader *reader, uint64_t owner, struct board_
     if (!publisher)
         return -EINVAL;
     struct remote *remote;
-    int error = topic_remote(topic, &remote, publisher, slot, key_owner_incarnation(owner));
+    int error = topic_remote_in_part(topic, &remote, publisher, slot, key_owner_incarnation(owner));
     if (error)
         return error;
     struct reader_row *row = roster_make_row(&topic->roster, publisher, slot, &taker);
@@ -636,7 +636,8 @@ static void stop(struct tarn_reader *reader) {
     reader->keys = NULL;
     doorbell_close(&reader->waiter.doorbell);
     store_relaxed(&reader->handle.mark, HANDLE_CLOSED);
-    store_release(&reader->waiter.slot->state, SLOT_LEAVING);
+    if (load_relaxed(&reader->waiter.slot->state) != SLOT_OPENING) /* else nobody has seen us: no life that ends */
+        store_release(&reader->waiter.slot->state, SLOT_LEAVING);
     POINT(reader_leaving_said);
     topic_ring(reader->waiter.topic);
     process_unlock();

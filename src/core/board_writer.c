@@ -15,6 +15,7 @@
 #include "core/board.h"
 #include "core/handle.h"
 #include "core/reaper.h"
+#include "core/remains.h"
 #include "core/type.h"
 #include "shm/arena.h"
 #include "shm/bell.h"
@@ -475,9 +476,9 @@ static int adopt_value(struct tarn_writer *writer, struct written *written) {
         return 0;
     uint32_t slot = key_owner_slot(value.owner);
     struct publisher_slot *publisher = roster_publisher(&writer->topic->roster, slot);
-    int error =
-        !publisher ? -EINVAL
-                   : topic_remote(writer->topic, &written->remote, publisher, slot, key_owner_incarnation(value.owner));
+    int error = !publisher ? -EINVAL
+                           : topic_remote_in_part(writer->topic, &written->remote, publisher, slot,
+                                                  key_owner_incarnation(value.owner));
     if (error == -EINVAL)
         return 0; /* nobody has it any more: there is no value, until we set one */
     if (error) {
@@ -591,7 +592,7 @@ static bool leave(struct tarn_writer *writer) {
             topic_remote_drop(writer->topic, writer->keys[i].remote);
     }
     arena_close(&writer->arena); /* before the look at who else has that memory */
-    bool remains = writer->slot && board_remains(writer->topic, writer->slot_number);
+    bool remains = writer->slot && remains_are_needed(writer->topic, writer->slot_number);
     if (remains) {
         store_release(&writer->slot->state, SLOT_LEAVING);
         POINT(writer_leaving_said);

@@ -61,11 +61,12 @@ struct slot_words {
     _Atomic uint32_t *state, *incarnation;
     _Atomic uint64_t *ended;
     const struct identity *who;
-    uint32_t role; /* enum tarn_role */
+    _Atomic uint32_t *role; /* NULL: a publisher's slot */
 };
 
 struct slot_look {
     bool is_alive, is_leaving;
+    uint32_t slot_role;
     uint64_t ended;
     struct identity who;
 };
@@ -75,13 +76,13 @@ static bool find_words(struct topic *topic, enum slot_kind kind, uint32_t slot, 
         struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
         if (publisher)
             *ret = (struct slot_words){&publisher->state, &publisher->incarnation, &publisher->ended, &publisher->who,
-                                       role_of(topic_pattern(topic), PUBLISHER, 0)};
+                                       NULL};
         return publisher;
     }
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
     if (subscriber)
         *ret = (struct slot_words){&subscriber->state, &subscriber->incarnation, &subscriber->ended, &subscriber->who,
-                                   role_of(topic_pattern(topic), SUBSCRIBER, load_relaxed(&subscriber->role))};
+                                   &subscriber->role};
     return subscriber;
 }
 
@@ -91,6 +92,7 @@ static bool look_at_slot(const struct slot_words *words, struct slot_look *ret) 
         uint32_t incarnation = load_acquire(words->incarnation);
         uint32_t state = load_acquire(words->state);
         ret->who = *words->who;
+        ret->slot_role = words->role ? load_relaxed(words->role) : ROLE_PLAIN;
         ret->ended = load_acquire(words->ended);
         full_fence(); /* the copy is over */
         if (load_acquire(words->incarnation) != incarnation || load_acquire(words->state) != state ||
@@ -171,12 +173,15 @@ static bool follow_slot(struct tarn_monitor *monitor, struct known *known) {
     struct slot_words words;
     struct slot_look look;
     struct topic *topic = monitor->waiter.topic;
-    if (!find_words(topic, monitor->kind, monitor->slot, &words) || words.role == 0)
+    if (!find_words(topic, monitor->kind, monitor->slot, &words))
         return false;
     if (!look_at_slot(&words, &look)) {
         monitor->again = true;
         return false;
     }
+    uint32_t role = role_of(topic_pattern(topic), monitor->kind, look.slot_role);
+    if (role == 0)
+        return false;
     if (known->is_told)
         return follow_life(monitor, known, &look);
     uint32_t since = ended_count(look.ended) - known->ended;
@@ -188,11 +193,11 @@ static bool follow_slot(struct tarn_monitor *monitor, struct known *known) {
     if (!look.is_alive || known->is_silent)
         return false;
     bool own = monitor->kind == SUBSCRIBER && monitor->slot == monitor->waiter.slot_number;
-    if (own || (words.role == TARN_ROLE_MONITOR && !monitor->others)) {
+    if (own || (role == TARN_ROLE_MONITOR && !monitor->others)) {
         known->is_silent = true;
         return false;
     }
-    describe(known, &look.who, words.role);
+    describe(known, &look.who, role);
     known->is_told = true;
     if (!monitor->skip_present)
         tell(monitor, &known->who, TARN_MATCH_JOINED);
@@ -378,9 +383,12 @@ static int open_in_slot(struct tarn_monitor *monitor, const tarn_monitor_options
     monitor->others = options->monitors;
     store_release(&topic->roster.header->monitors, 1); /* before the look: changes ring us from here on */
     store_relaxed(&slot->role, ROLE_MONITOR);
+    int status = look_first(monitor, options->skip_present); /* first: who sees us can rely on being told, or counted */
+    if (status)
+        return status;
     store_release(&slot->state, SLOT_WATCHING);
     topic_ring(topic);
-    return look_first(monitor, options->skip_present);
+    return 0;
 }
 
 /* Under process_lock(). */

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "core/board.h"
+#include "shm/board.h"
 #include "shm/queue.h"
 
 /* Its memory as this process can have it. NULL with *ret_unknown: whether somebody has it cannot be told from here. */
@@ -46,6 +46,36 @@ static bool queue_has_messages(struct topic *topic, struct publisher_slot *publi
     return found;
 }
 
+struct values {
+    struct topic *topic;
+    struct publisher_slot *publisher;
+    uint32_t slot;
+    struct remote *remote;
+    bool is_gone; /* all of its memory */
+};
+
+static bool can_be_had(void *context, uint64_t place) {
+    struct values *values = context;
+    bool unknown = false;
+    if (values->is_gone)
+        return false;
+    if (!values->remote) {
+        values->remote = find_remote(values->topic, values->publisher, values->slot, &unknown);
+        values->is_gone = !values->remote;
+    }
+    return unknown || (values->remote && remote_has_segment_of(values->remote, place_extent(place)));
+}
+
+/* Whether a value that is a key's latest is where it can be had. */
+static bool board_has_values(struct topic *topic, struct publisher_slot *publisher, uint32_t slot) {
+    struct values values = {.topic = topic, .publisher = publisher, .slot = slot};
+    bool found = board_visit_places_of(&topic->roster, key_owner(slot, incarnation_of(&publisher->incarnation)),
+                                       can_be_had, &values);
+    if (values.remote)
+        topic_remote_drop(topic, values.remote);
+    return found;
+}
+
 bool remains_are_needed(struct topic *topic, uint32_t slot) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     switch (topic_pattern(topic)) {
@@ -57,7 +87,7 @@ bool remains_are_needed(struct topic *topic, uint32_t slot) {
     case PATTERN_EVENTS:
         break;
     case PATTERN_BLACKBOARD:
-        return board_remains(topic, slot);
+        return publisher && board_has_values(topic, publisher, slot);
     }
     return false;
 }

@@ -664,7 +664,8 @@ static void stop(struct tarn_subscriber *subscriber) {
     tell_statistics(subscriber);
     doorbell_close(&subscriber->waiter.doorbell);
     store_relaxed(&subscriber->handle.mark, HANDLE_CLOSED);
-    store_release(&subscriber->waiter.slot->state, SLOT_LEAVING);
+    if (load_relaxed(&subscriber->waiter.slot->state) != SLOT_OPENING) /* else nobody has seen us: no life that ends */
+        store_release(&subscriber->waiter.slot->state, SLOT_LEAVING);
     POINT(leaving_said);
     topic_ring(subscriber->waiter.topic);
     for (uint32_t i = 0; i < subscriber->reader_count; i++)

@@ -256,10 +256,15 @@ static bool is_attached(struct job_source *source, uint64_t place) {
     return remote_has_segment_of(remote, place_extent(place));
 }
 
+/* The producer's life is over, and its cells may be another's. */
+static bool is_over(const struct job_source *source) {
+    return incarnation_of(&source->scan.publisher->incarnation) != source->places.remote->incarnation;
+}
+
 /* A claim of ours ends: its cell becomes that. False: it was not ours any more. */
 static bool end_claim(struct job_source *source, uint64_t number, uint64_t claim, enum queue_state state) {
     struct publisher_slot *publisher = source->scan.publisher;
-    if (incarnation_of(&publisher->incarnation) != source->places.remote->incarnation)
+    if (is_over(source))
         return false; /* the cells are over with it; somebody else ended the job before */
     if (!compare_and_swap(&queue_cell_of(&source->scan.ring, number)->state, &claim,
                           queue_ended(claim, state))) /* Q3 */
@@ -294,13 +299,30 @@ static void describe_job(struct tarn_worker *worker, struct job_source *source, 
     };
 }
 
+/*
+ * Takes the message for its worker. False: somebody else was faster; or we were stopped on the way, and met a message of
+ * another producer, whose cell this is by now: it stays as it was.
+ */
+static bool swap_to_claim(struct tarn_worker *worker, struct job_source *source, const struct queue_found *found) {
+    uint64_t expected = found->state;
+    if (!compare_and_swap(&found->cell->state, &expected, found->claimed))
+        return false;
+    POINT(claim_made);
+    /* killed here, and until it is ended: our incarnation ends, and so does the claim */
+    if (likely(!is_over(source)))
+        return true;
+    expected = found->claimed;
+    compare_and_swap(&found->cell->state, &expected, found->state);
+    topic_ring(worker->waiter.topic); /* whose it is is not known here: all start again */
+    return false;
+}
+
 /* 1: the job is ours; 0: somebody else was faster, or it is no job any more; or a status. */
 static int claim(struct tarn_worker *worker, struct job_source *source, const struct queue_found *found,
                  tarn_job *ret) {
-    uint64_t expected = found->state;
     if (found->is_exhausted) {
-        if (compare_and_swap(&found->cell->state, &expected, found->claimed))
-            space_ring_at(source->scan.publisher, found->number + 1); /* S1 */
+        if (swap_to_claim(worker, source, found))
+            end_claim(source, found->number, found->claimed, QUEUE_REJECTED);
         return 0;
     }
     struct hold *hold = source_hold(&source->places, found->place); /* P1 */
@@ -308,12 +330,10 @@ static int claim(struct tarn_worker *worker, struct job_source *source, const st
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to hold another job", worker->waiter.topic->name);
     POINT(claim_not_made);
     /* killed here: the hold keeps an extent until our slot is repaired */
-    if (!compare_and_swap(&found->cell->state, &expected, found->claimed)) {
+    if (!swap_to_claim(worker, source, found)) {
         source_unhold(hold);
         return 0;
     }
-    POINT(claim_made);
-    /* killed here, and until it is ended: our incarnation ends, and so does the claim */
     struct view view;
     enum view_result seen = source_view(&source->places, found->place, &view);
     /* what its cell says, now that it can only say it of ours; and what says the message itself */

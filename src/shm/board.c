@@ -106,16 +106,18 @@ int64_t board_find(struct roster *roster, const char *name, const struct roster_
     return error ? error : -EUSERS;
 }
 
-bool board_has_values_of(struct roster *roster, uint64_t owner) {
+bool board_visit_places_of(struct roster *roster, uint64_t owner, board_visit *visit, void *context) {
     struct key_directory *blocks = directory(roster);
     for (uint32_t b = 0; blocks && b < KEY_BLOCKS_MAX; b++) {
         uint32_t link = load_acquire(&blocks->blocks[b]);
         struct board_key *keys = roster_block(roster, link);
         if (!keys)
             return roster_is_unreachable(roster, link); /* who knows */
-        for (uint32_t i = 0; i < KEYS_PER_BLOCK && load_acquire(&keys[i].hash); i++)
-            if (board_is_of(&keys[i], owner))
+        for (uint32_t i = 0; i < KEYS_PER_BLOCK && load_acquire(&keys[i].hash); i++) {
+            struct key_value value;
+            if (board_look(&keys[i], &value) && value.owner == owner && visit(context, value.place))
                 return true;
+        }
     }
     return false;
 }

@@ -79,7 +79,11 @@ static inline bool board_is_of(struct board_key *key, uint64_t owner) {
     return board_look(key, &value) && value.owner == owner;
 }
 
-/* Whether some key's latest value lies in that writer's memory. */
-bool board_has_values_of(struct roster *roster, uint64_t owner);
+/*
+ * Visits the places of latest values in that writer's memory, until one visit returns true: then true. Also where some keys
+ * cannot be looked at now.
+ */
+typedef bool board_visit(void *context, uint64_t place);
+bool board_visit_places_of(struct roster *roster, uint64_t owner, board_visit *visit, void *context);
 
 #endif

@@ -52,7 +52,7 @@ struct extent {
     uint32_t pins; /* open loans in it; messages that are not over, where there is no log */
     extent_ref ref;
     enum extent_state state;
-    bool held; /* scratch of one look at the cells */
+    bool held, named; /* scratch of one look at the cells: by anybody; by a cell that names it */
 };
 
 struct extent_queue {
@@ -96,7 +96,7 @@ struct extents {
     struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN, and larger; the first is taken first */
     uint64_t generation;                  /* count of the last one given */
     uint64_t warm_bytes;                  /* of all extents */
-    uint64_t held_bytes; /* of RETIRED ones that readers hold: charged beyond the limit, as their cells bound it */
+    uint64_t held_bytes; /* of RETIRED ones that readers' cells name: charged beyond the limit, as the cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
     int64_t trimmed_ns;
     int64_t taken_ns;     /* when the last one for small messages was taken */

@@ -145,12 +145,8 @@ static void describe(const struct queue_scan *scan, struct queue_cell *cell, uin
     *ret = (struct queue_found){.cell = cell, .number = scan->position, .state = state};
     ret->place = load_relaxed(&cell->place); /* Q1: written before state, and looked at again once it is claimed */
     ret->is_exhausted = scan->attempts_max && attempts >= scan->attempts_max;
-    if (ret->is_exhausted)
-        ret->claimed = queue_ended(state, QUEUE_REJECTED);
-    else
-        ret->claimed =
-            queue_state_word(queue_round_of(state), attempts < QUEUE_ATTEMPTS_MAX ? attempts + 1 : QUEUE_ATTEMPTS_MAX,
-                             QUEUE_OWNED, scan->owner);
+    ret->claimed = queue_state_word(queue_round_of(state), attempts < QUEUE_ATTEMPTS_MAX ? attempts + 1 : attempts,
+                                    QUEUE_OWNED, scan->owner);
 }
 
 /* The position's cell belongs to a later message by now: goes on at the first that is not over. */

@@ -31,6 +31,10 @@
  * again when the cell is its own, and at the number beside the message: if either is another, the message is given back. A stale acknowledgement finds
  * its own claim only if its worker claimed that cell again in the meantime, 2^25 rounds later, with the same attempts.
  *
+ * Followers. Cells are over with their producer's incarnation, and may be another producer's next, whose words look the same.
+ * So who has claimed looks whether that incarnation is still on: if so, the cell was its producer's. If not, he who
+ * follows there is given back what was his (the swap acquires what he wrote, and he saw the incarnation end).
+ *
  * Order. A worker goes through a producer's ring by a position of its own, so it sees its messages in order. Cells that
  * become free behind it are told by two counters, and when one has moved since it looked last, it starts again at the first
  * that is not over: requeues, raised after a cell was made FREE (release, Q2), and the roster's changes, raised when
@@ -104,7 +108,7 @@ struct queue_found {
     struct queue_cell *cell;
     uint64_t number, state, place;
     uint64_t claimed;  /* what state is to be swapped to */
-    bool is_exhausted; /* it was delivered as often as allowed: claimed says REJECTED */
+    bool is_exhausted; /* it was delivered as often as allowed: who claims it rejects it */
 };
 
 /* The next message that can be claimed, which the position then stands at. */

@@ -333,6 +333,55 @@ TEST(values_of_the_dead) {
     CHECK(c >= 0);
 }
 
+static void set_beyond_what_is_attached(void *arg) {
+    static char large[800000];
+    (void)arg;
+    tarn_writer *writer = writer_of(NULL);
+    set_word(writer, key_of(writer, "small"), 5);
+    stage->ready = 1;
+    AWAIT(stage->ready == 2);
+    CHECK_STATUS(tarn_writer_set(writer, key_of(writer, "large"), large, sizeof large), 1);
+    stage->ready = 3;
+    sleep_until_killed();
+}
+
+static void find_the_rest(void *arg) {
+    (void)arg;
+    tarn_reader *reader = reader_of(NULL);
+    CHECK_INT(get_word(reader, look_up(reader, "small"), NULL), ==, 5);
+    CHECK_INT(get_word(reader, look_up(reader, "large"), NULL), ==, 0);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
+
+/* Its memory is gone in part: what is left is there for those who come later, too. */
+TEST(values_of_a_killed_writer_that_somebody_had_in_part) {
+    stage = shared_page(sizeof *stage);
+    pid_t pid = spawn(set_beyond_what_is_attached, NULL);
+    AWAIT(stage->ready == 1);
+    tarn_reader *reader = reader_of(NULL);
+    int small = look_up(reader, "small");
+    CHECK_INT(get_word(reader, small, NULL), ==, 5);
+    stage->ready = 2;
+    AWAIT(stage->ready == 3);
+    kill_child(pid);
+    run_tarn("gc");
+    CHECK_INT(wait_child(spawn(find_the_rest, NULL), LIMIT_S), ==, 0);
+    tarn_writer *writer = writer_of(NULL);
+    uint64_t version;
+    CHECK_INT(key_of(writer, "small"), ==, small);
+    CHECK_INT(get_word(reader, small, &version), ==, 5);
+    CHECK_INT(version, ==, 1);
+    set_word(writer, small, 6);
+    CHECK_STATUS(tarn_reader_wait(reader, 300 * MS), 1);
+    CHECK_INT(get_word(reader, small, &version), ==, 6);
+    CHECK_INT(version, ==, 2);
+    CHECK_STATUS(tarn_reader_wait(reader, 300 * MS), 0); /* the other value went with its writer: nothing is kept */
+    if (started_as_root)
+        CHECK_INT(count_segments(), ==, 2); /* roster, writer */
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
+}
+
 TEST(who_takes_over_and_dies_before_it_sets_loses_nothing) {
     stage = shared_page(sizeof *stage);
     tarn_reader *reader = reader_of(NULL);

@@ -102,6 +102,40 @@ TEST(monitors_are_told_when_asked_for) {
     close_monitor(asking);
 }
 
+static tarn_type type_named(const char *name) {
+    return (tarn_type){.struct_bytes = sizeof(tarn_type), .name = name};
+}
+
+TEST(who_could_not_join_is_not_missed) {
+    tarn_monitor *monitor = MONITOR(TOPIC), *of_board = MONITOR("board");
+    tarn_type one = type_named("one"), other = type_named("other");
+    tarn_publisher *publisher =
+        publisher_of(TOPIC, &(tarn_publisher_options){.struct_bytes = sizeof(tarn_publisher_options), .type = &one});
+    tarn_writer *writer;
+    CHECK_STATUS(tarn_writer_open(&writer, "board",
+                                  &(tarn_writer_options){.struct_bytes = sizeof(tarn_writer_options), .type = &one}),
+                 0);
+    check_match(monitor, TARN_MATCH_JOINED, TARN_ROLE_PUBLISHER, getpid());
+    check_match(of_board, TARN_MATCH_JOINED, TARN_ROLE_WRITER, getpid());
+    tarn_subscriber *subscriber;
+    CHECK_STATUS(tarn_subscriber_open(
+                     &subscriber, TOPIC,
+                     &(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), .type = &other}),
+                 TARN_ERROR_TYPE);
+    tarn_reader *reader;
+    CHECK_STATUS(tarn_reader_open(&reader, "board",
+                                  &(tarn_reader_options){.struct_bytes = sizeof(tarn_reader_options), .type = &other}),
+                 TARN_ERROR_TYPE);
+    check_no_match(monitor);
+    check_no_match(of_board);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
+    check_match(monitor, TARN_MATCH_LEFT, TARN_ROLE_PUBLISHER, getpid());
+    check_match(of_board, TARN_MATCH_LEFT, TARN_ROLE_WRITER, getpid());
+    close_monitor(monitor);
+    close_monitor(of_board);
+}
+
 /* One who closed, and still holds messages. */
 TEST(a_subscriber_has_left_though_it_holds_messages) {
     tarn_monitor *monitor = MONITOR(TOPIC);

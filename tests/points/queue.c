@@ -360,6 +360,97 @@ static void kill_everywhere(void) {
     printf("  %-28s %4u points, %4u visited\n", operation->name, count, visited);
 }
 
+/* ---- stopped while a producer is followed by another, whose cells are where its own were ------------------------ */
+
+static struct {
+    _Atomic uint32_t number; /* + 1: of the job that the actor had */
+    _Atomic int ended;       /* how the actor's acknowledgement ended */
+    _Atomic uint32_t may_go;
+} * late;
+
+static int take_and_end(struct actor *actor) {
+    int result = take(actor);
+    if (result != 1)
+        return result;
+    uint32_t number;
+    memcpy(&number, actor->jobs[0].data, sizeof number);
+    late->number = number + 1;
+    late->ended = tarn_job_acknowledge(&actor->jobs[0]);
+    actor->held = 0;
+    return result;
+}
+
+static const struct operation late_operation = {"queue_late_claim", prepare_worker, take_and_end, false};
+
+static void act_late(void *arg) {
+    struct actor actor = {0};
+    (void)arg;
+    prepare_worker(&actor);
+    tracer_mark();
+    ledger->result = take_and_end(&actor);
+    tracer_mark();
+    while (!late->may_go) /* its worker stays open */
+        nap_ns(MS);
+    tarn_worker_close(actor.worker);
+}
+
+/* False: it was over before. */
+static bool follow_producer_at(unsigned point, unsigned *ret_followed) {
+    struct scene scene = {.operation = &late_operation};
+    tarn_producer_options options = {.struct_bytes = sizeof options, .capacity = 4};
+    late = late ? late : shared_page(sizeof *late);
+    ledger = ledger ? ledger : shared_page(sizeof *ledger);
+    memset(late, 0, sizeof *late);
+    tracer_spawn(&scene.traced, act_late, NULL);
+    CHECK_STATUS(tarn_producer_open(&scene.producer, TOPIC, &options), 0);
+    CHECK_STATUS(tarn_worker_open(&scene.worker, TOPIC, NULL), 0);
+    push_witness(&scene, 0, 3);
+    tracer_begin(&scene.traced);
+    bool on_its_way = true;
+    for (unsigned i = 0; i <= point && on_its_way; i++)
+        on_its_way = tracer_next(&scene.traced);
+    set_context("stopped at point %u, %s", point, on_its_way ? tracer_describe(&scene.traced) : "the end");
+    while (work_on_one(&scene, 0))
+        ;
+    bool followed = tarn_producer_unacknowledged(scene.producer) == 0;
+    if (followed) { /* else the actor has one of its jobs */
+        CHECK_INT(tarn_producer_close(scene.producer), ==, 0);
+        CHECK_STATUS(tarn_producer_open(&scene.producer, TOPIC, &options), 0);
+        push_witness(&scene, 3, 6);
+    }
+    if (on_its_way)
+        tracer_finish(&scene.traced);
+    tracer_let_go(&scene.traced);
+    if (late->number && on_its_way && followed && !scene.acknowledged[late->number - 1]) {
+        CHECK_INT(late->number, >, 3); /* the first producer's are over */
+        CHECK_STATUS(late->ended, 0);
+    }
+    for (int64_t end = now_ns() + GENEROUS; tarn_producer_unacknowledged(scene.producer) > 0;) {
+        work_on_one(&scene, 20 * MS); /* also what the actor claimed by mistake, and gave back */
+        CHECK(now_ns() < end);
+    }
+    late->may_go = 1;
+    CHECK_INT(wait_child(scene.traced.pid, LIMIT_S), ==, 0);
+    for (unsigned i = 0; i < (followed ? 6u : 3u); i++)
+        if (scene.acknowledged[i] + (late->ended == 0 && late->number == i + 1) != 1)
+            FAIL("message %u was ended %u times", i,
+                 scene.acknowledged[i] + (late->ended == 0 && late->number == i + 1));
+    CHECK_INT(tarn_producer_close(scene.producer), ==, 0);
+    CHECK_STATUS(tarn_worker_close(scene.worker), 0);
+    *ret_followed += followed;
+    return on_its_way;
+}
+
+TEST_LIMIT(claims_that_come_too_late, 120) {
+    unsigned followed = 0;
+    if (!tracer_works())
+        SKIP("processes cannot be traced here");
+    need_root();
+    for (unsigned point = 0; follow_producer_at(point, &followed); point++)
+        ;
+    CHECK_INT(followed, >, 0);
+}
+
 __attribute__((constructor)) static void add_tests(void) {
     static struct test tests[OPERATIONS];
     for (unsigned i = 0; i < OPERATIONS; i++) {
