@@ -44,7 +44,7 @@ struct read_key {
     uint64_t current;
     uint64_t version; /* read last */
     bool watched;
-    _Alignas(CACHE_LINE_BYTES) char name[KEY_NAME_BYTES];
+    char *name; /* of KEY_NAME_BYTES; empty: not looked at yet. Users have it, so it stays where it is */
 };
 
 struct tarn_reader {
@@ -348,6 +348,8 @@ static struct read_key *know(struct tarn_reader *reader, uint32_t number) {
     if (!entry || !grow_keys(reader, number + 1))
         return NULL;
     struct read_key *key = &reader->keys[number];
+    if (!(key->name = calloc(1, KEY_NAME_BYTES)))
+        return NULL;
     key->key = entry;
     key->source = &reader->nowhere;
     reader->nowhere.keys++;
@@ -383,7 +385,7 @@ int tarn_reader_key(tarn_reader *reader, const char *name) {
     if (!key)
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another key", reader->waiter.topic->name);
     key->watched = true;
-    memcpy(key->name, name, strlen(name) + 1);
+    memmove(key->name, name, strlen(name) + 1); /* it may be the same */
     struct view view;
     view_key(reader, key, &view); /* attached, it outlives its writer; whatever is wrong is said when it is read */
     return number;
@@ -500,22 +502,23 @@ static int is_above(struct tarn_reader *reader, struct read_key *key, uint64_t v
     return status == 1 ? view.number > version : status;
 }
 
-static int has_changed(struct tarn_reader *reader, struct read_key *key) {
+/* tells: the user is told what it returns. */
+static int has_changed(struct tarn_reader *reader, struct read_key *key, bool tells) {
     if (likely(load_acquire(&key->key->version) == key->version))
         return 0;
     struct view view;
     int status = view_key(reader, key, &view);
-    if (status < 0)
+    if (status < 0 && tells)
         key->version = load_relaxed(&key->key->version); /* said once; others have their turn */
     return status == 1 ? view.number != key->version : status;
 }
 
-static int find_changed(struct tarn_reader *reader, uint32_t *ret) {
+static int find_changed(struct tarn_reader *reader, uint32_t *ret, bool tells) {
     for (uint32_t i = 0; i < reader->key_count; i++) {
         uint32_t number =
             reader->turn + i < reader->key_count ? reader->turn + i : reader->turn + i - reader->key_count;
         struct read_key *key = &reader->keys[number];
-        int status = key->watched ? has_changed(reader, key) : 0;
+        int status = key->watched ? has_changed(reader, key, tells) : 0;
         if (status)
             return *ret = number, status;
     }
@@ -525,7 +528,14 @@ static int find_changed(struct tarn_reader *reader, uint32_t *ret) {
 static int any_changed(void *owner) {
     uint32_t number;
     follow_changes(owner);
-    return find_changed(owner, &number);
+    return find_changed(owner, &number, true);
+}
+
+/* The same, for whoever does not tell the user: his next call does. */
+static int look_for_waitset(void *owner) {
+    uint32_t number;
+    follow_changes(owner);
+    return find_changed(owner, &number, false);
 }
 
 int tarn_reader_changed(tarn_reader *reader, int *ret_key) {
@@ -536,9 +546,9 @@ int tarn_reader_changed(tarn_reader *reader, int *ret_key) {
     if (!ret_key)
         return fail(TARN_ERROR_ARGUMENT, "the place for the key is NULL");
     follow_changes(reader);
-    status = find_changed(reader, &number);
-    if (!status && waiter_make_quiet(&reader->waiter, any_changed, reader))
-        status = find_changed(reader, &number);
+    status = find_changed(reader, &number, true);
+    if (!status && waiter_make_quiet(&reader->waiter, look_for_waitset, reader))
+        status = find_changed(reader, &number, true);
     if (status == 1) {
         *ret_key = (int)number;
         reader->turn = number + 1 < reader->key_count ? number + 1 : 0;
@@ -585,13 +595,13 @@ static int waitable_fd(void *handle) {
     return tarn_reader_fd(handle);
 }
 
-static int waitable_ready(void *handle) {
+static int ready_for_waitset(void *handle) {
     struct tarn_reader *reader = handle;
-    int status = any_changed(reader);
-    return status ? status : waiter_make_quiet(&reader->waiter, any_changed, reader);
+    int status = look_for_waitset(reader);
+    return status ? status : waiter_make_quiet(&reader->waiter, look_for_waitset, reader);
 }
 
-const struct waitable reader_waitable = {waitable_fd, waitable_ready, NULL};
+const struct waitable reader_waitable = {waitable_fd, ready_for_waitset, look_for_waitset};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
@@ -632,6 +642,8 @@ static void stop(struct tarn_reader *reader) {
         note_gone(source);
         source_stop(&source->source);
     }
+    for (uint32_t i = 0; i < reader->key_count; i++)
+        free(reader->keys[i].name);
     free(reader->keys);
     reader->keys = NULL;
     doorbell_close(&reader->waiter.doorbell);

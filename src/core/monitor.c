@@ -334,7 +334,7 @@ static int waitable_ready(void *handle) {
     return status ? status : waiter_make_quiet(&monitor->waiter, find, monitor);
 }
 
-const struct waitable monitor_waitable = {waitable_fd, waitable_ready, NULL};
+const struct waitable monitor_waitable = {waitable_fd, waitable_ready, find};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 

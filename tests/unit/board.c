@@ -13,6 +13,7 @@
 #include "core/inspect.h"
 #include "core/reaper.h"
 #include "core/topic.h"
+#include "core/waitables.h"
 #include "shm/board.h"
 #include "shm/extents.h"
 
@@ -190,13 +191,17 @@ TEST_LIMIT(a_thousand_keys, 60) {
     tarn_reader *reader = open_reader(NULL);
     int keys[1000];
     char name[64];
+    const char *first = NULL; /* valid until the reader is closed */
     for (int i = 0; i < 1000; i++) {
         snprintf(name, sizeof(name), "sensor/%d/temperature", i);
         keys[i] = take_key(writer, name);
         CHECK_INT(look_up(reader, name), ==, keys[i]);
+        first = first ? first : tarn_reader_key_name(reader, keys[i]);
         CHECK(strcmp(tarn_reader_key_name(reader, keys[i]), name) == 0);
     }
     CHECK_INT(tarn_reader_keys(reader), ==, 1000);
+    CHECK(first == tarn_reader_key_name(reader, keys[0]) && strcmp(first, "sensor/0/temperature") == 0);
+    CHECK_STATUS(tarn_reader_key(reader, first), keys[0]);
     for (int round = 1; round <= 20; round++) {
         for (int i = 0; i < 1000; i++) {
             snprintf(name, sizeof(name), "%d of %d", round, i);
@@ -757,6 +762,38 @@ TEST_LIMIT(hostile_words, 60) {
     expect_text(reader, good, "fine", 1);
     leave_as_peer();
     CHECK_INT(tarn_writer_close(other), >=, 0);
+    close_both(writer, reader);
+}
+
+/* What a waitset has reported, the user's own call says again; and once. */
+TEST(a_damaged_key_is_said_by_the_call_after_the_waitsets) {
+    tarn_writer *writer = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    int key = take_key(writer, "a"), changed, fd = reader_waitable.fd(reader);
+    look_up(reader, "a");
+    join_as_peer();
+    struct board_key *words = board_key(&hostile_topic->roster, (uint32_t)key);
+    CHECK_STATUS(reader_waitable.look(reader), 0);
+    CHECK(is_readable(fd, 0)); /* as before: nobody has asked */
+    for (int looks = 0; looks < 2; looks++) {
+        set_text(writer, key, "x");
+        while (tarn_reader_changed(reader, &changed) == 1)
+            expect_text(reader, key, "x", (uint64_t)(looks ? 3 : 1));
+        CHECK_STATUS(reader_waitable.ready(reader), 0);
+        CHECK(!is_readable(fd, 0));
+        set_text(writer, key, "y");
+        CHECK_STATUS(reader_waitable.look(reader), 1);
+        CHECK_STATUS(reader_waitable.look(reader), 1);
+        CHECK(is_readable(fd, 0));
+        _Atomic uint64_t *place = &words->pairs[atomic_load(&words->current) & 1].place;
+        uint64_t sound = atomic_exchange(place, UINT64_MAX);
+        for (int i = 0; i < 2; i++)
+            CHECK_STATUS((looks ? reader_waitable.look : reader_waitable.ready)(reader), TARN_ERROR_DAMAGED);
+        CHECK_STATUS(tarn_reader_changed(reader, &changed), TARN_ERROR_DAMAGED);
+        CHECK_STATUS(tarn_reader_changed(reader, &changed), 0);
+        atomic_store(place, sound);
+    }
+    leave_as_peer();
     close_both(writer, reader);
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "core/waitables.h"
 #include "core/directory.h"
 
 #define MS INT64_C(1000000)
@@ -193,6 +194,26 @@ static bool is_readable(int fd, int timeout_ms) {
     CHECK_INT(ready, >=, 0);
     CHECK(ready == 0 || poll_fd.revents == POLLIN);
     return ready == 1;
+}
+
+TEST(a_monitor_is_looked_at_in_memory) {
+    tarn_monitor *monitor = NULL;
+    tarn_publisher *publisher = NULL;
+    tarn_match match;
+    CHECK_STATUS(tarn_monitor_open(&monitor, "watched", NULL), 0);
+    int fd = monitor_waitable.fd(monitor);
+    CHECK_STATUS(monitor_waitable.look(monitor), 0);
+    CHECK(is_readable(fd, 0)); /* as before: nobody has asked */
+    CHECK_STATUS(monitor_waitable.ready(monitor), 0);
+    CHECK_STATUS(tarn_publisher_open(&publisher, "watched", NULL), 0);
+    CHECK_STATUS(monitor_waitable.look(monitor), 1);
+    CHECK_STATUS(monitor_waitable.look(monitor), 1);
+    CHECK(is_readable(fd, 0));
+    CHECK_STATUS(tarn_monitor_take(monitor, &match), 1);
+    CHECK_INT(match.kind, ==, TARN_MATCH_JOINED);
+    CHECK_STATUS(monitor_waitable.look(monitor), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_monitor_close(monitor), 0);
 }
 
 /* The C library's, but that somebody publishes just then: it is what a descriptor is made quiet with. */
