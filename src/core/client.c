@@ -328,6 +328,7 @@ static inline bool accept_response(struct tarn_client *client, tarn_message *mes
     message->flags = kind == SERVICE_RESPONSE ? 0
                      : kind == SERVICE_LAST   ? TARN_MESSAGE_LAST
                                               : TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA;
+    pending->peer->heard = true;
     if (message->flags)
         end_pending(client, pending);
     return true;

@@ -556,7 +556,10 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
     store_relaxed(&publisher->slot->refuses_reliable, options->refuse_reliable != 0);
     store_release(&publisher->slot->state, SLOT_LIVE); /* R1 */
     POINT(publisher_live);
-    topic_ring(publisher->topic);
+    if (address) /* hundreds of clients that connect would wake each other all the time */
+        topic_ring_for(publisher->topic, peer_slot(address->addressee));
+    else
+        topic_ring(publisher->topic);
     if (options->refuse_reliable && (status = refuse_reliable(publisher)) != 0)
         writer_close(&publisher->writer);
     return status;

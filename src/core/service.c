@@ -14,6 +14,7 @@
 #include "shm/extents.h"
 
 #define OPEN_MAX 65536u
+#define ASKS_PER_THOROUGH 10u /* of those for a peer's lock, for each for its process */
 
 /* ---- peers ---------------------------------------------------------------------------------------------------- */
 
@@ -34,13 +35,17 @@ void service_look_who_is_gone(struct service *service) {
 }
 
 bool service_ask(struct service *service, struct peer *peer, int64_t now) {
-    if (!peer->gone && now - peer->asked_ns >= PATIENCE_NS) {
-        peer->asked_ns = now;
+    if (peer->gone || now - peer->asked_ns < PATIENCE_NS)
+        return peer->gone;
+    bool heard = peer->heard;
+    peer->asked_ns = now;
+    peer->heard = false;
+    if (!heard) {
         process_lock();
-        slot_reap(service->topic, SUBSCRIBER, peer_slot(peer->word), true);
+        slot_reap(service->topic, SUBSCRIBER, peer_slot(peer->word), peer->asks++ % ASKS_PER_THOROUGH == 0);
         process_unlock();
-        peer->gone = is_over(peer);
     }
+    peer->gone = is_over(peer);
     return peer->gone;
 }
 

@@ -36,7 +36,9 @@ struct peer {
     uint32_t open;                    /* a client's: requests pending there; a server's: taken from there; and loans */
     bool gone;
     uint32_t oldest, newest; /* a client's: of those pending there, by index; KEPT_NONE */
-    int64_t asked_ns;        /* when the kernel was last asked whether it lives */
+    bool heard;              /* something of it was taken since */
+    uint32_t asks;
+    int64_t asked_ns; /* when the kernel was last asked whether it lives */
     uint64_t identity;
     int32_t pid;
     uint64_t namespaces;
@@ -106,7 +108,10 @@ static inline bool service_has_changed(const struct service *service) {
 
 /* Notes which peers are gone. */
 void service_look_who_is_gone(struct service *service);
-/* Asks the kernel about one, if that was not done within PATIENCE_NS; repairs it if it is dead. Returns peer->gone. */
+/*
+ * Asks the kernel about one, if that was not done, nor anything heard of it, within PATIENCE_NS; repairs it if it is dead.
+ * Returns peer->gone.
+ */
 bool service_ask(struct service *service, struct peer *peer, int64_t now);
 
 /* The peer of that word, made known if need be; with a publisher, or, if that cannot be opened, without. NULL: no memory, or

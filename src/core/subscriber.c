@@ -21,6 +21,7 @@
 
 #define DEFAULT_MAX_HELD 64u
 #define MAX_HELD_MAX 65536u
+#define INBOX_LOOKS 4u       /* at slots of each kind, in a look of one of many that do the same */
 #define LOSSES_AT_ONCE 4096u /* messages that are no more, in one take of a log: one for each open loan is honest */
 
 static struct closed_handles closed_subscribers;
@@ -743,6 +744,8 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     if (inbox) {
         subscriber->self = peer_word(slot_number, subscriber->holds.incarnation);
         subscriber->waiter.subscribers_too = true;
+        /* each pair has two publishers, and for whom an answer is awaited the kernel is asked by service.c */
+        subscriber->waiter.share = INBOX_LOOKS;
     }
     return open_in_slot(subscriber, options, inbox);
 }

@@ -779,10 +779,19 @@ void topic_wake_subscriber(struct topic *topic, uint32_t slot) {
     ring_doorbell(topic, subscriber, slot);
 }
 
-void topic_ring(struct topic *topic) {
+static void count_change(struct topic *topic) {
     atomic_fetch_add_explicit(&topic->roster.header->changes, 1, memory_order_seq_cst); /* R1 */
     POINT(change_counted);
     full_fence(); /* B1 */
+}
+
+void topic_ring_for(struct topic *topic, uint32_t subscriber) {
+    count_change(topic);
+    topic_wake_subscriber(topic, subscriber);
+}
+
+void topic_ring(struct topic *topic) {
+    count_change(topic);
     topic_wake(topic);
     if (topic_pattern(topic) != PATTERN_SERVICE && !load_relaxed(&topic->roster.header->monitors))
         return;

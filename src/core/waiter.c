@@ -41,18 +41,32 @@ void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_s
     };
 }
 
+/* Whether some of them were dead. */
+static bool look_at(struct waiter *waiter, enum slot_kind kind, bool thorough, uint32_t share) {
+    struct roster *roster = &waiter->topic->roster;
+    uint32_t slots = kind == PUBLISHER ? roster_publisher_slots(roster) : roster_subscriber_slots(roster);
+    uint32_t count = share && share < slots ? share : slots;
+    bool any = false;
+    for (uint32_t i = 0; i < count; i++)
+        any |= slot_reap(waiter->topic, kind, (waiter->next[kind] + i) % slots, thorough);
+    waiter->next[kind] += count;
+    return any;
+}
+
 bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough) {
     bool thorough = waiter->looks++ % LOOKS_PER_THOROUGH == 0;
     if (ret_thorough)
         *ret_thorough = thorough;
     waiter->looked_ns = os_now_ns();
     process_lock();
-    struct roster *roster = &waiter->topic->roster;
-    /* all, since one that died while opening or before we attached it is nobody's reader */
-    for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++)
-        slot_reap(waiter->topic, PUBLISHER, slot, thorough);
-    for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); waiter->subscribers_too && slot < slots; slot++)
-        slot_reap(waiter->topic, SUBSCRIBER, slot, thorough);
+    /* not our own peers alone, since one that died while opening or before we attached it is nobody's reader */
+    bool any = look_at(waiter, PUBLISHER, thorough, waiter->share);
+    if (waiter->subscribers_too)
+        any |= look_at(waiter, SUBSCRIBER, thorough, waiter->share);
+    if (any && waiter->share) {
+        look_at(waiter, PUBLISHER, thorough, 0);
+        look_at(waiter, SUBSCRIBER, thorough, 0);
+    }
     bool in_place = topic_is_in_place(waiter->topic);
     process_unlock();
     return in_place;

@@ -26,6 +26,8 @@ struct waiter {
     int64_t looked_ns; /* at peers */
     _Atomic uint32_t *bell;
     bool subscribers_too; /* looks at peers include subscribers, not publishers alone */
+    uint32_t share;       /* so many slots of each kind in a look, and all if one of them is dead; 0: all */
+    uint32_t next[2];     /* by slot_kind: where the next share begins */
     bool removal_told;
     struct doorbell doorbell;
     _Atomic uint32_t interrupted;
