@@ -2,8 +2,10 @@
 /* Notifiers: the public calls, and what the death of one raises. A notifier is a publisher slot without memory. */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/compiler.h"
+#include "base/os.h"
 #include "base/points.h"
 #include "base/status.h"
 #include "core/events.h"
@@ -11,6 +13,8 @@
 #include "core/reaper.h"
 #include "shm/bell.h"
 #include "shm/counters.h"
+
+#define HAND_ON_LOOK_NS 100000
 
 _Static_assert(EVENT_IDS_MAX == TARN_EVENT_ID_MAX + 1, "the public limit");
 
@@ -180,12 +184,30 @@ int tarn_notifier_listeners(tarn_notifier *notifier) {
     return count;
 }
 
+/* Whether counters that somebody may want to look at would go with us. */
+static bool has_counters_alone(struct tarn_notifier *notifier) {
+    process_lock();
+    bool alone = notifier->topic->users == 1 && !roster_is_shared(&notifier->topic->roster);
+    process_unlock();
+    return alone && tarn_notifier_listeners(notifier) > 0;
+}
+
+/* Those who listen attach them when they look, for which they get a slice's time. */
+static void hand_on(struct tarn_notifier *notifier) {
+    if (!has_counters_alone(notifier))
+        return;
+    topic_ring(notifier->topic);
+    for (int64_t deadline_ns = os_deadline_ns(SLICE_NS); has_counters_alone(notifier) && os_now_ns() < deadline_ns;)
+        nanosleep(&(struct timespec){0, HAND_ON_LOOK_NS}, NULL);
+}
+
 int tarn_notifier_close(tarn_notifier *notifier) {
     if (!notifier)
         return 0;
     int status = handle_check(&notifier->handle, HANDLE_NOTIFIER);
     if (status)
         return status;
+    hand_on(notifier);
     process_lock();
     leave(notifier);
     process_unlock();

@@ -30,7 +30,7 @@ static bool is_waiting(struct queue_cell *cell) {
 static bool queue_has_messages(struct topic *topic, struct publisher_slot *publisher, uint32_t slot) {
     struct queue_ring ring;
     if (!queue_find(&ring, &topic->roster, publisher))
-        return roster_is_unreachable(&topic->roster, load_acquire(&publisher->queue.list));
+        return queue_is_unreachable(&topic->roster, publisher);
     struct remote *remote = NULL;
     bool found = false;
     for (uint64_t number = 0; number < ring.capacity && !found; number++) {

@@ -55,6 +55,17 @@ bool queue_find(struct queue_ring *ret, struct roster *roster, struct publisher_
     return true;
 }
 
+bool queue_is_unreachable(struct roster *roster, struct publisher_slot *slot) {
+    uint32_t link = load_acquire(&slot->queue.list), capacity = load_relaxed(&slot->queue.capacity);
+    struct queue_list *list = roster_block(roster, link);
+    if (!list)
+        return roster_is_unreachable(roster, link);
+    for (uint32_t i = 0; is_capacity(capacity) && i < blocks_for(capacity); i++)
+        if (roster_is_unreachable(roster, load_acquire(&list->blocks[i])))
+            return true;
+    return false;
+}
+
 void queue_put(const struct queue_ring *ring, uint64_t number, uint64_t place) {
     struct queue_cell *cell = queue_cell_of(ring, number);
     store_relaxed(&cell->place, place);

@@ -72,6 +72,9 @@ int queue_make(struct queue_ring *ret, struct roster *roster, struct publisher_s
 /* A worker finds them. False: there are none (yet), or what is said there cannot be. */
 bool queue_find(struct queue_ring *ret, struct roster *roster, struct publisher_slot *slot);
 
+/* Where queue_find() said no: whether that is only because some of it cannot be attached now. */
+bool queue_is_unreachable(struct roster *roster, struct publisher_slot *slot);
+
 /* The producer hands over message number, whose memory is written. */
 void queue_put(const struct queue_ring *ring, uint64_t number, uint64_t place);
 

@@ -366,6 +366,15 @@ uint32_t roster_attached_blocks(const struct roster *roster) {
     return blocks;
 }
 
+bool roster_is_shared(const struct roster *roster) {
+    for (uint32_t number = 1; number < ROSTER_SEGMENTS_MAX; number++) {
+        uint32_t word = load_acquire(&roster->base[number]) ? load_acquire(&roster->header->chain[number]) : 0;
+        if (word && word != ROSTER_SEGMENT_GONE && !segment_is_shared((int32_t)(word - 1)))
+            return false;
+    }
+    return true;
+}
+
 static uint32_t bounded(uint32_t value, uint32_t limit) {
     return value < limit ? value : limit;
 }

@@ -123,6 +123,11 @@ void segment_detach(void *base) {
         shmdt(base);
 }
 
+bool segment_is_shared(int32_t id) {
+    struct shmid_ds state;
+    return shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch > 1;
+}
+
 static bool sweep(uint32_t key) {
     int id = shmget((key_t)key, 0, 0);
     struct shmid_ds state;

@@ -164,6 +164,27 @@ TEST_LIMIT(each_death_is_told_once, 60) {
     CHECK_STATUS(tarn_listener_close(listener), 0);
 }
 
+enum { FAR_APART = 40 }; /* so many blocks of counters need more than the roster's first segment */
+
+static void raise_far_apart_and_close(void *arg) {
+    tarn_notifier *notifier = NOTIFIER("far");
+    (void)arg;
+    for (uint32_t i = 0; i < FAR_APART; i++)
+        notify(notifier, i * 256, 1);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+}
+
+/* Counters that lie where nobody else has attached yet are handed on before their maker goes. */
+TEST(counts_outlive_who_made_room_for_them) {
+    tarn_listener *listener = LISTENER("far");
+    pid_t child = spawn(raise_far_apart_and_close, NULL);
+    tarn_event event;
+    for (uint32_t i = 0; i < FAR_APART; i++)
+        CHECK_STATUS(tarn_listener_receive(listener, &event, SECOND), 1);
+    CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_listener_close(listener), 0);
+}
+
 static void open_and_close(void *arg) {
     (void)arg;
     tarn_notifier *notifier = NOTIFIER(TOPIC, .death_event = DEATH + 1);
