@@ -13,6 +13,7 @@
 #define LOOKS_MOST 3000 /* more than the image has records: a reader that is kept busy for ever still returns */
 
 const char target_name[] = "reader";
+const unsigned target_calls_per_sweep = 1;
 
 enum option {
     RELIABLE = 1,
@@ -99,7 +100,7 @@ void target_build(void) {
     for (unsigned i = 0; i < segment_count; i++)
         segments[i] = segment_raw(writer.extents.segments[i].base);
     time_a_record();
-    image_add_log_words(segments, segment_count);
+    image_add_log_words(segments, segment_count, 0);
     segments_keep();
     writer_close(&writer);
     readers_free(&readers);
