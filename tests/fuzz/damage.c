@@ -399,6 +399,12 @@ static size_t append_sweep(uint8_t *data, uint64_t n) {
     return append_damage(data, OPTION_BYTES, SWEEP, moments[n / count % WHENS], count - 1 - n % count, 0);
 }
 
+/* One of those that a target added last, as it is about them. */
+static uint64_t late_word(uint8_t number, uint64_t random) {
+    unsigned count = words_in(number % groups());
+    return count - 1 - random % (count / 4 + 1);
+}
+
 /*
  * First a sweep over each word, from the words that a target added last, as it is about those: alone, or with others in
  * between where runs take long. Else one damage, or one more.
@@ -420,5 +426,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigne
     if (fresh || choice == 4)
         write_options(data, mix(&state));
     uint64_t moment = mix(&state), word = mix(&state), how = mix(&state);
+    if (mix(&state) % 2)
+        word = late_word(data[1], word);
     return append_damage(data, fresh ? OPTION_BYTES : OPTION_BYTES + whole, how % SWEEP, moment, word, mix(&state));
 }

@@ -18,7 +18,7 @@
 #include "tarn.h"
 
 const char target_name[] = "patterns";
-const unsigned target_calls_per_sweep = 100;
+const unsigned target_calls_per_sweep = 400;
 
 #define TOPIC "fuzz"
 #define SENT 3 /* by each who sends, in a run and before */
