@@ -457,10 +457,22 @@ int tarn_worker_receive(tarn_worker *worker, tarn_job *ret, int64_t timeout_ns) 
 
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
+static bool has_job(struct tarn_worker *worker, struct job_source *source) {
+    struct queue_found found;
+    /* more often than there are cells only where somebody writes nonsense */
+    for (uint64_t tries = 0; tries <= source->scan.ring.capacity; tries++) {
+        if (!queue_scan_look(&source->scan, &worker->waiter.topic->roster, &found))
+            return false;
+        if (is_attached(source, found.place))
+            return true;
+        queue_scan_pass(&source->scan); /* it cannot be had */
+    }
+    return false;
+}
+
 /* 1: there is something that can be claimed, or something to say; 0: there is not. */
 static int ready(void *owner) {
     struct tarn_worker *worker = owner;
-    struct queue_found found;
     keep_up(worker);
     if (worker->trouble)
         return say_trouble(worker);
@@ -470,11 +482,8 @@ static int ready(void *owner) {
         struct job_source *source = worker->sources[i];
         if (source->is_gone || source->is_damaged)
             continue;
-        while (queue_scan_look(&source->scan, &worker->waiter.topic->roster, &found)) {
-            if (is_attached(source, found.place))
-                return 1;
-            queue_scan_pass(&source->scan); /* it cannot be had */
-        }
+        if (has_job(worker, source))
+            return 1;
     }
     return 0;
 }

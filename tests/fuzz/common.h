@@ -40,6 +40,10 @@ void *segment_base_of(int32_t id);
 void segments_keep(void);
 /* As they were kept; what was made since is gone. */
 void segments_restore(void);
+/* Those that only their publisher writes, too: where it has closed since, and is to be there again, as if killed. */
+void segments_restore_all(void);
+/* The id of the segment that is made next, as long as none is gone. */
+int32_t segment_next_id(void);
 /* Whether as many are attached as when they were restored. */
 void segments_expect_none_left(void);
 
@@ -58,6 +62,10 @@ struct input {
 void add_word(const volatile void *attached, size_t bytes);
 void add_words(const volatile void *attached, size_t bytes, unsigned count);
 
+/* Words added from now on are of a new group. An input does damage to those of one group only: its number tells which. */
+void add_group(void);
+unsigned group_of(const struct input *input);
+
 /* Two words of a jump or reference; and what it may be made to lead to. */
 void add_link(const volatile void *extent, const volatile void *generation);
 void add_target(uint32_t extent, uint64_t generation);
@@ -69,6 +77,7 @@ bool is_damaged_behind(const struct input *input, unsigned when);
 
 /* What a target has: its name, the building of its image, and one run over it. */
 extern const char target_name[];
+extern const unsigned target_calls_per_sweep; /* inputs for each that is a sweep, while there are words not swept yet */
 void target_build(void);
 void target_run(const struct input *input);
 
@@ -90,8 +99,13 @@ struct reader_row *image_row(uint32_t publisher_slot, uint32_t subscriber_slot);
 void image_add_publisher_words(struct publisher_slot *publisher);
 void image_add_subscriber_words(struct subscriber_slot *subscriber);
 void image_add_roster_words(struct roster *roster);
-/* All words of a publisher's segments: headers, tables, records. base: of number 0, 1, ... */
-void image_add_log_words(char *const *bases, unsigned count);
+void image_add_header_words(struct segment_header *header);
+void image_add_entry_words(struct extent_entry *entry);
+/*
+ * All words of a publisher's segments: headers, tables, records, and so many words of each message. base: of number
+ * 0, 1, ...
+ */
+void image_add_log_words(char *const *bases, unsigned count, unsigned payload_words);
 
 /* Reads a little of each page, and the last byte. */
 void look_at_payload(const void *data, uint64_t bytes);

@@ -7,8 +7,9 @@
 
 #include "common.h"
 
-#define WORDS_MAX 4096
+#define WORDS_MAX 8192
 #define DAMAGES_MAX 16
+#define GROUPS_MAX 8
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
 
@@ -19,6 +20,7 @@ struct word {
 
 static struct word words[WORDS_MAX];
 static unsigned word_count;
+static unsigned group_starts[GROUPS_MAX + 1], group_count; /* no group: one of all words */
 
 _Noreturn void die(const char *format, ...) {
     va_list arguments;
@@ -37,6 +39,30 @@ void add_word(const volatile void *attached, size_t bytes) {
 void add_words(const volatile void *attached, size_t bytes, unsigned count) {
     for (unsigned i = 0; i < count; i++)
         add_word((const volatile char *)attached + i * bytes, bytes);
+}
+
+void add_group(void) {
+    EXPECT(group_count < GROUPS_MAX);
+    group_starts[group_count++] = word_count;
+}
+
+static unsigned groups(void) {
+    return group_count ? group_count : 1;
+}
+
+static unsigned words_in(unsigned group) {
+    unsigned end = group + 1 < groups() ? group_starts[group + 1] : word_count;
+    return end - group_starts[group];
+}
+
+unsigned group_of(const struct input *input) {
+    return input->number % groups();
+}
+
+/* By its number in the input's group. */
+static const struct word *word_of(const struct input *input, uint64_t number) {
+    unsigned group = group_of(input);
+    return &words[group_starts[group] + number % words_in(group)];
 }
 
 /* Two words that name an extent, and all that could stand there and make sense. */
@@ -167,7 +193,7 @@ enum how {
     BOUND, /* one that is worth trying: number argument */
     FLIP,  /* bit number argument */
     ADD,   /* argument, signed */
-    COPY,  /* what stands in the word of number value */
+    COPY,  /* what stands in the word of number value, of the same group */
     LEAD,  /* the jump or reference of number value: to an extent that is there, of number argument */
     SWEEP, /* all that are worth trying, one after the other: a run each. Only as an input's first and only damage */
     HOWS,
@@ -210,7 +236,7 @@ static unsigned values_of(const struct word *word) {
     return word->bytes == 8 ? VALUES_64 : VALUES_32;
 }
 
-static uint64_t damaged_value(struct damage damage, const struct word *word) {
+static uint64_t damaged_value(const struct input *input, struct damage damage, const struct word *word) {
     uint64_t is = read_word(word);
     switch (how_of(damage)) {
     case SET:
@@ -222,7 +248,7 @@ static uint64_t damaged_value(struct damage damage, const struct word *word) {
     case ADD:
         return is + (uint64_t)(int64_t)(int8_t)damage.argument;
     case COPY:
-        return read_word(&words[damage.value % word_count]);
+        return read_word(word_of(input, damage.value));
     case LEAD:
     case SWEEP:
     case HOWS:
@@ -249,13 +275,13 @@ static void lead_elsewhere(struct damage damage) {
 void damage(const struct input *input, unsigned when) {
     for (unsigned i = 0; i < input->damage_count; i++) {
         struct damage damage = damage_at(input, i);
-        const struct word *word = &words[damage.word % word_count];
+        const struct word *word = word_of(input, damage.word);
         if (when_of(damage) != when)
             continue;
         if (how_of(damage) == LEAD)
             lead_elsewhere(damage);
         else
-            write_damage(word, damaged_value(damage, word));
+            write_damage(word, damaged_value(input, damage, word));
     }
 }
 
@@ -286,7 +312,7 @@ static void run_input(const struct input *input) {
         run(input);
         return;
     }
-    const struct word *word = &words[damage_at(input, 0).word % word_count];
+    const struct word *word = word_of(input, damage_at(input, 0).word);
     struct input each = *input;
     for (sweep_value = 0; sweep_value < values_of(word); sweep_value++) {
         each.options = (input->options + sweep_value * 37) % 256; /* all that a target does has its turn */
@@ -345,7 +371,7 @@ static size_t append_damage(uint8_t *data, size_t at, enum how how, uint64_t mom
     struct damage damage = {
         .when_and_how = (uint8_t)(how * WHENS + moment % WHENS),
         .argument = (uint8_t)(random >> 8),
-        .word = (uint16_t)(word % word_count),
+        .word = (uint16_t)word,
         .value = how == SWEEP ? 0 : random,
     };
     memcpy(data + at, &damage, sizeof damage);
@@ -357,20 +383,40 @@ static void write_options(uint8_t *data, uint64_t random) {
     data[1] = (uint8_t)(random >> 8);
 }
 
+static uint64_t sweep_count(void) {
+    unsigned most = 0;
+    for (unsigned group = 0; group < groups(); group++)
+        most = words_in(group) > most ? words_in(group) : most;
+    return (uint64_t)most * groups() * WHENS;
+}
+
+/* Groups take turns; and in each the words, one moment after the other, from those that were added last. */
+static size_t append_sweep(uint8_t *data, uint64_t n) {
+    static const uint8_t moments[WHENS] = {0, 2, 3, 1};
+    unsigned group = (unsigned)(n % groups()), count = words_in(group);
+    n /= groups();
+    data[1] = (uint8_t)(data[1] / groups() * groups() + group);
+    return append_damage(data, OPTION_BYTES, SWEEP, moments[n / count % WHENS], count - 1 - n % count, 0);
+}
+
+/* One of those that a target added last, as it is about them. */
+static uint64_t late_word(uint8_t number, uint64_t random) {
+    unsigned count = words_in(number % groups());
+    return count - 1 - random % (count / 4 + 1);
+}
+
 /*
- * First a sweep over each word, one moment after the other, from the words that a target added last, as it is about those.
- * Then one damage, or one more.
+ * First a sweep over each word, from the words that a target added last, as it is about those: alone, or with others in
+ * between where runs take long. Else one damage, or one more.
  */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed) {
-    static uint64_t sweeps;
-    uint64_t state = seed, sweep_count = (uint64_t)word_count * WHENS;
+    static uint64_t calls, sweeps;
+    uint64_t state = seed;
     if (most < OPTION_BYTES + sizeof(struct damage))
         return LLVMFuzzerMutate(data, bytes, most);
-    if (sweeps < sweep_count) {
-        static const uint8_t moments[WHENS] = {0, 2, 3, 1};
-        uint64_t n = sweeps++;
+    if (calls++ % target_calls_per_sweep == 0 && sweeps < sweep_count()) {
         write_options(data, mix(&state));
-        return append_damage(data, OPTION_BYTES, SWEEP, moments[n / word_count], word_count - 1 - n % word_count, 0);
+        return append_sweep(data, sweeps++);
     }
     uint64_t choice = mix(&state) % 8;
     if (choice == 0)
@@ -380,5 +426,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigne
     if (fresh || choice == 4)
         write_options(data, mix(&state));
     uint64_t moment = mix(&state), word = mix(&state), how = mix(&state);
+    if (mix(&state) % 2)
+        word = late_word(data[1], word);
     return append_damage(data, fresh ? OPTION_BYTES : OPTION_BYTES + whole, how % SWEEP, moment, word, mix(&state));
 }

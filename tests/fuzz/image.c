@@ -87,6 +87,9 @@ void image_add_roster_words(struct roster *roster) {
     ADD_WORD(header->subscriber_slots);
     ADD_WORD(header->doorbells);
     ADD_WORD(header->type_block);
+    ADD_WORD(header->pattern);
+    ADD_WORD(header->pattern_block);
+    ADD_WORD(header->monitors);
     add_words(header->chain, 4, 4);
     ADD_WORD(header->chain[ROSTER_SEGMENTS_MAX - 1]);
     add_words(header->subscriber_blocks, 4, 4);
@@ -119,6 +122,7 @@ void image_add_publisher_words(struct publisher_slot *publisher) {
     ADD_WORD(publisher->wanted);
     add_words(publisher->rows, 4, 2);
     ADD_WORD(publisher->rows[ROWS_MAX - 1]);
+    ADD_WORD(publisher->ended);
 }
 
 void image_add_subscriber_words(struct subscriber_slot *subscriber) {
@@ -129,6 +133,8 @@ void image_add_subscriber_words(struct subscriber_slot *subscriber) {
     ADD_WORD(subscriber->freed_ns);
     ADD_WORD(subscriber->pending_key);
     ADD_WORD(subscriber->cell_list);
+    ADD_WORD(subscriber->ended);
+    ADD_WORD(subscriber->role);
     add_identity_words(&subscriber->who);
     add_words(subscriber->cells, 8, 3);
     ADD_WORD(subscriber->cells[CELLS_INLINE - 1]);
@@ -143,7 +149,7 @@ static void add_reference_words(struct segment_ref *reference) {
     ADD_WORD(reference->backend);
 }
 
-static void add_header_words(struct segment_header *header) {
+void image_add_header_words(struct segment_header *header) {
     ADD_WORD(header->magic);
     ADD_WORD(header->layout_major);
     ADD_WORD(header->layout_minor);
@@ -164,7 +170,7 @@ static void add_header_words(struct segment_header *header) {
     add_reference_words(&header->chain[SEGMENTS_MAX - 1]);
 }
 
-static void add_entry_words(struct extent_entry *entry) {
+void image_add_entry_words(struct extent_entry *entry) {
     ADD_WORD(entry->generation);
     ADD_WORD(entry->first_sequence);
     ADD_WORD(entry->offset);
@@ -187,11 +193,13 @@ static uint64_t body_bytes(uint64_t word) {
 }
 
 /* Header words of the records of an extent, and what stands in those that lead elsewhere; and the 0 behind them. */
-static void add_record_words(char *at) {
+static void add_record_words(char *at, unsigned payload_words) {
     for (uint64_t word = 0;; at += RECORD_HEADER_BYTES + body_bytes(word) + record_pad_bytes(word)) {
         word = load_acquire(word_at(at, 0));
         ADD_WORD(*word_at(at, 0));
         void *body = at + RECORD_HEADER_BYTES;
+        if (word >> RECORD_KIND_SHIFT == RECORD_MESSAGE)
+            add_words(body, 8, (word & RECORD_SIZE_MASK) / 8 < payload_words ? 0 : payload_words);
         struct record_reference *reference = body;
         struct record_jump *jump = body;
         if (word >> RECORD_KIND_SHIFT == RECORD_REFERENCE) {
@@ -210,17 +218,17 @@ static void add_record_words(char *at) {
     }
 }
 
-void image_add_log_words(char *const *bases, unsigned count) {
+void image_add_log_words(char *const *bases, unsigned count, unsigned payload_words) {
     for (unsigned i = 0; i < count; i++) {
         struct segment_header *header = (void *)bases[i];
         struct extent_entry *table = (void *)(bases[i] + header->table_offset);
-        add_header_words(header);
+        image_add_header_words(header);
         for (uint32_t k = 0; k < header->extent_count; k++) {
             if (table[k].generation == 0)
                 continue;
-            add_entry_words(&table[k]);
+            image_add_entry_words(&table[k]);
             add_target(extent_ref_make(i, k), table[k].generation);
-            add_record_words(bases[i] + table[k].offset);
+            add_record_words(bases[i] + table[k].offset, payload_words);
         }
     }
 }

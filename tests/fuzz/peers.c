@@ -12,6 +12,7 @@
 #include "tarn.h"
 
 const char target_name[] = "peers";
+const unsigned target_calls_per_sweep = 1;
 
 #define TOPIC "fuzz"
 #define SENT 12
@@ -105,7 +106,7 @@ static void add_words_of_image(void) {
     image_row(0, 0);
     char *log = segment_raw(segment_base_of(SEGMENT_FIRST_ID + 1));
     EXPECT(((struct segment_header *)(void *)log)->magic == SEGMENT_MAGIC);
-    image_add_log_words(&log, 1);
+    image_add_log_words(&log, 1, 0);
 }
 
 void target_build(void) {

@@ -11,6 +11,7 @@
 #include "shm/space.h"
 
 const char target_name[] = "publisher";
+const unsigned target_calls_per_sweep = 1;
 
 enum option {
     REALTIME = 1, /* one segment, so that it is full soon */

@@ -13,6 +13,7 @@
 #define LOOKS_MOST 3000 /* more than the image has records: a reader that is kept busy for ever still returns */
 
 const char target_name[] = "reader";
+const unsigned target_calls_per_sweep = 1;
 
 enum option {
     RELIABLE = 1,
@@ -99,7 +100,7 @@ void target_build(void) {
     for (unsigned i = 0; i < segment_count; i++)
         segments[i] = segment_raw(writer.extents.segments[i].base);
     time_a_record();
-    image_add_log_words(segments, segment_count);
+    image_add_log_words(segments, segment_count, 0);
     segments_keep();
     writer_close(&writer);
     readers_free(&readers);
@@ -130,9 +131,11 @@ static void expect_in_extent(const struct run *run, const tarn_message *message)
         const struct remote_segment *segment = &run->remote.segments[i];
         struct extent_entry *table = (void *)(segment->base + segment->table_offset);
         for (uint32_t k = 0; k < segment->extent_count; k++) {
-            const char *start = segment->base + table[k].offset;
-            if (table[k].generation == hold->generation && table[k].offset >= segment->data_offset && data >= start &&
-                data <= start + table[k].bytes && message->bytes <= (uint64_t)(start + table[k].bytes - data))
+            /* in numbers: what is said of other extents may be damage, and lead to no address at all */
+            uint64_t offset = (uintptr_t)data - (uintptr_t)segment->base - table[k].offset;
+            if (table[k].generation == hold->generation && table[k].offset >= segment->data_offset &&
+                table[k].bytes <= segment->bytes && offset <= table[k].bytes &&
+                message->bytes <= table[k].bytes - offset)
                 return;
         }
     }

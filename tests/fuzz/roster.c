@@ -11,6 +11,7 @@
 #include "shm/readers.h"
 
 const char target_name[] = "roster";
+const unsigned target_calls_per_sweep = 1;
 
 static struct topic topic; /* of which the library sees the roster and the name */
 static struct segment_name name;

@@ -153,6 +153,10 @@ void *segment_base_of(int32_t id) {
     return areas[id - SEGMENT_FIRST_ID].mapped[BASE];
 }
 
+int32_t segment_next_id(void) {
+    return SEGMENT_FIRST_ID + (int32_t)area_count;
+}
+
 void segments_keep(void) {
     for (unsigned i = 0; i < area_count; i++)
         if (areas[i].exists) {
@@ -173,6 +177,12 @@ void segments_restore(void) {
             memcpy(area->mapped[RAW], area->kept, area->bytes);
         memcpy(area->attached_before, area->attached, sizeof area->attached);
     }
+}
+
+void segments_restore_all(void) {
+    for (unsigned i = 0; i < area_count; i++)
+        if (areas[i].kept)
+            memcpy(areas[i].mapped[RAW], areas[i].kept, areas[i].bytes);
 }
 
 void segments_expect_none_left(void) {

@@ -4,7 +4,6 @@
  * of fork are told so; nonsense in the counters does no more than to give wrong counts.
  */
 #include <poll.h>
-#include <sys/shm.h>
 
 #include "events.h"
 #include "hostile.h"
@@ -349,25 +348,6 @@ TEST(a_child_of_fork_opens_its_own) {
 
 /* ---- nonsense --------------------------------------------------------------------------------------------------- */
 
-static char *map_roster(size_t *ret_bytes) {
-    char path[512], text[400];
-    int id;
-    struct shmid_ds state;
-    topic_path(path, TOPIC);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    CHECK_INT(length, >, 0);
-    close(fd);
-    text[length] = 0;
-    const char *named = strstr(text, " id ");
-    CHECK(named && sscanf(named, " id %d bytes", &id) == 1);
-    CHECK(shmctl(id, IPC_STAT, &state) == 0);
-    *ret_bytes = state.shm_segsz;
-    char *base = shmat(id, NULL, 0);
-    CHECK(base != (void *)-1);
-    return base;
-}
-
 static uint64_t nonsense(struct random *random, uint64_t is) {
     switch (random_between(random, 0, 3)) {
     case 0:
@@ -385,7 +365,7 @@ static uint64_t nonsense(struct random *random, uint64_t is) {
 static void write_nonsense(void *arg) {
     size_t bytes;
     struct random random = random_start((uintptr_t)arg);
-    _Atomic uint64_t *words = (void *)map_roster(&bytes);
+    _Atomic uint64_t *words = (void *)map_roster_of(TOPIC, &bytes);
     stage->ready++;
     while (!stage->over) {
         uint64_t at = random_between(&random, 64, bytes / 8 - 1);

@@ -3,6 +3,8 @@
 #ifndef TARN_TESTS_MULTI_HOSTILE_H
 #define TARN_TESTS_MULTI_HOSTILE_H
 
+#include <sys/shm.h>
+
 #include "common.h"
 #include "shm/layout.h"
 
@@ -16,6 +18,26 @@ static inline bool is_well(int result) {
 static inline void spin_ns(int64_t ns) {
     for (int64_t end = now_ns() + ns; now_ns() < end;)
         atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* The first segment of a topic's roster, by the id that its file tells. */
+static inline char *map_roster_of(const char *topic, size_t *ret_bytes) {
+    char path[512], text[400];
+    int id;
+    struct shmid_ds state;
+    topic_path(path, topic);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    CHECK_INT(length, >, 0);
+    close(fd);
+    text[length] = 0;
+    const char *named = strstr(text, " id ");
+    CHECK(named && sscanf(named, " id %d bytes", &id) == 1);
+    CHECK(shmctl(id, IPC_STAT, &state) == 0);
+    *ret_bytes = state.shm_segsz;
+    char *base = shmat(id, NULL, 0);
+    CHECK(base != (void *)-1);
+    return base;
 }
 
 /* ---- rounds ----------------------------------------------------------------------------------------------------- */

@@ -3,8 +3,6 @@
  * A participant that writes nonsense to the cells of a work queue, and to what leads to them, while producers push and close and
  * workers take and end jobs: messages may be lost, done twice or be wrong, but nobody may crash or hang.
  */
-#include <sys/shm.h>
-
 #include "hostile.h"
 
 #define TOPIC "hostile"
@@ -19,22 +17,6 @@ static struct stage {
 /* ---- damage ----------------------------------------------------------------------------------------------------- */
 
 static char *roster;
-
-/* The first segment of the roster, by the id that the topic's file tells: all that these few need lies there. */
-static void map_roster(void) {
-    char path[512], text[400];
-    int id;
-    topic_path(path, TOPIC);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    CHECK_INT(length, >, 0);
-    close(fd);
-    text[length] = 0;
-    const char *named = strstr(text, " id ");
-    CHECK(named && sscanf(named, " id %d bytes", &id) == 1);
-    roster = shmat(id, NULL, 0);
-    CHECK(roster != (void *)-1);
-}
 
 static void *block(uint32_t number) {
     return number && number < ROSTER_FIRST_BLOCKS ? roster + (size_t)number * BLOCK_BYTES : NULL;
@@ -77,7 +59,8 @@ static uint64_t nonsense(uint64_t is, struct random *random) {
 
 static void do_damage(void *arg) {
     struct random random = random_start((uint64_t)(uintptr_t)arg);
-    map_roster();
+    size_t bytes;
+    roster = map_roster_of(TOPIC, &bytes); /* all that these few need lies there */
     stage->round.ready++;
     while (!stage->round.over) {
         _Atomic uint64_t *word = choose_word(&random);
@@ -94,50 +77,44 @@ static void do_damage(void *arg) {
 
 /* ---- the others ------------------------------------------------------------------------------------------------- */
 
-static bool goes_well(int result) {
-    if (result < 0 && (result > TARN_ERROR_ARGUMENT || result < TARN_ERROR_TAKEN))
-        FAIL("%d is no result: %s", result, tarn_error());
-    return result >= 0;
-}
-
 static void produce(struct random *random) {
     static char data[100000];
     tarn_producer *producer;
-    if (!goes_well(tarn_producer_open(&producer, TOPIC,
-                                      &(tarn_producer_options){.struct_bytes = sizeof(tarn_producer_options),
-                                                               .capacity = CAPACITY,
-                                                               .full_timeout_ns = 5 * MS,
-                                                               .claim_limit_ns = random_one_in(random, 2) ? 10 * MS : 0,
-                                                               .attempts_max = 5,
-                                                               .linger_ns = 5 * MS})))
+    if (!is_well(tarn_producer_open(&producer, TOPIC,
+                                    &(tarn_producer_options){.struct_bytes = sizeof(tarn_producer_options),
+                                                             .capacity = CAPACITY,
+                                                             .full_timeout_ns = 5 * MS,
+                                                             .claim_limit_ns = random_one_in(random, 2) ? 10 * MS : 0,
+                                                             .attempts_max = 5,
+                                                             .linger_ns = 5 * MS})))
         return;
     for (int i = 0; i < 200 && !stage->round.over; i++) {
         size_t bytes = random_one_in(random, 20) ? sizeof data : random_between(random, 0, 200);
-        stage->pushed += goes_well(tarn_producer_push(producer, data, bytes));
+        stage->pushed += is_well(tarn_producer_push(producer, data, bytes));
     }
-    goes_well(tarn_producer_flush(producer, 5 * MS));
-    goes_well(tarn_producer_kept(producer, 5 * MS));
-    goes_well(tarn_producer_close(producer));
+    is_well(tarn_producer_flush(producer, 5 * MS));
+    is_well(tarn_producer_kept(producer, 5 * MS));
+    is_well(tarn_producer_close(producer));
 }
 
 static void end_job(tarn_job *job, struct random *random) {
     for (size_t at = 0; at < job->bytes; at += CACHE_LINE_BYTES)
         stage->sum += ((const unsigned char *)job->data)[at];
     stage->taken++;
-    goes_well(random_one_in(random, 5)    ? tarn_job_give_back(job)
-              : random_one_in(random, 20) ? tarn_job_reject(job)
-                                          : tarn_job_acknowledge(job));
+    is_well(random_one_in(random, 5)    ? tarn_job_give_back(job)
+            : random_one_in(random, 20) ? tarn_job_reject(job)
+                                        : tarn_job_acknowledge(job));
 }
 
 static void work(struct random *random, int count) {
     tarn_worker *worker;
     tarn_job job, kept = {0};
-    if (!goes_well(tarn_worker_open(
-            &worker, TOPIC, &(tarn_worker_options){.struct_bytes = sizeof(tarn_worker_options), .prefetch = 3})))
+    if (!is_well(tarn_worker_open(&worker, TOPIC,
+                                  &(tarn_worker_options){.struct_bytes = sizeof(tarn_worker_options), .prefetch = 3})))
         return;
     for (int i = 0; (count == 0 || i < count) && !stage->round.over; i++) {
         int result = tarn_worker_receive(worker, &job, 2 * MS);
-        if (!goes_well(result) || result == 0)
+        if (!is_well(result) || result == 0)
             continue;
         if (!kept.taken_by)
             kept = job;
@@ -146,7 +123,7 @@ static void work(struct random *random, int count) {
         if (kept.taken_by && random_one_in(random, 10))
             end_job(&kept, random);
     }
-    goes_well(tarn_worker_close(worker));
+    is_well(tarn_worker_close(worker));
 }
 
 static void stay(void *arg) {
@@ -156,7 +133,7 @@ static void stay(void *arg) {
     CHECK_STATUS(tarn_worker_open(&keeper, TOPIC, NULL), 0);
     stage->round.ready++;
     work(&random, 0);
-    goes_well(tarn_worker_close(keeper));
+    is_well(tarn_worker_close(keeper));
 }
 
 static void live(void *salt) {

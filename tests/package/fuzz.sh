@@ -5,4 +5,4 @@
 # The fuzz targets, for as long as a test may take. tests/fuzz/run has more time for it.
 . "${0%/*}/common.sh"
 need clang-14
-"$TARN_SOURCE/tests/fuzz/run" 15 1
+"$TARN_SOURCE/tests/fuzz/run" 24 1

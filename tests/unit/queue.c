@@ -3,8 +3,11 @@
 #include <poll.h>
 
 #include "base/os.h"
+#include "base/process.h"
 #include "common.h"
+#include "core/reaper.h"
 #include "core/waitables.h"
+#include "shm/queue.h"
 
 #define PRODUCER_OPTIONS(...) (&(tarn_producer_options){.struct_bytes = sizeof(tarn_producer_options), __VA_ARGS__})
 #define WORKER_OPTIONS(...) (&(tarn_worker_options){.struct_bytes = sizeof(tarn_worker_options), __VA_ARGS__})
@@ -522,4 +525,29 @@ TEST(mistakes_are_named) {
     CHECK_STATUS(tarn_worker_fd(worker), TARN_ERROR_CLOSED);
     CHECK_STATUS(tarn_worker_interrupt(worker), TARN_ERROR_CLOSED);
     CHECK_STATUS(tarn_worker_close(worker), TARN_ERROR_CLOSED);
+}
+
+/* ---- a peer that writes nonsense ------------------------------------------------------------------------------- */
+
+/* A limit so short that each look starts again at the first message, which lies where nobody can attach it. */
+TEST_LIMIT(a_wait_for_what_cannot_be_had_ends, 20) {
+    tarn_producer *producer = producer_with(.capacity = 16, .claim_limit_ns = 1);
+    struct topic *topic;
+    uint32_t slot;
+    push_word(producer, 1);
+    process_lock();
+    CHECK_STATUS(topic_join(&topic, &slot, TOPIC, NULL, NULL, SUBSCRIBER, PATTERN_QUEUE), 0);
+    process_unlock();
+    struct queue_ring ring;
+    CHECK(queue_find(&ring, &topic->roster, roster_publisher(&topic->roster, 0)));
+    atomic_store(&queue_cell_of(&ring, 0)->place, place_word(extent_ref_make(30, 0), 64));
+    tarn_worker *worker = worker_with(0);
+    CHECK_STATUS(tarn_worker_wait(worker, NS_PER_MS), 0);
+    takes_nothing(worker);
+    CHECK_STATUS(tarn_worker_close(worker), 0);
+    process_lock();
+    subscriber_slot_clear(topic, slot, false);
+    topic_leave(topic, SUBSCRIBER, slot);
+    process_unlock();
+    CHECK_STATUS(tarn_producer_close(producer), 1);
 }
