@@ -34,6 +34,7 @@ struct operation {
     void (*before)(struct survivors *); /* what the survivors do after that; NULL: nothing */
     int (*operate)(struct actor *);     /* a negative status if it failed, and may be done again */
     bool alone;                         /* the survivors come later */
+    bool partly;                        /* some of them do */
     bool holds_back; /* the actor is a reliable subscriber, for which publishers wait while it lives */
     bool repairs;    /* somebody else has died before */
     bool lets_lose;  /* messages may lie in memory that no survivor has attached yet */
