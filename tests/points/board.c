@@ -200,6 +200,13 @@ static void prepare_set(struct actor *actor) {
     CHECK_STATUS(set_small(actor), 1);
 }
 
+/* Of another key: whoever reads it has the memory of all that it sets. */
+static void prepare_known(struct actor *actor) {
+    prepare_writer(actor);
+    CHECK_INT(make_key(actor), >=, 0);
+    CHECK_STATUS(set_value(actor->writer, actor->key, 40, 1), 1);
+}
+
 static void prepare_loan(struct actor *actor) {
     prepare_set(actor);
     CHECK_STATUS(lend(actor), 1);
@@ -297,6 +304,11 @@ static int close_reader(struct actor *actor) {
     return status;
 }
 
+static int take_key_and_set(struct actor *actor) {
+    int status = take_key(actor);
+    return status < 0 ? status : set_small(actor);
+}
+
 static int take_over_from_dead(struct actor *actor) {
     int status = take_over(actor, DEADS);
     return status < 0 ? status : set_value(actor->writer, actor->key, 40, scene_is_another ? 100 : 101);
@@ -386,6 +398,20 @@ static void begin_sleeper(struct survivors *survivors) {
     survivors->sleeper = spawn(await_value, (void *)is_ready);
     AWAIT(*is_ready);
     nap_ns(2 * MS); /* it is asleep by then, most probably */
+}
+
+/* Of the actor's key, which is free then: from now on there is a value all the time, this one or the next. */
+static void set_before(struct survivors *survivors) {
+    CHECK_INT(look_up(survivors->reader, &survivors->known[NEW], NEW), >=, 0);
+    CHECK_STATUS(get(survivors->reader, &survivors->known[NEW]), 1);
+    int key = tarn_writer_key(survivors->writer, names[ACTORS]);
+    CHECK_INT(key, >=, 0);
+    for (uint64_t number = 1; number <= 2; number++) {
+        CHECK_STATUS(set_value(survivors->writer, key, 40, number), 1);
+        CHECK_STATUS(get(survivors->reader, &survivors->known[ACTORS]), 1);
+    }
+    CHECK_STATUS(tarn_writer_release_key(survivors->writer, key), 0);
+    ledger()->begun = ledger()->set = 2;
 }
 
 static void set_another(struct survivors *survivors) {
@@ -513,6 +539,11 @@ static const struct operation operations[] = {
     {.name = "set_first", .prepare = prepare_key, .operate = set_small, .lets_lose = true},
     {.name = "set", .prepare = prepare_set, .operate = set_small, .holds_back = true},
     {.name = "set_and_wake", .prepare = prepare_set, .before = begin_sleeper, .operate = set_small, .holds_back = true},
+    {.name = "take_key_and_set",
+     .prepare = prepare_known,
+     .before = set_before,
+     .operate = take_key_and_set,
+     .holds_back = true},
     {.name = "set_large", .prepare = prepare_set, .operate = set_large, .lets_lose = true},
     {.name = "set_several", .prepare = prepare_set, .operate = set_several, .lets_lose = true},
     {.name = "lend_and_drop", .prepare = prepare_set, .operate = lend_and_drop, .holds_back = true},
