@@ -102,7 +102,6 @@ static bool can_fail(const struct traced *traced) {
 static void end_after_failure(struct scene *scene) {
     CHECK(check_survivors(scene, true));
     let_actor_end(scene);
-    check_gone(scene);
     end_scene(scene);
 }
 
@@ -124,10 +123,10 @@ static unsigned fail_with(const struct operation *operation, unsigned point, uns
     }
     int error = call->errors[choice % count];
     set_context("point %u, %s, which fails with %s", point, tracer_describe(&scene.traced), strerror(error));
-    scene.ledger->may_fail = true;
+    allow_failure();
     tracer_fail_call(&scene.traced, error, call->is_made || is_removing(&scene.traced));
     tracer_finish(&scene.traced);
-    failures += scene.ledger->result < 0;
+    failures += scene_result() < 0;
     end_after_failure(&scene);
     return count;
 }
@@ -177,10 +176,10 @@ static void fail_allocations(const struct operation *operation) {
         struct scene scene;
         set_context("allocation %u fails", failing_allocation);
         begin_scene(&scene, operation);
-        scene.ledger->may_fail = true;
+        allow_failure();
         tracer_finish(&scene.traced);
         unsigned reached = (unsigned)tracer_peek(&scene.traced, (uintptr_t)&allocations);
-        failures += scene.ledger->result < 0;
+        failures += scene_result() < 0;
         end_after_failure(&scene);
         if (reached < failing_allocation)
             break;

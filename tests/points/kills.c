@@ -5,7 +5,6 @@
 static void check_after_death(struct scene *scene) {
     tracer_kill(&scene->traced);
     CHECK(check_survivors(scene, false));
-    check_gone(scene);
     end_scene(scene);
 }
 

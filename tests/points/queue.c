@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Work queues: one process, the actor, is killed at each point of each of its operations (scene.h says what points are), or
- * stopped there for a while. The survivors are this process' producer and worker, which go on. Whatever the actor had when it
- * was killed goes to that worker; each message is acknowledged once, by one of the two; what the actor had pushed is
- * there; and nothing is left in the end.
- *
- *     points_queue                     a sample of the points, by $TARN_SEED
- *     TARN_POINTS=all points_queue     all of them
+ * All operations of a work queue. The survivors are a producer and a worker. Whatever the actor had when it was killed goes to
+ * that worker; each message is ended once, by one of the two; what the actor had pushed is there. See scene.h.
  */
-#include "../multi/common.h"
-#include "core/inspect.h"
-#include "tracer.h"
+#include "scene.h"
 
-#define TOPIC "points"
-
-enum { MESSAGES = 12, WITNESS = 6, LARGE = 200000 };
+enum { MESSAGES = 200, WITNESS = 100, LARGE = 200000 };
 
 /* On a page that both share. Messages are numbers; the witness pushes those below WITNESS, the actor those above. */
 struct ledger {
-    _Atomic uint32_t pushed; /* by the actor, of its own */
-    _Atomic int result;
+    _Atomic uint32_t pushed;                  /* by the actor, of its own */
     _Atomic uint8_t ended_by_actor[MESSAGES]; /* acknowledged or rejected */
     _Atomic uint8_t ending[MESSAGES];         /* about to be */
 };
@@ -32,14 +22,9 @@ struct actor {
     unsigned held;
 };
 
-struct operation {
-    const char *name;
-    void (*prepare)(struct actor *);
-    int (*operate)(struct actor *);
-    bool loses_large; /* what the survivors have not attached yet may go with the actor */
-};
-
-static struct ledger *ledger;
+static struct ledger *ledger(void) {
+    return scene_ledger;
+}
 
 /* ---- what the actor does ---------------------------------------------------------------------------------------- */
 
@@ -64,21 +49,23 @@ static void prepare_worker(struct actor *actor) {
 }
 
 static int push_small(struct actor *actor) {
-    uint32_t number = WITNESS + ledger->pushed;
+    uint32_t number = WITNESS + ledger()->pushed;
     int result = tarn_producer_push(actor->producer, &number, sizeof number);
-    ledger->pushed += result == 1;
+    ledger()->pushed += result == 1;
     return result;
 }
 
 /* Of which only the beginning is written: each store is a point. */
 static int lend_and_send(struct actor *actor, size_t bytes) {
-    uint32_t number = WITNESS + ledger->pushed;
+    uint32_t number = WITNESS + ledger()->pushed;
     int result = tarn_producer_loan(actor->producer, bytes, &actor->loan);
     if (result != 1)
         return result;
     memcpy(actor->loan.data, &number, sizeof number);
     result = tarn_loan_send(&actor->loan);
-    ledger->pushed += result == 1;
+    ledger()->pushed += result == 1;
+    if (result < 0)
+        CHECK_STATUS(tarn_loan_drop(&actor->loan), 0);
     return result;
 }
 
@@ -129,9 +116,11 @@ static int end_job(struct actor *actor, int (*end)(tarn_job *)) {
     tarn_job *job = &actor->jobs[actor->held - 1];
     uint32_t number;
     memcpy(&number, job->data, sizeof number);
-    ledger->ending[number] = end != tarn_job_give_back;
+    ledger()->ending[number] = end != tarn_job_give_back;
     int result = end(job);
-    ledger->ended_by_actor[number] = end != tarn_job_give_back;
+    if (result < 0)
+        return result;
+    ledger()->ended_by_actor[number] = end != tarn_job_give_back;
     actor->held--;
     return result;
 }
@@ -156,10 +145,6 @@ static int kept(struct actor *actor) {
     return tarn_producer_kept(actor->producer, MS);
 }
 
-static int wait_and_look(struct actor *actor) {
-    return tarn_worker_wait(actor->worker, 0);
-}
-
 static int close_producer(struct actor *actor) {
     int result = tarn_producer_close(actor->producer);
     actor->producer = NULL;
@@ -173,288 +158,154 @@ static int close_worker(struct actor *actor) {
     return result;
 }
 
-static const struct operation operations[] = {
-    {"queue_open_producer", NULL, open_producer, false},
-    {"queue_open_worker", NULL, open_worker, false},
-    {"queue_push", prepare_producer, push_small, false},
-    {"queue_push_more", prepare_pushed, push_small, false},
-    {"queue_push_large", prepare_producer, push_large, true},
-    {"queue_push_when_full", prepare_full, push_in_vain, false},
-    {"queue_loan", prepare_producer, push_by_loan, false},
-    {"queue_flush", prepare_pushed, flush, false},
-    {"queue_kept", prepare_pushed, kept, false},
-    {"queue_take", prepare_worker, take, false},
-    {"queue_take_another", prepare_job, take, false},
-    {"queue_wait", prepare_worker, wait_and_look, false},
-    {"queue_acknowledge", prepare_job, acknowledge, false},
-    {"queue_give_back", prepare_job, give_back, false},
-    {"queue_reject", prepare_jobs, reject, false},
-    {"queue_close_producer", prepare_producer, close_producer, false},
-    {"queue_close_with_messages", prepare_pushed, close_producer, false},
-    {"queue_close_worker", prepare_worker, close_worker, false},
-    {"queue_close_with_jobs", prepare_jobs, close_worker, false},
-};
-enum { OPERATIONS = sizeof operations / sizeof operations[0] };
-
-static void act(void *arg) {
-    const struct operation *operation = arg;
-    struct actor actor = {0};
-    if (operation->prepare)
-        operation->prepare(&actor);
-    tracer_mark();
-    ledger->result = operation->operate(&actor);
-    tracer_mark();
-    tarn_worker_close(actor.worker);
-    tarn_producer_close(actor.producer);
+static void leave(struct actor *actor) {
+    CHECK_STATUS(tarn_worker_close(actor->worker), 0);
+    CHECK_INT(tarn_producer_close(actor->producer), >=, 0); /* 1: what nobody has attached meanwhile */
 }
 
-/* ---- the survivors ---------------------------------------------------------------------------------------------- */
+/* ---- the survivors ------------------------------------------------------------------------------------------------ */
 
-struct scene {
-    const struct operation *operation;
-    struct traced traced;
+struct survivors {
     tarn_producer *producer;
     tarn_worker *worker;
+    uint32_t pushed;
     uint8_t acknowledged[MESSAGES];
-    int descriptors, attached;
 };
+static struct survivors others;
 
-static void push_witness(struct scene *scene, uint32_t from, uint32_t to) {
-    for (uint32_t number = from; number < to; number++)
-        CHECK_STATUS(tarn_producer_push(scene->producer, &number, sizeof number), 1);
+static void clear(void) {
+    others = (struct survivors){0};
 }
 
-static void begin_scene(struct scene *scene, const struct operation *operation) {
-    if (!ledger)
-        ledger = shared_page(sizeof *ledger);
-    memset(ledger, 0, sizeof *ledger);
-    *scene = (struct scene){.operation = operation};
-    scene->descriptors = count_descriptors();
-    scene->attached = count_attached();
-    set_context("%s", operation->name);
-    tracer_spawn(&scene->traced, act, (void *)operation);
-    CHECK_STATUS(tarn_producer_open(&scene->producer, TOPIC, NULL), 0);
-    CHECK_STATUS(tarn_worker_open(&scene->worker, TOPIC, NULL), 0);
-    push_witness(scene, 0, 3);
-    tracer_begin(&scene->traced);
-    CHECK_INT(tarn_worker_wait(scene->worker, 0), >=, 0); /* attaches what the actor has so far */
+static void push_some(unsigned count) {
+    for (; count; count--, others.pushed++) {
+        CHECK_INT(others.pushed, <, WITNESS);
+        CHECK_STATUS(tarn_producer_push(others.producer, &others.pushed, sizeof others.pushed), 1);
+    }
+}
+
+static bool open_survivors(struct scene *scene, bool actor_lives) {
+    int status = tarn_producer_open(&others.producer, TOPIC, NULL);
+    if (is_locked_out(status, scene, actor_lives))
+        return false;
+    CHECK_STATUS(status, 0);
+    CHECK_STATUS(tarn_worker_open(&others.worker, TOPIC, NULL), 0);
+    push_some(3);
+    return true;
+}
+
+/* Attaches what the actor has so far. */
+static void look(struct survivors *survivors) {
+    CHECK_INT(tarn_worker_wait(survivors->worker, 0), >=, 0);
 }
 
 /* One job, if there is one. */
-static bool work_on_one(struct scene *scene, int64_t timeout_ns) {
+static bool work_on_one(tarn_worker *worker, int64_t timeout_ns) {
     tarn_job job;
     uint32_t number;
-    int result = tarn_worker_receive(scene->worker, &job, timeout_ns);
+    int result = tarn_worker_receive(worker, &job, timeout_ns);
     CHECK_INT(result, >=, 0);
     if (result == 0)
         return false;
     memcpy(&number, job.data, sizeof number);
     CHECK_INT(number, <, MESSAGES);
-    scene->acknowledged[number]++;
+    others.acknowledged[number]++;
     CHECK_STATUS(tarn_job_acknowledge(&job), 0);
     return true;
 }
 
-static bool is_actors_done(const struct scene *scene) {
-    for (uint32_t i = WITNESS; i < WITNESS + ledger->pushed; i++)
-        if (!scene->acknowledged[i])
-            return scene->operation->loses_large;
+/* A living actor has two jobs at most; they go on with all others, and a newcomer with theirs. */
+static void check(struct scene *scene, bool actor_lives) {
+    tarn_worker *worker;
+    (void)scene;
+    push_some(3);
+    while (work_on_one(others.worker, 0))
+        ;
+    if (actor_lives)
+        CHECK_INT(tarn_producer_unacknowledged(others.producer), <=, 2);
+    CHECK_STATUS(tarn_worker_open(&worker, TOPIC, NULL), 0);
+    push_some(1);
+    while (work_on_one(worker, 0))
+        ;
+    CHECK_STATUS(tarn_worker_close(worker), 0);
+}
+
+static void go_on(struct survivors *survivors) {
+    work_on_one(survivors->worker, 0);
+}
+
+static bool is_actors_done(bool lets_lose) {
+    for (uint32_t i = WITNESS; i < WITNESS + ledger()->pushed; i++)
+        if (!others.acknowledged[i] && !ledger()->ended_by_actor[i])
+            return lets_lose;
     return true;
 }
 
-static void check_messages(struct scene *scene) {
+static void check_messages(bool lets_lose) {
     for (uint32_t i = 0; i < MESSAGES; i++) {
-        unsigned ended = scene->acknowledged[i] + ledger->ended_by_actor[i];
-        bool must_be = i < WITNESS || (i < WITNESS + ledger->pushed && !scene->operation->loses_large);
-        if (ended > 1 || (ended == 0 && must_be && !ledger->ending[i]))
+        unsigned ended = others.acknowledged[i] + ledger()->ended_by_actor[i];
+        bool must_be = i < others.pushed || (i >= WITNESS && i < WITNESS + ledger()->pushed && !lets_lose);
+        if (ended > 1 || (ended == 0 && must_be && !ledger()->ending[i]))
             FAIL("message %u was ended %u times", i, ended);
     }
 }
 
-static void check_and_end(struct scene *scene) {
-    struct inspect_sweep sweep;
-    char path[512];
-    push_witness(scene, 3, WITNESS);
+static void check_gone(struct scene *scene) {
+    bool lets_lose = scene->operation->lets_lose;
+    push_some(2);
     for (int64_t end = now_ns() + GENEROUS;
-         tarn_producer_unacknowledged(scene->producer) > 0 || !is_actors_done(scene);) {
-        work_on_one(scene, 20 * MS);
+         tarn_producer_unacknowledged(others.producer) > 0 || !is_actors_done(lets_lose);) {
+        work_on_one(others.worker, 20 * MS);
         CHECK(now_ns() < end);
     }
-    while (work_on_one(scene, 0))
+    while (work_on_one(others.worker, 0))
         ;
-    check_messages(scene);
-    CHECK_STATUS(inspect_sweep(&sweep, NULL, NULL), 0);
-    CHECK_INT(sweep.topics_busy + sweep.topics_failed, ==, 0);
-    CHECK_INT(tarn_producer_close(scene->producer), ==, 0);
-    CHECK_STATUS(tarn_worker_close(scene->worker), 0);
-    domain_path(path, NULL);
-    CHECK_INT(count_files(path, 0), ==, 0);
-    CHECK_INT(count_segments(), ==, 0);
-    CHECK_INT(count_attached(), ==, scene->attached);
-    CHECK_INT(count_descriptors(), ==, scene->descriptors);
+    check_messages(lets_lose);
+    check_swept(-1);
 }
 
-/* False: it was over before. */
-static bool kill_at(const struct operation *operation, unsigned point) {
-    struct scene scene;
-    begin_scene(&scene, operation);
-    bool on_its_way = true;
-    for (unsigned i = 0; i <= point && on_its_way; i++)
-        on_its_way = tracer_next(&scene.traced);
-    set_context("%s killed at point %u, %s", operation->name, point,
-                on_its_way ? tracer_describe(&scene.traced) : "the end");
-    tracer_kill(&scene.traced);
-    check_and_end(&scene);
-    return on_its_way;
+static void close_survivors(struct scene *scene) {
+    (void)scene;
+    CHECK_INT(tarn_producer_close(others.producer), ==, 0);
+    CHECK_STATUS(tarn_worker_close(others.worker), 0);
 }
 
-/* Stopped there while the survivors go on with all that is not its own; then it ends. */
-static void stop_at(const struct operation *operation, unsigned point) {
-    struct scene scene;
-    begin_scene(&scene, operation);
-    bool on_its_way = true;
-    for (unsigned i = 0; i <= point && on_its_way; i++)
-        on_its_way = tracer_next(&scene.traced);
-    set_context("%s stopped at point %u, %s", operation->name, point,
-                on_its_way ? tracer_describe(&scene.traced) : "the end");
-    while (work_on_one(&scene, 0))
-        ;
-    CHECK_INT(tarn_producer_unacknowledged(scene.producer), <=, 2); /* what the actor has, at most */
-    if (on_its_way)
-        tracer_finish(&scene.traced);
-    tracer_let_go(&scene.traced);
-    CHECK_INT(wait_child(scene.traced.pid, LIMIT_S), ==, 0);
-    check_and_end(&scene);
-}
+/* ---- the table ---------------------------------------------------------------------------------------------------- */
 
-static unsigned count_points(const struct operation *operation) {
-    struct scene scene;
-    unsigned count = 0;
-    begin_scene(&scene, operation);
-    while (tracer_next(&scene.traced))
-        count++;
-    CHECK_INT(ledger->result, >=, 0);
-    tracer_kill(&scene.traced);
-    check_and_end(&scene);
-    return count;
-}
+static const struct operation operations[] = {
+    {.name = "open_producer", .operate = open_producer},
+    {.name = "open_worker", .operate = open_worker},
+    {.name = "push", .prepare = prepare_producer, .operate = push_small},
+    {.name = "push_more", .prepare = prepare_pushed, .operate = push_small},
+    {.name = "push_large", .prepare = prepare_producer, .operate = push_large, .lets_lose = true},
+    {.name = "push_when_full", .prepare = prepare_full, .operate = push_in_vain},
+    {.name = "loan", .prepare = prepare_producer, .operate = push_by_loan},
+    {.name = "flush", .prepare = prepare_pushed, .operate = flush},
+    {.name = "kept", .prepare = prepare_pushed, .operate = kept},
+    {.name = "take", .prepare = prepare_worker, .operate = take},
+    {.name = "take_another", .prepare = prepare_job, .operate = take},
+    {.name = "acknowledge", .prepare = prepare_job, .operate = acknowledge},
+    {.name = "give_back", .prepare = prepare_job, .operate = give_back},
+    {.name = "reject", .prepare = prepare_jobs, .operate = reject},
+    {.name = "close_producer", .prepare = prepare_producer, .operate = close_producer},
+    {.name = "close_with_messages", .prepare = prepare_pushed, .operate = close_producer},
+    {.name = "close_worker", .prepare = prepare_worker, .operate = close_worker},
+    {.name = "close_with_jobs", .prepare = prepare_jobs, .operate = close_worker},
+};
 
-static void kill_everywhere(void) {
-    const char *text = getenv("TARN_POINTS");
-    const struct operation *operation = operations;
-    if (!tracer_works())
-        SKIP("processes cannot be traced here");
-    need_root(); /* for an IPC namespace in which to count segments */
-    while (strcmp(operation->name, getenv("TARN_TEST")) != 0)
-        operation++;
-    unsigned count = count_points(operation), visited = 0;
-    unsigned wanted = text && strcmp(text, "all") == 0 ? count : text ? (unsigned)strtoul(text, NULL, 10) : 8;
-    struct random random = random_start(0);
-    for (unsigned point = 0; point < count; point++) {
-        if (visited >= wanted || random_between(&random, 1, count - point) > wanted - visited)
-            continue;
-        kill_at(operation, point);
-        stop_at(operation, point);
-        visited++;
-    }
-    printf("  %-28s %4u points, %4u visited\n", operation->name, count, visited);
-}
+static struct actor actor;
 
-/* ---- stopped while a producer is followed by another, whose cells are where its own were ------------------------ */
-
-static struct {
-    _Atomic uint32_t number; /* + 1: of the job that the actor had */
-    _Atomic int ended;       /* how the actor's acknowledgement ended */
-    _Atomic uint32_t may_go;
-} * late;
-
-static int take_and_end(struct actor *actor) {
-    int result = take(actor);
-    if (result != 1)
-        return result;
-    uint32_t number;
-    memcpy(&number, actor->jobs[0].data, sizeof number);
-    late->number = number + 1;
-    late->ended = tarn_job_acknowledge(&actor->jobs[0]);
-    actor->held = 0;
-    return result;
-}
-
-static const struct operation late_operation = {"queue_late_claim", prepare_worker, take_and_end, false};
-
-static void act_late(void *arg) {
-    struct actor actor = {0};
-    (void)arg;
-    prepare_worker(&actor);
-    tracer_mark();
-    ledger->result = take_and_end(&actor);
-    tracer_mark();
-    while (!late->may_go) /* its worker stays open */
-        nap_ns(MS);
-    tarn_worker_close(actor.worker);
-}
-
-/* False: it was over before. */
-static bool follow_producer_at(unsigned point, unsigned *ret_followed) {
-    struct scene scene = {.operation = &late_operation};
-    tarn_producer_options options = {.struct_bytes = sizeof options, .capacity = 4};
-    late = late ? late : shared_page(sizeof *late);
-    ledger = ledger ? ledger : shared_page(sizeof *ledger);
-    memset(late, 0, sizeof *late);
-    tracer_spawn(&scene.traced, act_late, NULL);
-    CHECK_STATUS(tarn_producer_open(&scene.producer, TOPIC, &options), 0);
-    CHECK_STATUS(tarn_worker_open(&scene.worker, TOPIC, NULL), 0);
-    push_witness(&scene, 0, 3);
-    tracer_begin(&scene.traced);
-    bool on_its_way = true;
-    for (unsigned i = 0; i <= point && on_its_way; i++)
-        on_its_way = tracer_next(&scene.traced);
-    set_context("stopped at point %u, %s", point, on_its_way ? tracer_describe(&scene.traced) : "the end");
-    while (work_on_one(&scene, 0))
-        ;
-    bool followed = tarn_producer_unacknowledged(scene.producer) == 0;
-    if (followed) { /* else the actor has one of its jobs */
-        CHECK_INT(tarn_producer_close(scene.producer), ==, 0);
-        CHECK_STATUS(tarn_producer_open(&scene.producer, TOPIC, &options), 0);
-        push_witness(&scene, 3, 6);
-    }
-    if (on_its_way)
-        tracer_finish(&scene.traced);
-    tracer_let_go(&scene.traced);
-    if (late->number && on_its_way && followed && !scene.acknowledged[late->number - 1]) {
-        CHECK_INT(late->number, >, 3); /* the first producer's are over */
-        CHECK_STATUS(late->ended, 0);
-    }
-    for (int64_t end = now_ns() + GENEROUS; tarn_producer_unacknowledged(scene.producer) > 0;) {
-        work_on_one(&scene, 20 * MS); /* also what the actor claimed by mistake, and gave back */
-        CHECK(now_ns() < end);
-    }
-    late->may_go = 1;
-    CHECK_INT(wait_child(scene.traced.pid, LIMIT_S), ==, 0);
-    for (unsigned i = 0; i < (followed ? 6u : 3u); i++)
-        if (scene.acknowledged[i] + (late->ended == 0 && late->number == i + 1) != 1)
-            FAIL("message %u was ended %u times", i,
-                 scene.acknowledged[i] + (late->ended == 0 && late->number == i + 1));
-    CHECK_INT(tarn_producer_close(scene.producer), ==, 0);
-    CHECK_STATUS(tarn_worker_close(scene.worker), 0);
-    *ret_followed += followed;
-    return on_its_way;
-}
-
-TEST_LIMIT(claims_that_come_too_late, 120) {
-    unsigned followed = 0;
-    if (!tracer_works())
-        SKIP("processes cannot be traced here");
-    need_root();
-    for (unsigned point = 0; follow_producer_at(point, &followed); point++)
-        ;
-    CHECK_INT(followed, >, 0);
-}
-
-__attribute__((constructor)) static void add_tests(void) {
-    static struct test tests[OPERATIONS];
-    for (unsigned i = 0; i < OPERATIONS; i++) {
-        tests[i] = (struct test){operations[i].name, 600, kill_everywhere, NULL};
-        harness_add_test(&tests[i]);
-    }
-}
+const struct pattern pattern = {
+    .operations = operations,
+    .count = sizeof operations / sizeof operations[0],
+    .actor = &actor,
+    .survivors = &others,
+    .clear = clear,
+    .open = open_survivors,
+    .look = look,
+    .check = check,
+    .go_on = go_on,
+    .gone = check_gone,
+    .close = close_survivors,
+    .leave = leave,
+};

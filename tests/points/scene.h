@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Scenes for one process, the actor, that does one operation, and survivors, which are in the same topic and have to go on
- * whatever happens to it. The programs of this folder put scenes on the stage:
+ * whatever happens to it. A program of this folder is a fault and a pattern, points_<fault>_<pattern>:
  *
  *   kills      the actor is killed at every point of every operation
  *   stops      it is stopped at every point, and goes on later
  *   failures   each of its system calls and allocations fails, with each error that it can give
  *
- * A point is any store to shared memory and any system call: see support/tracer.h. The operations are in operations.c.
+ *   messages, service, events, board, queue: tables of operations, with survivors that know what must be there after each
  *
- *     points_kills                     a sample of the points, by $TARN_SEED
- *     TARN_POINTS=all points_kills     all of them
- *     TARN_POINTS=n points_kills       n of each operation
+ * A point is any store to shared memory and any system call: see support/tracer.h.
+ *
+ *     points_kills_board                     a sample of the points, by $TARN_SEED
+ *     TARN_POINTS=all points_kills_board     all of them
+ *     TARN_POINTS=n points_kills_board       n of each operation
  */
 #ifndef TARN_TESTS_POINTS_SCENE_H
 #define TARN_TESTS_POINTS_SCENE_H
@@ -21,66 +23,10 @@
 
 #define TOPIC "points"
 
-/* ---- who took what ---------------------------------------------------------------------------------------------- */
+/* ---- what a pattern gives ------------------------------------------------------------------------------------------ */
 
-/* Of one publisher: what comes next, and how many were lost so far. */
-struct account {
-    uint64_t publisher, next, lost;
-};
-
-struct follower {
-    tarn_subscriber *subscriber;
-    bool from_first; /* it was there before any publisher sent */
-    struct account accounts[16];
-    unsigned count;
-};
-
-/* Takes all there is and lets go of it. */
-void follow(struct follower *follower);
-/* A message that was taken: it must be whole, and the next of its publisher but for those that it says were lost. */
-void account_for(struct follower *follower, const tarn_message *message);
-/* The account of a publisher, or one with nothing in it. */
-struct account account_of(const struct follower *follower, uint64_t publisher);
-
-/* ---- a scene ------------------------------------------------------------------------------------------------------ */
-
-/* On a page that the actor and the survivors share. */
-struct ledger {
-    _Atomic uint64_t identity;    /* of the actor's publisher */
-    _Atomic uint64_t begun, sent; /* its last message that it began to send; that was sent */
-    _Atomic uint64_t dropped;     /* since then, as memory was full: their numbers are used, too */
-    _Atomic uint64_t expected;    /* the survivors' last message, for the actor to take in the end */
-    _Atomic uint64_t witness;     /* the survivors' publisher */
-    _Atomic uint64_t last;        /* the same, for a process that sleeps */
-    _Atomic uint64_t woken;       /* how many of the actor's messages a sleeping process took */
-    _Atomic bool may_fail;        /* the operation, as one of its calls fails on purpose */
-    _Atomic int result;           /* of the operation */
-};
-
-enum { HELD_MAX = 256 };
-
-/* What the actor has. */
-struct actor {
-    struct ledger *ledger;
-    const struct operation *operation;
-    tarn_publisher *publisher;
-    tarn_subscriber *subscriber;
-    tarn_loan loan;
-    tarn_message held[HELD_MAX];
-    unsigned held_count;
-    struct follower follower;
-    int descriptors, attached; /* when it began */
-};
-
-/* All others: this process, with handles of its own. */
-struct survivors {
-    tarn_publisher *witness;
-    uint64_t sent;
-    struct follower reliable, loose;
-    int fd;        /* of loose, armed; -1: none */
-    pid_t sleeper; /* a process that sleeps until something comes; 0: none */
-    struct ledger *ledger;
-};
+struct actor;     /* what it has; of each pattern its own */
+struct survivors; /* all others: this process, with handles of its own */
 
 struct operation {
     const char *name;
@@ -88,33 +34,64 @@ struct operation {
     void (*before)(struct survivors *); /* what the survivors do after that; NULL: nothing */
     int (*operate)(struct actor *);     /* a negative status if it failed, and may be done again */
     bool alone;                         /* the survivors come later */
+    bool partly;                        /* some of them do */
     bool holds_back; /* the actor is a reliable subscriber, for which publishers wait while it lives */
     bool repairs;    /* somebody else has died before */
     bool lets_lose;  /* messages may lie in memory that no survivor has attached yet */
 };
 
-extern const struct operation operations[];
-extern const unsigned operation_count;
-
-/* Of the actor: sends its next message, by publish (sizes below 4 KiB) or by a loan of which it writes the ends. */
-int send_next(struct actor *actor, size_t bytes);
-/* For a loan of the actor: its next message is written to it; it is sent. */
-void write_loan(struct actor *actor);
-int send_loan(struct actor *actor);
-/* Of the survivors: a process that sleeps in the topic from now on. */
-void begin_sleeper(struct survivors *survivors);
-/* Of the survivors: so many messages of that size, read on the way by those who have to. */
-void send_some(struct survivors *survivors, unsigned count, size_t bytes);
-
-/* ---- playing it --------------------------------------------------------------------------------------------------- */
-
 struct scene {
     const struct operation *operation;
-    struct ledger *ledger;
     struct traced traced;
-    struct survivors survivors;
+    bool is_open; /* the survivors are there */
     int descriptors, attached;
 };
+
+struct pattern {
+    const struct operation *operations;
+    unsigned count;
+    struct actor *actor;
+    struct survivors *survivors;
+    void (*clear)(void); /* the survivors' struct, before the scene */
+    /* Of the survivors, who come. False: locked out, see is_locked_out. */
+    bool (*open)(struct scene *scene, bool actor_lives);
+    void (*look)(struct survivors *); /* at what the actor has, which has prepared; NULL: nothing */
+    /* They do all that they can, and are joined by a newcomer. */
+    void (*check)(struct scene *scene, bool actor_lives);
+    void (*go_on)(struct survivors *); /* something, again and again, while the actor ends */
+    void (*gone)(struct scene *scene); /* the actor is gone: what it left is what it should be */
+    void (*close)(struct scene *scene);
+    void (*leave)(struct actor *); /* of the actor, which goes on after its operation, and closes all it has */
+};
+
+extern const struct pattern pattern;
+
+/* A page of zeros that the actor and the survivors share. */
+extern void *scene_ledger;
+enum { LEDGER_BYTES = 4096 };
+
+/* In a process that does the operation before the actor, and is killed: see kill_another_at. */
+extern bool scene_is_another;
+
+/* In the actor's process: its operation is under way. */
+extern bool scene_is_operating;
+
+/* Whether somebody who joins may be refused because the actor, which lives, has the topic's file locked. */
+bool is_locked_out(int status, const struct scene *scene, bool actor_lives);
+
+/* Whether the last error names the actor, by its pid. */
+bool is_named(const struct scene *scene);
+
+/* Somebody else, who runs role until it says through its argument that it is ready, is killed; nobody has looked yet. */
+void somebody_dies_as(void (*role)(void *is_ready));
+
+/* A sweep finds no more than that it repairs all; so many participants are there then, or any number if that is negative. */
+void check_swept(int participants);
+
+/* A sweep, as an operation. */
+int sweep(struct actor *actor);
+
+/* ---- playing it --------------------------------------------------------------------------------------------------- */
 
 /* Registers a test for each operation, which calls play for it. */
 void add_scenes(void (*play)(const struct operation *operation), int limit_s);
@@ -122,22 +99,20 @@ void add_scenes(void (*play)(const struct operation *operation), int limit_s);
 /* Up to the first mark. */
 void begin_scene(struct scene *scene, const struct operation *operation);
 
+/* The operation's result, once it is over; that it may be an error, as one of its calls fails on purpose. */
+int scene_result(void);
+void allow_failure(void);
+
 /*
- * The survivors send, take, count, and are joined by a newcomer. If the actor lives, it may be in the topic, and keep those
- * who join from it by its lock on the topic's file, which they must say: then false is returned.
+ * The survivors go on. If the actor lives, it may be in the topic, and keep those who join from it by its lock on the topic's
+ * file, which they must say: then false is returned.
  */
 bool check_survivors(struct scene *scene, bool actor_lives);
 
-/*
- * The actor is gone, whatever became of it: a sweep finds all that it left, and what was taken of it is what it sent, give or
- * take the message in the making.
- */
-void check_gone(struct scene *scene);
-
-/* They leave: nothing is left. */
+/* The actor is gone, whatever became of it: the survivors leave, and nothing is left. */
 void end_scene(struct scene *scene);
 
-/* From the second mark on, the actor tries again if it failed, takes what is there, leaves, and finds nothing left. */
+/* From the second mark on, the actor tries again if it failed, leaves, and finds nothing left. */
 void let_actor_end(struct scene *scene);
 
 /*
@@ -158,8 +133,5 @@ bool go_to_point(struct scene *scene, unsigned point);
 
 /* Another process does the operation, too, up to that point, or to its end, and is killed. */
 void kill_another_at(const struct operation *operation, unsigned point);
-
-/* In the actor's process: its operation is under way. */
-extern bool scene_is_operating;
 
 #endif

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A client or a server killed at the points of what it does with requests: see support/tracer.h and, for $TARN_POINTS,
- * scene.h. Survivors are a client and a server in this process: after the death the one's requests are answered by the
- * other, each request that went to the dead is answered or fails, and when they leave nothing is left.
+ * All operations of clients and servers. Survivors are a client and a server: whatever happens to the actor, the one's requests are
+ * answered by the other, and each request that went to the actor is answered or fails. See scene.h.
  */
-#include "../multi/common.h"
-#include "core/inspect.h"
-#include "tracer.h"
-
-#define TOPIC "points"
+#include "scene.h"
 
 struct actor {
     tarn_client *client;
@@ -17,108 +12,139 @@ struct actor {
     uint64_t number;
 };
 
-struct survivors {
-    tarn_client *client;
-    tarn_server *server;
-};
-
-struct operation {
-    const char *name;
-    void (*prepare)(struct actor *);    /* before the points are counted */
-    void (*before)(struct survivors *); /* then */
-    void (*operate)(struct actor *);
-    bool only_server, only_client; /* the actor is: the survivors' comes later */
-};
-
-/* ---- what the actor does -------------------------------------------------------------------------------------------- */
+/* ---- what the actor does ------------------------------------------------------------------------------------------ */
 
 static const char data[1000];
 #define LARGE_BYTES 200000 /* lent, and not written: each store of the actor is a point */
 
-static void open_client(struct actor *actor) {
+static int open_client(struct actor *actor) {
     tarn_client_options how = {.struct_bytes = sizeof how, .server_timeout_ns = GENEROUS};
-    CHECK_STATUS(tarn_client_open(&actor->client, TOPIC, &how), 0);
+    return tarn_client_open(&actor->client, TOPIC, &how);
 }
 
-static void open_server(struct actor *actor) {
+static int open_server(struct actor *actor) {
     tarn_server_options how = {.struct_bytes = sizeof how, .linger_ns = 20 * MS};
-    CHECK_STATUS(tarn_server_open(&actor->server, TOPIC, &how), 0);
+    return tarn_server_open(&actor->server, TOPIC, &how);
 }
 
-static void send_bytes(struct actor *actor, size_t bytes) {
-    CHECK_STATUS(tarn_client_send(actor->client, data, bytes, &actor->number), 1);
+static void prepare_client(struct actor *actor) {
+    CHECK_STATUS(open_client(actor), 0);
 }
 
-static void send_word(struct actor *actor) {
-    send_bytes(actor, 8);
+static void prepare_server(struct actor *actor) {
+    CHECK_STATUS(open_server(actor), 0);
 }
 
-static void send_lines(struct actor *actor) {
-    send_bytes(actor, 1000);
+static int send_word(struct actor *actor) {
+    return tarn_client_send(actor->client, data, 8, &actor->number);
 }
 
-static void lend_and_send(struct actor *actor, size_t bytes) {
+static int send_lines(struct actor *actor) {
+    return tarn_client_send(actor->client, data, 1000, &actor->number);
+}
+
+static int send_or_drop(tarn_loan *loan) {
+    int status = tarn_loan_send(loan);
+    if (status < 0)
+        CHECK_STATUS(tarn_loan_drop(loan), 0);
+    return status;
+}
+
+static int lend_and_send(struct actor *actor, size_t bytes) {
     tarn_loan loan;
-    CHECK_STATUS(tarn_client_loan(actor->client, bytes, &loan, &actor->number), 1);
-    CHECK_STATUS(tarn_loan_send(&loan), 1);
+    int status = tarn_client_loan(actor->client, bytes, &loan, &actor->number);
+    return status < 0 ? status : send_or_drop(&loan);
 }
 
-static void send_large(struct actor *actor) {
-    lend_and_send(actor, LARGE_BYTES);
+static int send_large(struct actor *actor) {
+    return lend_and_send(actor, LARGE_BYTES);
 }
 
-static void send_loan(struct actor *actor) {
-    lend_and_send(actor, 1000);
+static int send_loan(struct actor *actor) {
+    return lend_and_send(actor, 1000);
 }
 
 static void prepare_sent(struct actor *actor) {
-    open_client(actor);
-    send_word(actor);
+    prepare_client(actor);
+    CHECK_STATUS(send_word(actor), 1);
 }
 
-static void abandon(struct actor *actor) {
-    CHECK_STATUS(tarn_client_abandon(actor->client, actor->number), 1);
+/* The server that its request goes to is another process. */
+static void prepare_victim(struct actor *actor) {
+    prepare_sent(actor);
 }
 
-static void receive(struct actor *actor) {
+static int abandon(struct actor *actor) {
+    return tarn_client_abandon(actor->client, actor->number);
+}
+
+static int receive(struct actor *actor) {
     tarn_message message;
-    CHECK_STATUS(tarn_client_receive(actor->client, &message, GENEROUS), 1);
-    CHECK_STATUS(tarn_message_release(&message), 0);
+    int status = tarn_client_receive(actor->client, &message, GENEROUS);
+    if (status == 1)
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    return status;
 }
 
-static void receive_death(struct actor *actor) {
-    tarn_message message;
-    CHECK_STATUS(tarn_client_receive(actor->client, &message, GENEROUS), TARN_ERROR_PEER_DIED);
+static int receive_death(struct actor *actor) {
+    int status = receive(actor);
+    CHECK_INT(status, <, 0);
+    return status == TARN_ERROR_PEER_DIED ? 0 : status;
 }
 
-static void take(struct actor *actor) {
-    CHECK_STATUS(tarn_server_receive(actor->server, &actor->request, GENEROUS), 1);
+static int take(struct actor *actor) {
+    return tarn_server_receive(actor->server, &actor->request, GENEROUS);
 }
 
 static void prepare_taken(struct actor *actor) {
-    open_server(actor);
-    take(actor);
+    prepare_server(actor);
+    CHECK_STATUS(take(actor), 1);
 }
 
-static void reply(struct actor *actor) {
-    CHECK_STATUS(tarn_request_reply(&actor->request, data, 8), 1);
+static int reply(struct actor *actor) {
+    return tarn_request_reply(&actor->request, data, 8);
 }
 
-static void stream(struct actor *actor) {
-    CHECK_STATUS(tarn_request_stream(&actor->request, data, 100), 1);
+static int stream(struct actor *actor) {
     tarn_loan loan;
-    CHECK_STATUS(tarn_request_loan(&actor->request, LARGE_BYTES, 0, &loan), 1);
-    CHECK_STATUS(tarn_loan_send(&loan), 1);
-    CHECK_STATUS(tarn_request_end(&actor->request), 1);
+    int status = tarn_request_stream(&actor->request, data, 100);
+    if (status == 1)
+        status = tarn_request_loan(&actor->request, LARGE_BYTES, 0, &loan);
+    if (status == 1)
+        status = send_or_drop(&loan);
+    return status == 1 ? tarn_request_end(&actor->request) : status;
 }
 
-static void close_all(struct actor *actor) {
-    CHECK_STATUS(tarn_client_close(actor->client), 0);
-    CHECK_INT(tarn_server_close(actor->server), >=, 0);
+static int close_all(struct actor *actor) {
+    int client = tarn_client_close(actor->client), server = tarn_server_close(actor->server);
     *actor = (struct actor){0};
+    return client < 0 ? client : server;
 }
 
-/* ---- what the survivors do -------------------------------------------------------------------------------------------- */
+/* A client has all its requests answered, or they failed. */
+static void leave(struct actor *actor) {
+    if (actor->client)
+        CHECK_STATUS(send_word(actor), 1);
+    while (actor->client && tarn_client_pending(actor->client) > 0) {
+        int status = receive(actor);
+        if (status != TARN_ERROR_PEER_DIED)
+            CHECK_STATUS(status, 1);
+    }
+    CHECK_INT(close_all(actor), >=, 0);
+}
+
+/* ---- the survivors ------------------------------------------------------------------------------------------------ */
+
+struct survivors {
+    tarn_client *client;
+    tarn_server *server;
+    pid_t victim, asker; /* processes that the actor needs; 0: none */
+};
+static struct survivors others;
+
+static void clear(void) {
+    others = (struct survivors){0};
+}
 
 static void answer_all(struct survivors *survivors) {
     tarn_request request;
@@ -135,223 +161,161 @@ static void ask(struct survivors *survivors) {
     CHECK_STATUS(tarn_client_send(survivors->client, data, 8, NULL), 1);
 }
 
-static _Atomic bool *is_ready;
-
-static void serve_nobody(void *arg) {
-    struct actor actor = {0};
-    open_server(&actor);
-    *(_Atomic bool *)arg = true;
+/* In a process of its own, as the actor prepares while this one waits. */
+static void serve_nobody(void *is_ready) {
+    struct actor server = {0};
+    prepare_server(&server);
+    *(_Atomic bool *)is_ready = true;
     sleep_until_killed();
 }
 
-static pid_t victim;
+static void ask_and_stay(void *arg) {
+    struct actor client = {0};
+    (void)arg;
+    prepare_sent(&client);
+    sleep_until_killed();
+}
+
+static void end_process(pid_t *pid) {
+    if (*pid)
+        kill_child(*pid);
+    *pid = 0;
+}
 
 static void kill_victim(struct survivors *survivors) {
-    (void)survivors;
-    kill_child(victim);
-    victim = 0;
+    end_process(&survivors->victim);
 }
 
-/* The server that its request goes to is another process. */
-static void prepare_victim(struct actor *actor) {
-    prepare_sent(actor);
+static void start_others(const struct operation *operation) {
+    static _Atomic bool *is_ready;
+    if (!is_ready)
+        is_ready = shared_page(sizeof *is_ready);
+    *is_ready = false;
+    if (operation->prepare == prepare_taken)
+        others.asker = spawn(ask_and_stay, NULL);
+    if (operation->prepare != prepare_victim)
+        return;
+    others.victim = spawn(serve_nobody, (void *)is_ready);
+    AWAIT(*is_ready);
 }
 
-static void open_survivors(struct survivors *survivors, const struct operation *operation) {
+static bool open_survivors(struct scene *scene, bool actor_lives) {
     struct actor opened = {0};
-    if (operation->prepare == prepare_victim && !victim) {
-        if (!is_ready)
-            is_ready = shared_page(sizeof *is_ready);
-        *is_ready = false;
-        victim = spawn(serve_nobody, (void *)is_ready);
-        AWAIT(*is_ready);
-    }
-    if (!operation->only_client)
-        open_client(&opened);
-    if (!operation->only_server)
-        open_server(&opened);
-    *survivors = (struct survivors){opened.client, opened.server};
+    start_others(scene->operation);
+    int status = open_client(&opened);
+    if (is_locked_out(status, scene, actor_lives))
+        return false;
+    CHECK_STATUS(status, 0);
+    if (!scene->operation->partly)
+        CHECK_STATUS(open_server(&opened), 0);
+    others.client = opened.client;
+    others.server = opened.server;
+    return true;
 }
 
-/* Until nothing is pending: what went to the dead fails, or was answered. Returns how many answers came. */
-static unsigned finish_pending(struct survivors *survivors) {
+/* Answers and takes what there is, for up to so long. Returns how many answers came. */
+static unsigned serve_and_hear(int64_t timeout_ns) {
+    tarn_message message;
     unsigned answers = 0;
-    for (int64_t end = now_ns() + GENEROUS; tarn_client_pending(survivors->client);) {
-        tarn_message message;
-        answer_all(survivors);
-        int status = tarn_client_receive(survivors->client, &message, MS);
+    answer_all(&others);
+    int status;
+    while ((status = tarn_client_receive(others.client, &message, timeout_ns)) != 0) {
         if (status == 1) {
             answers++;
             CHECK_STATUS(tarn_message_release(&message), 0);
-        } else if (status != TARN_ERROR_PEER_DIED)
-            CHECK_STATUS(status, 0);
-        CHECK(now_ns() < end);
+        } else
+            CHECK_STATUS(status, TARN_ERROR_PEER_DIED);
+        timeout_ns = 0;
     }
     return answers;
 }
 
-static void check_survivors(struct survivors *survivors) {
+/* What goes to an actor that lives may take until it goes on. */
+static void check(struct scene *scene, bool actor_lives) {
     struct actor opened = {0};
-    if (!survivors->client) {
-        open_client(&opened);
-        survivors->client = opened.client;
+    if (!others.server) {
+        CHECK_STATUS(open_server(&opened), 0);
+        others.server = opened.server;
     }
-    if (!survivors->server) {
-        open_server(&opened);
-        survivors->server = opened.server;
+    if (!actor_lives)
+        end_process(&others.asker);
+    (void)scene;
+    for (int64_t end = now_ns() + GENEROUS; !actor_lives && tarn_client_pending(others.client);) {
+        serve_and_hear(MS);
+        CHECK(now_ns() < end);
     }
-    finish_pending(survivors);
     for (unsigned answers = 0, tries = 0; answers < 3; tries++) {
-        CHECK_INT(tries, <, 6);
-        ask(survivors);
-        answers += finish_pending(survivors);
+        CHECK_INT(tries, <, 8);
+        ask(&others);
+        for (int i = 0; i < 4 && tarn_client_pending(others.client); i++)
+            answers += serve_and_hear(5 * MS);
     }
-    CHECK_INT(tarn_client_servers(survivors->client), ==, 1);
-    CHECK_INT(tarn_server_clients(survivors->server), ==, 1);
+    int servers = tarn_client_servers(others.client), clients = tarn_server_clients(others.server);
+    CHECK_INT(servers, >=, 1);
+    CHECK_INT(servers, <=, 1 + actor_lives);
+    CHECK_INT(clients, >=, 1);
+    CHECK_INT(clients, <=, 1 + actor_lives + (others.asker != 0));
 }
 
-static void check_nothing_left(struct survivors *survivors) {
-    struct inspect_sweep swept;
-    char path[512];
-    CHECK_STATUS(tarn_client_close(survivors->client), 0);
-    CHECK_STATUS(tarn_server_close(survivors->server), 0);
-    CHECK_STATUS(inspect_sweep(&swept, NULL, NULL), 0);
-    domain_path(path, NULL);
-    CHECK_INT(count_files(path, 0), ==, 0);
-    CHECK_INT(count_segments(), ==, 0);
-    CHECK_INT(count_attached(), ==, 0);
+static void go_on(struct survivors *survivors) {
+    (void)survivors;
+    serve_and_hear(0);
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------- */
+/* Each request is over. */
+static void check_gone(struct scene *scene) {
+    (void)scene;
+    end_process(&others.asker);
+    end_process(&others.victim);
+    for (int64_t end = now_ns() + GENEROUS; tarn_client_pending(others.client); CHECK(now_ns() < end))
+        serve_and_hear(MS);
+    check_swept(-1);
+}
+
+static void close_survivors(struct scene *scene) {
+    (void)scene;
+    CHECK_STATUS(tarn_client_close(others.client), 0);
+    CHECK_STATUS(tarn_server_close(others.server), 0);
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------------------- */
 
 static const struct operation operations[] = {
-    {.name = "create_as_client", .operate = open_client, .only_client = true, .only_server = true},
-    {.name = "create_as_server", .operate = open_server, .only_client = true, .only_server = true},
+    {.name = "create_as_client", .operate = open_client, .alone = true},
+    {.name = "create_as_server", .operate = open_server, .alone = true},
     {.name = "open_client", .operate = open_client},
     {.name = "open_server", .operate = open_server},
-    {.name = "send_word", .prepare = open_client, .operate = send_word},
-    {.name = "send_lines", .prepare = open_client, .operate = send_lines},
-    {.name = "send_large", .prepare = open_client, .operate = send_large},
-    {.name = "send_loan", .prepare = open_client, .operate = send_loan},
+    {.name = "send_word", .prepare = prepare_client, .operate = send_word},
+    {.name = "send_lines", .prepare = prepare_client, .operate = send_lines},
+    {.name = "send_large", .prepare = prepare_client, .operate = send_large},
+    {.name = "send_loan", .prepare = prepare_client, .operate = send_loan},
     {.name = "abandon", .prepare = prepare_sent, .operate = abandon},
     {.name = "receive", .prepare = prepare_sent, .before = answer_all, .operate = receive},
-    {.name = "take", .prepare = open_server, .before = ask, .operate = take, .only_server = true},
+    {.name = "take", .prepare = prepare_server, .before = ask, .operate = take, .partly = true},
     {.name = "close_client", .prepare = prepare_sent, .operate = close_all},
-    {.name = "close_server", .prepare = open_server, .before = ask, .operate = close_all, .only_server = true},
+    {.name = "close_server", .prepare = prepare_server, .before = ask, .operate = close_all, .partly = true},
     {.name = "receive_death",
      .prepare = prepare_victim,
      .before = kill_victim,
      .operate = receive_death,
-     .only_server = true},
-    {.name = "reply", .prepare = prepare_taken, .operate = reply, .only_server = true},
-    {.name = "stream", .prepare = prepare_taken, .operate = stream, .only_server = true},
-    {.name = "close_answering", .prepare = prepare_taken, .operate = close_all, .only_server = true},
+     .partly = true},
+    {.name = "reply", .prepare = prepare_taken, .operate = reply, .partly = true},
+    {.name = "stream", .prepare = prepare_taken, .operate = stream, .partly = true},
+    {.name = "close_answering", .prepare = prepare_taken, .operate = close_all, .partly = true},
 };
 
-/* ---- playing it --------------------------------------------------------------------------------------------------------- */
+static struct actor actor;
 
-static void act(void *arg) {
-    const struct operation *operation = arg;
-    struct actor actor = {0};
-    if (operation->prepare)
-        operation->prepare(&actor);
-    tracer_mark();
-    operation->operate(&actor);
-    tracer_mark();
-    close_all(&actor);
-}
-
-static bool asks_first(const struct operation *operation) {
-    return operation->prepare == prepare_taken;
-}
-
-/* A client in a process of its own, as the tracer waits here until the actor has taken a request. */
-static void ask_and_stay(void *arg) {
-    struct actor actor = {0};
-    (void)arg;
-    open_client(&actor);
-    send_word(&actor);
-    sleep_until_killed();
-}
-
-static pid_t begin(const struct operation *operation, struct traced *traced, struct survivors *survivors) {
-    tracer_spawn(traced, act, (void *)(uintptr_t)operation);
-    pid_t asker = asks_first(operation) ? spawn(ask_and_stay, NULL) : 0;
-    open_survivors(survivors, operation);
-    tracer_begin(traced);
-    if (operation->before)
-        operation->before(survivors);
-    return asker;
-}
-
-static void finish(struct survivors *survivors, pid_t asker) {
-    if (asker)
-        kill_child(asker);
-    if (victim)
-        kill_victim(survivors);
-    check_survivors(survivors);
-    check_nothing_left(survivors);
-}
-
-/* Kills it at that point. False: it has no such point any more. */
-static bool kill_at(const struct operation *operation, unsigned point) {
-    struct traced traced;
-    struct survivors survivors;
-    pid_t asker = begin(operation, &traced, &survivors);
-    bool is_there = true;
-    for (unsigned i = 0; i <= point && is_there; i++)
-        is_there = tracer_next(&traced);
-    set_context("killed at point %u, %s", point, is_there ? tracer_describe(&traced) : "the end");
-    tracer_kill(&traced);
-    finish(&survivors, asker);
-    set_context("%s", "");
-    return is_there;
-}
-
-static unsigned count_points(const struct operation *operation) {
-    struct traced traced;
-    struct survivors survivors;
-    unsigned count = 0;
-    pid_t asker = begin(operation, &traced, &survivors);
-    while (tracer_next(&traced))
-        count++;
-    tracer_kill(&traced);
-    finish(&survivors, asker);
-    return count;
-}
-
-static unsigned sample_size(unsigned count) {
-    const char *text = getenv("TARN_POINTS");
-    unsigned size = !text ? 10 : strcmp(text, "all") == 0 ? count : (unsigned)strtoul(text, NULL, 10);
-    return size < count ? size : count;
-}
-
-static void play(const struct operation *operation) {
-    unsigned count = count_points(operation), size = sample_size(count), visited = 0;
-    struct random random = random_start(0);
-    CHECK_INT(count, >, 0);
-    for (unsigned i = 0; i < count; i++) {
-        if (random_between(&random, 1, count - i) > size - visited)
-            continue;
-        kill_at(operation, i);
-        visited++;
-    }
-    printf("  %-28s %4u points, %4u visited\n", operation->name, count, visited);
-}
-
-static void play_named(void) {
-    if (!tracer_works())
-        SKIP("processes cannot be traced here");
-    need_root(); /* for an IPC namespace in which to count segments */
-    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
-        if (strcmp(operations[i].name, getenv("TARN_TEST")) == 0)
-            play(&operations[i]);
-}
-
-__attribute__((constructor)) static void add_tests(void) {
-    static struct test tests[sizeof operations / sizeof operations[0]];
-    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
-        tests[i] = (struct test){operations[i].name, 1800, play_named, NULL};
-        harness_add_test(&tests[i]);
-    }
-}
+const struct pattern pattern = {
+    .operations = operations,
+    .count = sizeof operations / sizeof operations[0],
+    .actor = &actor,
+    .survivors = &others,
+    .clear = clear,
+    .open = open_survivors,
+    .check = check,
+    .go_on = go_on,
+    .gone = check_gone,
+    .close = close_survivors,
+    .leave = leave,
+};

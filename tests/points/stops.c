@@ -16,13 +16,12 @@ static void stop_at(const struct operation *operation, unsigned point) {
     bool could_join = check_survivors(&scene, true);
     if (is_on_its_way)
         tracer_finish(&scene.traced);
-    CHECK_INT(scene.ledger->result, >=, 0);
+    CHECK_INT(scene_result(), >=, 0);
     if (!could_join) {
         locked_out++;
         CHECK(check_survivors(&scene, true));
     }
     let_actor_end(&scene);
-    check_gone(&scene);
     end_scene(&scene);
 }
 

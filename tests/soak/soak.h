@@ -8,6 +8,7 @@
  *   taker.c    a subscriber that compares what it gets with the ledger
  *   watch.c    segments, files, descriptors and memory against bounds
  *   storm.c    starts, kills, stops and ends lives
+ *   patterns.c a storm of its own, of all other patterns
  *
  * The ledger is memory that all processes of a spell share. A message's size and bytes follow from its publisher's entry
  * and its number, so whoever takes it knows what it has to be without having been told.
@@ -66,6 +67,12 @@ struct stage {
 };
 
 extern struct stage *stage;
+
+/* $TARN_SOAK_SECONDS, or two minutes, are divided: one storm has that part of it. */
+static inline int64_t soak_seconds(int64_t part, int64_t of) {
+    const char *asked_for = getenv("TARN_SOAK_SECONDS");
+    return (asked_for ? atoll(asked_for) : 120) * part / of;
+}
 
 static inline uint64_t mixed(uint64_t a, uint64_t b) {
     struct random random = {a ^ (b + 1) * UINT64_C(0x9e3779b97f4a7c15)};

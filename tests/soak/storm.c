@@ -3,7 +3,7 @@
  * Starts lives, kills, stops and continues them, and ends each spell: by asking all to go, or by killing all at once. After
  * each nothing may be left but small files, which the next ones to come, or tarn gc, remove.
  *
- *     TARN_SOAK_SECONDS=n     how long; else two minutes
+ *     TARN_SOAK_SECONDS=n     how long, patterns.c included; else two minutes
  *     TARN_SEED=n             the same lives with the same fates (what becomes of their races is chance)
  */
 #include <sys/resource.h>
@@ -12,7 +12,6 @@
 
 enum {
     SPELL_S = 60,
-    SECONDS_DEFAULT = 120,
     RESIDENTS_EACH = 2, /* of a topic that has some */
     RESIDENTS_MAX = TOPICS * RESIDENTS_EACH,
     STORMERS = 10, /* others at a time */
@@ -353,8 +352,7 @@ static void check_weather(uint64_t seconds) {
 }
 
 TEST_LIMIT(storm, 7 * 24 * 3600) { /* it sees to its end itself */
-    const char *asked_for = getenv("TARN_SOAK_SECONDS");
-    int64_t seconds = asked_for ? atoll(asked_for) : SECONDS_DEFAULT;
+    int64_t seconds = soak_seconds(2, 3);
     need_root(); /* for a System V namespace of our own */
     stage = shared_page(sizeof *stage);
     printf("a storm of %lld s; TARN_SEED=%s\n", (long long)seconds, getenv("TARN_SEED"));

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* All operations of publish and subscribe, each as one process does it among others. See scene.h. */
-#include "core/inspect.h"
-#include "scene.h"
+#include "messages.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
 static int note_publisher(struct actor *actor, int status) {
     if (status == 0)
-        actor->ledger->identity = tarn_publisher_identity(actor->publisher);
+        ledger()->identity = tarn_publisher_identity(actor->publisher);
     return status;
 }
 
@@ -403,11 +402,8 @@ static int register_process(struct actor *actor) {
 
 /* ---- repairing ---------------------------------------------------------------------------------------------------- */
 
-static _Atomic bool *is_ready;
-
 /* A publisher and a subscriber, with messages sent, held, a descriptor, and room for more. */
-static void be_there(void *arg) {
-    (void)arg;
+static void be_there(void *is_ready) {
     tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1, .max_held = 100);
     tarn_publisher *publisher = PUBLISHER(TOPIC, .type = &type);
     tarn_message message;
@@ -416,30 +412,13 @@ static void be_there(void *arg) {
     for (int i = 0; i < 3; i++)
         CHECK_STATUS(tarn_publisher_publish(publisher, NULL, 0), 1);
     CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 1);
-    *is_ready = true;
+    *(_Atomic bool *)is_ready = true;
     sleep_until_killed();
 }
 
-static void kill_one(void) {
-    if (!is_ready)
-        is_ready = shared_page(sizeof *is_ready);
-    *is_ready = false;
-    pid_t pid = spawn(be_there, NULL);
-    AWAIT(*is_ready);
-    kill_child(pid);
-}
-
-/* Somebody else dies, and nobody has looked yet. */
 static void somebody_dies(struct survivors *survivors) {
     (void)survivors;
-    kill_one();
-}
-
-static int sweep(struct actor *actor) {
-    struct inspect_sweep swept;
-    (void)actor;
-    int status = inspect_sweep(&swept, NULL, NULL);
-    return status ? status : swept.topics_failed ? TARN_ERROR_SYSTEM : 0;
+    somebody_dies_as(be_there);
 }
 
 /* Its memory holds what a dead reliable subscriber has not read: it is repaired before anybody waits for it. */
@@ -458,7 +437,7 @@ static void prepare_little_memory(struct actor *actor) {
 
 /* ---- the table ---------------------------------------------------------------------------------------------------- */
 
-const struct operation operations[] = {
+const struct operation messages_operations[MESSAGES_OPERATIONS] = {
     {.name = "create_as_publisher", .operate = open_publisher, .alone = true},
     {.name = "create_as_subscriber", .operate = open_subscriber, .alone = true},
     {.name = "create_domain", .before = remove_domain, .operate = open_publisher, .alone = true},
@@ -536,4 +515,3 @@ const struct operation operations[] = {
     {.name = "create_after_death", .before = somebody_dies, .operate = open_publisher, .alone = true, .repairs = true},
     {.name = "sweep_after_death", .before = somebody_dies, .operate = sweep, .alone = true, .repairs = true},
 };
-const unsigned operation_count = sizeof operations / sizeof operations[0];
