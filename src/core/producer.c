@@ -322,39 +322,41 @@ int tarn_producer_loan(tarn_producer *producer, size_t bytes, tarn_loan *ret) {
     return 1;
 }
 
-/* NULL with a sentence: sent, or dropped, before. */
-static struct open_loan *find_loan(const tarn_loan *loan) {
+/* NULL, with ret_status why: sent, or dropped, before; or inherited by a child. */
+static struct open_loan *find_loan(const tarn_loan *loan, int *ret_status) {
     const struct tarn_producer *producer = loan->loaned_by;
     struct open_loan *open = loan->place;
+    *ret_status = check(producer);
+    if (*ret_status)
+        return NULL;
     if (loan->identity == producer->identity && open->ticket == loan->ticket && loan->ticket)
         return open;
-    fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", producer->topic->name);
+    *ret_status = fail(TARN_ERROR_RELEASED, "topic \"%s\": the loan was sent or dropped before", producer->topic->name);
     return NULL;
 }
 
 static int send_loan(tarn_loan *loan) {
     struct tarn_producer *producer = loan->loaned_by;
-    struct open_loan *open = find_loan(loan);
+    int status;
+    struct open_loan *open = find_loan(loan, &status);
     if (!open)
-        return TARN_ERROR_RELEASED;
+        return status;
     if (loan->bytes > open->place.bytes)
         return fail(TARN_ERROR_ARGUMENT, "topic \"%s\": the loan was of %" PRIu64 " bytes, and cannot be sent with %zu",
                     producer->topic->name, open->place.bytes, loan->bytes);
     struct need need = {true, NULL, 0};
-    if (try_once(producer, &need, EFFORT_QUICK) != 0) {
-        int status = find_space(producer, &need);
-        if (status)
-            return status;
-    }
+    if (try_once(producer, &need, EFFORT_QUICK) != 0 && (status = find_space(producer, &need)) != 0)
+        return status;
     put(producer, &open->place, loan->bytes);
     end_loan(producer, open, loan);
     return 1;
 }
 
 static int drop_loan(tarn_loan *loan) {
-    struct open_loan *open = find_loan(loan);
+    int status;
+    struct open_loan *open = find_loan(loan, &status);
     if (!open)
-        return TARN_ERROR_RELEASED;
+        return status;
     arena_unpin(open->place.extent);
     end_loan(loan->loaned_by, open, loan);
     return 0;

@@ -326,9 +326,9 @@ static void mark_held(void *context, extent_ref ref) {
     struct extents *extents = context;
     struct extent *extent = extent_of(extents, ref);
     if (extent)
-        extent->held = extent->named = true;
+        extent->held |= HELD_BY_NAME;
     for (extent = extents->retired.head; extent && ref == EXTENT_NONE; extent = extent->next)
-        extent->held = true; /* a reader that is about to choose, and may be stopped there: see source_hold_all() */
+        extent->held |= HELD; /* a reader that is about to choose, and may be stopped there: see source_hold_all() */
 }
 
 /* Frees RETIRED extents that nobody holds. The caller's fence (H1) lies between their retiring and this look. */
@@ -338,8 +338,7 @@ static void free_unheld(struct extents *extents) {
     uint64_t oldest = readers_oldest(extents->readers);
     uint64_t highest = 0;
     for (struct extent *extent = extents->retired.head; extent; extent = extent->next) {
-        extent->held = extent->pins > 0;
-        extent->named = false;
+        extent->held = extent->pins > 0 ? HELD : 0;
         if (extent->generation >= oldest && extent->generation > highest)
             highest = extent->generation;
     }
@@ -352,7 +351,8 @@ static void free_unheld(struct extents *extents) {
         struct extent *next = extent->next;
         if (extent->held) {
             previous = extent;
-            extents->held_bytes += extent->named && !extent->pins && !extents->options.realtime ? extent->bytes : 0;
+            extents->held_bytes +=
+                extent->held & HELD_BY_NAME && !extent->pins && !extents->options.realtime ? extent->bytes : 0;
         } else
             make_free(extents, remove_after(&extents->retired, previous));
         extent = next;

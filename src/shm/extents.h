@@ -37,6 +37,8 @@ struct place {
     uint64_t bytes; /* reserved */
 };
 
+enum extent_held { HELD = 1, HELD_BY_NAME = 2 }; /* by anything; by a cell that names it */
+
 enum extent_state { EXTENT_FREE = 0, EXTENT_AHEAD, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
 
 struct extent {
@@ -52,7 +54,7 @@ struct extent {
     uint32_t pins; /* open loans in it; messages that are not over, where there is no log */
     extent_ref ref;
     enum extent_state state;
-    bool held, named; /* scratch of one look at the cells: by anybody; by a cell that names it */
+    uint8_t held; /* scratch of one look at the cells: enum extent_held */
 };
 
 struct extent_queue {
