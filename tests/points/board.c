@@ -489,7 +489,7 @@ static void check(struct scene *scene, bool actor_lives) {
         CHECK_INT(actors->number, >=, scene->operation->lets_lose ? 0 : ledger()->set);
         CHECK_INT(actors->number, <=, ledger()->begun);
     } else
-        CHECK(!scene->operation->holds_back); /* it had set a value that was read before */
+        CHECK(!scene->operation->has_value); /* it had set a value that was read before */
     for (int i = 0; i < 6; i++)
         set_next(&others, i % 3 ? 50 : VALUE_BYTES_MAX - 1000 * (size_t)i);
     check_newcomer(scene, actor_lives);
@@ -537,20 +537,20 @@ static const struct operation operations[] = {
     {.name = "make_key", .prepare = prepare_writer, .operate = make_key},
     {.name = "take_key", .prepare = prepare_writer, .operate = take_key},
     {.name = "set_first", .prepare = prepare_key, .operate = set_small, .lets_lose = true},
-    {.name = "set", .prepare = prepare_set, .operate = set_small, .holds_back = true},
-    {.name = "set_and_wake", .prepare = prepare_set, .before = begin_sleeper, .operate = set_small, .holds_back = true},
+    {.name = "set", .prepare = prepare_set, .operate = set_small, .has_value = true},
+    {.name = "set_and_wake", .prepare = prepare_set, .before = begin_sleeper, .operate = set_small, .has_value = true},
     {.name = "take_key_and_set",
      .prepare = prepare_known,
      .before = set_before,
      .operate = take_key_and_set,
-     .holds_back = true},
+     .has_value = true},
     {.name = "set_large", .prepare = prepare_set, .operate = set_large, .lets_lose = true},
     {.name = "set_several", .prepare = prepare_set, .operate = set_several, .lets_lose = true},
-    {.name = "lend_and_drop", .prepare = prepare_set, .operate = lend_and_drop, .holds_back = true},
-    {.name = "send_loan", .prepare = prepare_loan, .operate = send_loan, .holds_back = true},
-    {.name = "release_key", .prepare = prepare_set, .operate = release_key, .holds_back = true},
-    {.name = "count_readers", .prepare = prepare_set, .operate = count_readers, .holds_back = true},
-    {.name = "close_writer", .prepare = prepare_set, .operate = close_writer, .holds_back = true},
+    {.name = "lend_and_drop", .prepare = prepare_set, .operate = lend_and_drop, .has_value = true},
+    {.name = "send_loan", .prepare = prepare_loan, .operate = send_loan, .has_value = true},
+    {.name = "release_key", .prepare = prepare_set, .operate = release_key, .has_value = true},
+    {.name = "count_readers", .prepare = prepare_set, .operate = count_readers, .has_value = true},
+    {.name = "close_writer", .prepare = prepare_set, .operate = close_writer, .has_value = true},
     {.name = "close_writer_unread", .prepare = prepare_key, .operate = close_writer},
     {.name = "look_up", .prepare = prepare_reader, .operate = look_up_witness},
     {.name = "look_up_new", .prepare = prepare_reader, .operate = look_up_new},

@@ -35,9 +35,10 @@ struct operation {
     int (*operate)(struct actor *);     /* a negative status if it failed, and may be done again */
     bool alone;                         /* the survivors come later */
     bool partly;                        /* some of them do */
-    bool holds_back; /* the actor is a reliable subscriber, for which publishers wait while it lives */
+    bool holds_back; /* messages: the actor is a reliable subscriber, for which publishers wait while it lives */
     bool repairs;    /* somebody else has died before */
-    bool lets_lose;  /* messages may lie in memory that no survivor has attached yet */
+    bool lets_lose;  /* what it sends, sets or pushes may lie in memory that no survivor has attached yet */
+    bool has_value;  /* blackboard: the actor's key has one all the time, in memory that survivors have attached */
 };
 
 struct scene {
