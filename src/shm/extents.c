@@ -80,7 +80,7 @@ static void write_reference(struct segment_ref *ref, const struct segment_name *
 }
 
 static int prepare_private(struct owned_segment *segment, uint32_t extent_count, uint64_t data_offset) {
-    segment->extents = calloc(extent_count, sizeof(*segment->extents));
+    segment->extents = aligned_alloc(CACHE_LINE_BYTES, extent_count * sizeof(*segment->extents));
     segment->unused = malloc(extent_count * sizeof(*segment->unused));
     segment->cold = malloc(sizeof(*segment->cold));
     if (!segment->extents || !segment->unused || !segment->cold) {
@@ -89,6 +89,7 @@ static int prepare_private(struct owned_segment *segment, uint32_t extent_count,
         free(segment->cold);
         return -ENOMEM;
     }
+    memset(segment->extents, 0, extent_count * sizeof(*segment->extents));
     segment->extent_count = segment->unused_count = extent_count;
     for (uint32_t i = 0; i < extent_count; i++)
         segment->unused[i] = extent_count - 1 - i;
@@ -328,7 +329,8 @@ static void mark_held(void *context, extent_ref ref) {
     if (extent)
         extent->held |= HELD_BY_NAME;
     for (extent = extents->retired.head; extent && ref == EXTENT_NONE; extent = extent->next)
-        extent->held |= HELD; /* a reader that is about to choose, and may be stopped there: see source_hold_all() */
+        extent->held |=
+            HELD_AT_ALL; /* a reader that is about to choose, and may be stopped there: see source_hold_all() */
 }
 
 /* Frees RETIRED extents that nobody holds. The caller's fence (H1) lies between their retiring and this look. */
@@ -338,7 +340,7 @@ static void free_unheld(struct extents *extents) {
     uint64_t oldest = readers_oldest(extents->readers);
     uint64_t highest = 0;
     for (struct extent *extent = extents->retired.head; extent; extent = extent->next) {
-        extent->held = extent->pins > 0 ? HELD : 0;
+        extent->held = extent->pins > 0 ? HELD_AT_ALL : 0;
         if (extent->generation >= oldest && extent->generation > highest)
             highest = extent->generation;
     }

@@ -37,24 +37,26 @@ struct place {
     uint64_t bytes; /* reserved */
 };
 
-enum extent_held { HELD = 1, HELD_BY_NAME = 2 }; /* by anything; by a cell that names it */
+enum extent_held { HELD_AT_ALL = 1, HELD_BY_NAME = 2 }; /* by anything; by a cell that names it */
 
 enum extent_state { EXTENT_FREE = 0, EXTENT_AHEAD, EXTENT_LOG, EXTENT_RETIRED, EXTENT_DETACHED };
 
 struct extent {
-    struct extent *next; /* in the queue of its state */
+    /* a line with what sending goes through */
+    _Alignas(CACHE_LINE_BYTES) struct extent *next; /* in the queue of its state */
     char *base;
     struct extent_entry *entry;
     uint64_t bytes;
     uint64_t generation; /* the last one given, stamped */
     uint64_t first_sequence;
     uint64_t end_sequence; /* behind its last message; of the log's last extent told when it ends */
-    uint64_t late_end;     /* behind the last message of a loan that was sent late from it; 0: there is none */
+    extent_ref ref;
+    uint16_t state; /* enum extent_state */
+    uint8_t held;   /* scratch of one look at the cells: enum extent_held */
+    /* the rest */
+    uint64_t late_end; /* behind the last message of a loan that was sent late from it; 0: there is none */
     int64_t freed_ns;
     uint32_t pins; /* open loans in it; messages that are not over, where there is no log */
-    extent_ref ref;
-    enum extent_state state;
-    uint8_t held; /* scratch of one look at the cells: enum extent_held */
 };
 
 struct extent_queue {
