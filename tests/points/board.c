@@ -135,9 +135,14 @@ static int end_setting(int status) {
     return status;
 }
 
+static uint64_t begin_setting(void) {
+    uint64_t number = ledger()->set + 1;
+    ledger()->begun = number;
+    return number;
+}
+
 static int set_bytes(struct actor *actor, size_t bytes) {
-    ledger()->begun = ledger()->set + 1;
-    return end_setting(set_value(actor->writer, actor->key, bytes, ledger()->begun));
+    return end_setting(set_value(actor->writer, actor->key, bytes, begin_setting()));
 }
 
 static int set_small(struct actor *actor) {
@@ -159,7 +164,7 @@ static int set_several(struct actor *actor) {
 static int lend(struct actor *actor) {
     int status = tarn_writer_loan(actor->writer, actor->key, 300, &actor->loan);
     if (status == 1)
-        make_value(actor->loan.data, 300, ledger()->begun = ledger()->set + 1);
+        make_value(actor->loan.data, 300, begin_setting());
     return status;
 }
 
