@@ -606,13 +606,9 @@ const struct waitable reader_waitable = {waitable_fd, ready_for_waitset, look_fo
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_reader_options *options, tarn_reader_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_reader_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_reader_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->max_held > MAX_HELD_MAX)
         return fail(TARN_ERROR_ARGUMENT, "max_held is %" PRIu32 ": the most is %u", ret->max_held, MAX_HELD_MAX);
     status = waiter_check_options(ret->wait_strategy, ret->spin_ns);

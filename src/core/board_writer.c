@@ -22,9 +22,7 @@
 #include "shm/log.h"
 #include "shm/source.h"
 
-#define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
 #define PACKED_AT_ONCE 16u
-#define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN) /* so that a value as large as the limit fits */
 
 /* A key that this writer has set, or taken. */
 struct written {
@@ -85,23 +83,9 @@ SHORT_HALF void wake(struct tarn_writer *writer) {
 
 /* ---- memory --------------------------------------------------------------------------------------------------- */
 
-static bool reap_reader(void *context, const struct reader *reader) {
-    struct tarn_writer *writer = context;
-    return slot_reap(writer->topic, SUBSCRIBER, reader->slot, true) ||
-           slot_is_dead(writer->topic, SUBSCRIBER, reader->slot, true);
-}
-
 /* No memory is added for what a reader holds without asking the kernel whether he is alive. */
 static void bury_dead(struct tarn_writer *writer) {
-    uint64_t generation, sequence;
-    int64_t now = os_now_ns();
-    if (now - writer->buried_ns < SLICE_NS / 2 || !readers_refresh(&writer->readers))
-        return;
-    writer->buried_ns = now;
-    extents_blockage(&writer->arena.extents, &generation, &sequence);
-    process_lock();
-    readers_blocking(&writer->readers, generation, sequence, reap_reader, writer);
-    process_unlock();
+    reap_blocking(writer->topic, &writer->readers, &writer->arena.extents, &writer->buried_ns);
 }
 
 /* Values whose key was given up, and has got a value from another since, are over. */
@@ -537,13 +521,9 @@ int tarn_writer_release_key(tarn_writer *writer, int key) {
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_writer_options *options, tarn_writer_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_writer_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_writer_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->alignment & (ret->alignment - 1) || ret->alignment > 4096)
         return fail(TARN_ERROR_ARGUMENT, "alignment is %" PRIu32 ": not a power of two up to 4096", ret->alignment);
     if (ret->reserved)

@@ -625,15 +625,12 @@ static int open_client(tarn_client **ret, const char *topic, const tarn_client_o
 }
 
 int tarn_client_open(tarn_client **ret, const char *topic, const tarn_client_options *options) {
-    tarn_client_options checked = {0};
+    tarn_client_options checked;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the place for the client is NULL");
-    if (options) {
-        int status = options_check(options, options->struct_bytes, sizeof(checked), "tarn_client_options");
-        if (status)
-            return status;
-        memcpy(&checked, options, options->struct_bytes < sizeof(checked) ? options->struct_bytes : sizeof(checked));
-    }
+    int status = options_copy(&checked, sizeof(checked), options, "tarn_client_options");
+    if (status)
+        return status;
     uint32_t max_held = checked.max_held ? checked.max_held : DEFAULT_MAX_HELD;
     struct service_options common = {checked.directory,
                                      checked.domain,
@@ -647,7 +644,7 @@ int tarn_client_open(tarn_client **ret, const char *topic, const tarn_client_opt
                                      checked.when_full,
                                      checked.full_timeout_ns,
                                      checked.spin_ns};
-    int status = service_check_options(&common, "max_pending", checked.max_pending);
+    status = service_check_options(&common, "max_pending", checked.max_pending);
     if (!status && max_held > MAX_HELD_MAX)
         status = fail(TARN_ERROR_ARGUMENT, "max_held is %" PRIu32 ": the most is %u", max_held, MAX_HELD_MAX);
     if (!status && checked.server_timeout_ns < TARN_IMMEDIATELY)

@@ -83,11 +83,21 @@ int handle_explain(const struct handle *handle, uint32_t mark) {
                 what);
 }
 
-int options_check(const void *options, size_t struct_bytes, size_t known_bytes, const char *what) {
+int options_copy(void *ret, size_t known_bytes, const void *options, const char *what) {
+    size_t struct_bytes; /* the first field of all of them */
+    memset(ret, 0, known_bytes);
+    if (!options)
+        return 0;
+    memcpy(&struct_bytes, options, sizeof(struct_bytes));
     if (struct_bytes < sizeof(size_t) || struct_bytes > 1u << 16)
         return fail(TARN_ERROR_ARGUMENT, "%s.struct_bytes is %zu: set it to sizeof(%s)", what, struct_bytes, what);
     for (size_t i = known_bytes; i < struct_bytes; i++)
         if (((const char *)options)[i])
             return fail(TARN_ERROR_ARGUMENT, "%s has fields set that this version of tarn does not know", what);
+    memcpy(ret, options, struct_bytes < known_bytes ? struct_bytes : known_bytes);
     return 0;
+}
+
+int64_t options_time_ns(int64_t value, int64_t default_ns) {
+    return value == 0 ? default_ns : value == TARN_IMMEDIATELY ? 0 : value;
 }

@@ -71,7 +71,13 @@ static inline int handle_check(const struct handle *handle, uint32_t mark) {
     return handle_explain(handle, mark);
 }
 
-/* Whether an options struct of a newer build has fields set that this one does not know. 0 or a status. */
-int options_check(const void *options, size_t struct_bytes, size_t known_bytes, const char *what);
+/*
+ * What the user's options say, with zeros where there are none, or where they are an older build's. Refused if they are a newer
+ * one's with fields set that this one does not know. 0 or a status. what: the struct's name.
+ */
+int options_copy(void *ret, size_t known_bytes, const void *options, const char *what);
+
+/* A time of options: 0 is the default, TARN_IMMEDIATELY is zero. */
+int64_t options_time_ns(int64_t value, int64_t default_ns);
 
 #endif

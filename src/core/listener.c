@@ -197,13 +197,9 @@ static int check_ids(const tarn_listener_options *options) {
 }
 
 static int check_options(const tarn_listener_options *options, tarn_listener_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_listener_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_listener_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->reserved)
         return fail(TARN_ERROR_ARGUMENT, "tarn_listener_options.reserved is not 0");
     status = waiter_check_options(ret->wait_strategy, ret->spin_ns);

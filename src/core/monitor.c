@@ -339,13 +339,9 @@ const struct waitable monitor_waitable = {waitable_fd, waitable_ready, find};
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_monitor_options *options, tarn_monitor_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_monitor_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_monitor_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->reserved)
         return fail(TARN_ERROR_ARGUMENT, "tarn_monitor_options.reserved is not 0");
     if (ret->look_ns < 0)

@@ -93,13 +93,9 @@ int tarn_notifier_notify(tarn_notifier *notifier, uint32_t id) {
 /* ---- a life --------------------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_notifier_options *options, tarn_notifier_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_notifier_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_notifier_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->reserved)
         return fail(TARN_ERROR_ARGUMENT, "tarn_notifier_options.reserved is not 0");
     if (ret->death_event > TARN_EVENT_ID_MAX + 1)

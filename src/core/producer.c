@@ -25,10 +25,8 @@
 
 #define DEFAULT_CAPACITY 1024u
 #define DEFAULT_FULL_TIMEOUT_NS NS_PER_SECOND
-#define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
-#define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN) /* as for publishers: so that a message as large as the limit fits */
-#define SWEEP_MESSAGES 64u                       /* small ones that may be over before that is looked after */
-#define SWEEP_BYTES 4096u                        /* from this size on memory is worth a look at each push */
+#define SWEEP_MESSAGES 64u /* small ones that may be over before that is looked after */
+#define SWEEP_BYTES 4096u  /* from this size on memory is worth a look at each push */
 
 struct open_loan {
     struct place place;
@@ -367,13 +365,9 @@ static const struct loan_calls loan_calls = {send_loan, drop_loan};
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_producer_options *options, tarn_producer_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_producer_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_producer_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->when_full > TARN_FULL_FAIL)
         return fail(TARN_ERROR_ARGUMENT, "when_full is %" PRIu32 ": producers wait or fail, and drop nothing",
                     ret->when_full);
@@ -392,10 +386,6 @@ static int check_options(const tarn_producer_options *options, tarn_producer_opt
         return fail(TARN_ERROR_ARGUMENT,
                     "full_timeout_ns, linger_ns or claim_limit_ns is negative, and not TARN_IMMEDIATELY");
     return type_check(ret->type);
-}
-
-static int64_t time_option(int64_t value, int64_t default_ns) {
-    return value == 0 ? default_ns : value == TARN_IMMEDIATELY ? 0 : value;
 }
 
 static int open_memory(struct tarn_producer *producer, const tarn_producer_options *options, uint16_t incarnation) {
@@ -478,8 +468,8 @@ static int open_locked(tarn_producer **ret, const char *topic, const tarn_produc
     producer->identity = producer->slot->who.number;
     producer->tickets = os_random() | 1;
     producer->when_full = options->when_full;
-    producer->full_timeout_ns = time_option(options->full_timeout_ns, DEFAULT_FULL_TIMEOUT_NS);
-    producer->linger_ns = time_option(options->linger_ns, TARN_FOREVER);
+    producer->full_timeout_ns = options_time_ns(options->full_timeout_ns, DEFAULT_FULL_TIMEOUT_NS);
+    producer->linger_ns = options_time_ns(options->linger_ns, TARN_FOREVER);
     status = open_in_slot(producer, options);
     if (status) {
         publisher_slot_clear(producer->topic, producer->slot_number, false);

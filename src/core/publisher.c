@@ -34,11 +34,6 @@ struct open_loan {
     struct open_loan *next; /* of all ever made */
 };
 
-#define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
-
-/* Beyond the limit: the extent where the log ends and what surrounds a message, so that one as large as the limit fits. */
-#define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN)
-
 static struct closed_handles closed_publishers;
 static _Atomic uint32_t nobody_sleeps; /* the bell of those who never wake anyone */
 
@@ -54,24 +49,9 @@ int publisher_wake_sleepers(struct tarn_publisher *publisher) {
 
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
 
-/* Who is dead need not be repaired to be waited for no longer: whoever is at it may be stopped. */
-static bool reap_reader(void *context, const struct reader *reader) {
-    struct tarn_publisher *publisher = context;
-    return slot_reap(publisher->topic, SUBSCRIBER, reader->slot, true) ||
-           slot_is_dead(publisher->topic, SUBSCRIBER, reader->slot, true);
-}
-
 /* Nobody is waited for, and no memory is added for anybody, without asking the kernel whether he is alive. */
 static void bury_dead(struct tarn_publisher *publisher) {
-    uint64_t generation, sequence;
-    int64_t now = os_now_ns();
-    if (now - publisher->buried_ns < SLICE_NS / 2 || !readers_refresh(&publisher->readers))
-        return;
-    publisher->buried_ns = now;
-    extents_blockage(&publisher->writer.extents, &generation, &sequence);
-    process_lock();
-    readers_blocking(&publisher->readers, generation, sequence, reap_reader, publisher);
-    process_unlock();
+    reap_blocking(publisher->topic, &publisher->readers, &publisher->writer.extents, &publisher->buried_ns);
 }
 
 struct blame {
@@ -465,13 +445,9 @@ int tarn_loan_drop(tarn_loan *loan) {
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_publisher_options *options, tarn_publisher_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_publisher_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_publisher_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->when_full > TARN_FULL_DROP || ret->wake > TARN_WAKE_NEVER)
         return fail(TARN_ERROR_ARGUMENT, "when_full is %" PRIu32 " and wake is %" PRIu32 ": see their enums in tarn.h",
                     ret->when_full, ret->wake);
@@ -483,10 +459,6 @@ static int check_options(const tarn_publisher_options *options, tarn_publisher_o
     if (ret->full_timeout_ns < TARN_IMMEDIATELY || ret->linger_ns < TARN_IMMEDIATELY)
         return fail(TARN_ERROR_ARGUMENT, "full_timeout_ns or linger_ns is negative, and not TARN_IMMEDIATELY");
     return type_check(ret->type);
-}
-
-static int64_t time_option(int64_t value, int64_t default_ns) {
-    return value == 0 ? default_ns : value == TARN_IMMEDIATELY ? 0 : value;
 }
 
 static int say_reliable(const struct tarn_publisher *publisher, const struct identity *who) {
@@ -606,8 +578,8 @@ static int open_joined(struct tarn_publisher *publisher, const tarn_publisher_op
     publisher->when_full = options->when_full;
     publisher->timestamps = options->timestamps;
     publisher->realtime = options->realtime;
-    publisher->full_timeout_ns = time_option(options->full_timeout_ns, DEFAULT_FULL_TIMEOUT_NS);
-    publisher->linger_ns = time_option(options->linger_ns, DEFAULT_LINGER_NS);
+    publisher->full_timeout_ns = options_time_ns(options->full_timeout_ns, DEFAULT_FULL_TIMEOUT_NS);
+    publisher->linger_ns = options_time_ns(options->linger_ns, DEFAULT_LINGER_NS);
     status = open_in_slot(publisher, options, address);
     if (status)
         leave(publisher);
@@ -678,7 +650,7 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
         return UINT32_MAX;
     process_lock();
     uint32_t segments = publisher->writer.extents.segment_count;
-    uint32_t behind = readers_behind(&publisher->readers, segments, sequence, reap_reader, publisher);
+    uint32_t behind = readers_behind(&publisher->readers, segments, sequence, reap_reader, publisher->topic);
     process_unlock();
     return behind;
 }

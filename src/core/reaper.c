@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "base/process.h"
 #include "core/events.h"
 #include "core/remains.h"
 #include "shm/space.h"
+#include "shm/bell.h"
 #include "shm/segment.h"
 
 int64_t slot_byte(enum slot_kind kind, uint32_t slot) {
@@ -197,4 +199,21 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     if (cleared)
         topic_ring(topic);
     return cleared;
+}
+
+bool reap_reader(void *context, const struct reader *reader) {
+    struct topic *topic = context;
+    return slot_reap(topic, SUBSCRIBER, reader->slot, true) || slot_is_dead(topic, SUBSCRIBER, reader->slot, true);
+}
+
+void reap_blocking(struct topic *topic, struct readers *readers, struct extents *extents, int64_t *looked_ns) {
+    uint64_t generation, sequence;
+    int64_t now = os_now_ns();
+    if (now - *looked_ns < SLICE_NS / 2 || !readers_refresh(readers))
+        return;
+    *looked_ns = now;
+    extents_blockage(extents, &generation, &sequence);
+    process_lock();
+    readers_blocking(readers, generation, sequence, reap_reader, topic);
+    process_unlock();
 }

@@ -11,6 +11,7 @@
 #define TARN_CORE_REAPER_H
 
 #include "core/topic.h"
+#include "shm/extents.h"
 
 int64_t slot_byte(enum slot_kind kind, uint32_t slot);
 bool slot_is_own(const struct topic *topic, enum slot_kind kind, uint32_t slot);
@@ -23,6 +24,15 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
 
 /* Repairs the slot if its owner is dead. Returns whether it is free now because of that. */
 bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough);
+
+/*
+ * For readers.h, context being the topic: whether that reader is dead, and buried. One who is dead need not be repaired to be
+ * waited for no longer: whoever is at it may be stopped.
+ */
+bool reap_reader(void *topic, const struct reader *reader);
+
+/* The same for all who keep memory of a publisher, now and then: it takes microseconds per reader. Not under process_lock(). */
+void reap_blocking(struct topic *topic, struct readers *readers, struct extents *extents, int64_t *looked_ns);
 
 /* What leaving and repair have in common: the slot's traces go, then it is FREE. The caller owns the slot. */
 void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died);

@@ -426,15 +426,12 @@ static int open_server(tarn_server **ret, const char *topic, const tarn_server_o
 }
 
 int tarn_server_open(tarn_server **ret, const char *topic, const tarn_server_options *options) {
-    tarn_server_options checked = {0};
+    tarn_server_options checked;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the place for the server is NULL");
-    if (options) {
-        int status = options_check(options, options->struct_bytes, sizeof(checked), "tarn_server_options");
-        if (status)
-            return status;
-        memcpy(&checked, options, options->struct_bytes < sizeof(checked) ? options->struct_bytes : sizeof(checked));
-    }
+    int status = options_copy(&checked, sizeof(checked), options, "tarn_server_options");
+    if (status)
+        return status;
     uint32_t max_taken = checked.max_taken ? checked.max_taken : DEFAULT_MAX_TAKEN;
     struct service_options common = {checked.directory,
                                      checked.domain,
@@ -448,7 +445,7 @@ int tarn_server_open(tarn_server **ret, const char *topic, const tarn_server_opt
                                      checked.when_full,
                                      checked.full_timeout_ns,
                                      checked.spin_ns};
-    int status = service_check_options(&common, "max_taken", checked.max_taken);
+    status = service_check_options(&common, "max_taken", checked.max_taken);
     if (!status && (checked.linger_ns < TARN_IMMEDIATELY || checked.reserved))
         status = fail(TARN_ERROR_ARGUMENT, "linger_ns is negative, and not TARN_IMMEDIATELY, or reserved is not 0");
     if (!status)

@@ -474,13 +474,9 @@ int tarn_waitset_fd(tarn_waitset *waitset) {
 /* ---- opening and closing --------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_waitset_options *options, tarn_waitset_options *ret) {
-    *ret = (tarn_waitset_options){0};
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_waitset_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_waitset_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->reserved)
         return fail(TARN_ERROR_ARGUMENT, "tarn_waitset_options.reserved is not 0");
     return waiter_check_options(ret->wait_strategy, ret->spin_ns);

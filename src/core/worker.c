@@ -578,13 +578,9 @@ int tarn_job_reject(tarn_job *job) {
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 static int check_options(const tarn_worker_options *options, tarn_worker_options *ret) {
-    memset(ret, 0, sizeof(*ret));
-    if (!options)
-        return 0;
-    int status = options_check(options, options->struct_bytes, sizeof(*ret), "tarn_worker_options");
-    if (status)
+    int status = options_copy(ret, sizeof(*ret), options, "tarn_worker_options");
+    if (status || !options)
         return status;
-    memcpy(ret, options, options->struct_bytes < sizeof(*ret) ? options->struct_bytes : sizeof(*ret));
     if (ret->prefetch > PREFETCH_MAX)
         return fail(TARN_ERROR_ARGUMENT, "prefetch is %" PRIu32 ": the most is %u", ret->prefetch, PREFETCH_MAX);
     status = waiter_check_options(ret->wait_strategy, ret->spin_ns);

@@ -28,6 +28,9 @@
 
 #define SMALL_RETENTION_BYTES (256u * 1024)
 #define MEMORY_LIMIT_MIN (512u * 1024)
+#define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
+/* Beyond the limit: the extent where small messages go and what surrounds one, so that one as large as the limit fits. */
+#define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN)
 #define QUICK_TAKES_MAX 16u
 
 /* Where a message lies that is in no log, or not in order. */
@@ -83,7 +86,7 @@ struct extents_options {
     struct segment_access access;
     uint64_t depth;          /* 0: the default, which gives way to the memory limit */
     uint64_t limit_bytes;    /* 0: the machine's, looked up when it may matter */
-    uint64_t slack_bytes;    /* beyond the limit: see core/publisher.c */
+    uint64_t slack_bytes;    /* beyond the limit: LIMIT_SLACK_BYTES */
     uint64_t rotation_bytes; /* 0: the machine's, looked up with the first large message or stream */
     bool realtime;
     bool places; /* there is no log: each message keeps the extent that it lies in by a pin, see arena.h */
