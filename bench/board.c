@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
 #include "tarn.h"
 
 enum { BATCHES_MAX = 100000, LARGE = 1 << 20 };
@@ -105,9 +106,7 @@ static void measure_changing(const char *name, size_t bytes, int64_t pause_ns, i
 
 int main(int argc, char **argv) {
     int64_t ms = argc > 1 ? atoll(argv[1]) : 300;
-    char directory[] = "/tmp/tarn-bench-XXXXXX";
-    if (!mkdtemp(directory) || setenv("TARN_DIR", directory, 1) != 0)
-        return 1;
+    bench_place_open();
     if (tarn_reader_open(&reader, "bench/board", NULL) < 0)
         fail();
     static const size_t sizes[] = {8, 64, 1024, 65536, LARGE};
