@@ -52,46 +52,52 @@ static inline struct pending *find_pending(const struct tarn_client *client, uin
     return index == KEPT_NONE ? NULL : &client->pending[index];
 }
 
-/* There is a free one. */
-static inline struct pending *add_pending(struct tarn_client *client, struct peer *peer) {
+/* There is a free one. It is in the list of its server's, unless it is only lent yet. */
+SHORT_HALF struct pending *add_pending(struct tarn_client *client, struct peer *peer, uint64_t number) {
     uint32_t index = client->free_pending;
     struct pending *pending = &client->pending[index];
-    uint64_t number = ++client->numbers & COUNT_MASK;
     uint32_t *bucket = &client->buckets[number & client->bucket_mask];
     client->free_pending = pending->next;
-    *pending = (struct pending){.number = number, .peer = peer, .next = *bucket};
+    pending->number = number;
+    pending->peer = peer;
+    pending->next = *bucket;
+    pending->sent = false;
     *bucket = index;
     client->pending_count++;
     peer->open++;
     return pending;
 }
 
-static inline void note_sent(struct tarn_client *client, struct pending *pending) {
+SHORT_HALF void note_sent(struct tarn_client *client, struct pending *pending) {
     uint32_t index = (uint32_t)(pending - client->pending);
     struct peer *peer = pending->peer;
     pending->sent = true;
     pending->newer = KEPT_NONE;
     pending->older = peer->newest;
-    if (peer->newest == KEPT_NONE)
+    if (likely(peer->newest == KEPT_NONE))
         peer->oldest = index;
     else
         client->pending[peer->newest].newer = index;
     peer->newest = index;
 }
 
-static inline void unlist(struct tarn_client *client, struct pending *pending) {
+SHORT_HALF void unlist(struct tarn_client *client, struct pending *pending) {
     struct peer *peer = pending->peer;
+    if (likely(peer->oldest == peer->newest)) {
+        peer->oldest = peer->newest = KEPT_NONE;
+        return;
+    }
     *(pending->older == KEPT_NONE ? &peer->oldest : &client->pending[pending->older].newer) = pending->newer;
     *(pending->newer == KEPT_NONE ? &peer->newest : &client->pending[pending->newer].older) = pending->older;
 }
 
-static inline void end_pending(struct tarn_client *client, struct pending *pending) {
+SHORT_HALF void end_pending(struct tarn_client *client, struct pending *pending) {
     uint32_t index = (uint32_t)(pending - client->pending);
     uint32_t *link = &client->buckets[pending->number & client->bucket_mask];
-    while (*link != index)
+    while (unlikely(*link != index))
         link = &client->pending[*link].next;
     *link = pending->next;
-    if (pending->sent)
+    if (likely(pending->sent))
         unlist(client, pending);
     pending->next = client->free_pending;
     client->free_pending = index;
@@ -199,7 +205,7 @@ LONG_HALF int wait_for_server(struct tarn_client *client, struct peer **ret) {
 /* ---- sending -------------------------------------------------------------------------------------------------- */
 
 /* To whom the next request goes. 0, or a status. */
-static inline int begin(struct tarn_client *client, struct peer **ret) {
+SHORT_HALF int begin(struct tarn_client *client, struct peer **ret) {
     if (unlikely(client->pending_count == client->max_pending))
         return fail(TARN_ERROR_PENDING,
                     "topic \"%s\": %" PRIu32
@@ -209,20 +215,22 @@ static inline int begin(struct tarn_client *client, struct peer **ret) {
     return likely(*ret != NULL) ? 0 : wait_for_server(client, ret);
 }
 
-/* 1 or a status. */
-static inline int send_request(struct tarn_client *client, const void *data, uint64_t bytes, struct pending **ret) {
+SHORT_HALF uint64_t next_number(struct tarn_client *client) {
+    return ++client->numbers & COUNT_MASK;
+}
+
+/* 1 or a status. What is to be noted of it is noted while it is under way: nobody else looks at that. */
+SHORT_HALF int send_request(struct tarn_client *client, const void *data, uint64_t bytes, struct pending **ret) {
     struct peer *peer;
     int status = begin(client, &peer);
     if (unlikely(status != 0))
         return status;
-    struct pending *pending = add_pending(client, peer);
-    status = service_send(&client->service, peer, SERVICE_REQUEST, pending->number, data, bytes);
-    if (unlikely(status != 1)) {
-        end_pending(client, pending);
+    uint64_t number = next_number(client);
+    status = service_send(&client->service, peer, SERVICE_REQUEST, number, data, bytes);
+    if (unlikely(status != 1))
         return status;
-    }
-    note_sent(client, pending);
-    *ret = pending;
+    *ret = add_pending(client, peer, number);
+    note_sent(client, *ret);
     return 1;
 }
 
@@ -238,7 +246,7 @@ int tarn_client_send(tarn_client *client, const void *data, size_t bytes, uint64
         status = check_data(data, bytes);
     if (status)
         return status;
-    struct pending *pending;
+    struct pending *pending = NULL;
     status = send_request(client, data, bytes, &pending);
     if (status == 1 && ret_request)
         *ret_request = pending->number;
@@ -257,7 +265,7 @@ int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t
         status = service_lend(&client->service, peer, client, bytes, ret);
     if (status != 1)
         return status;
-    struct pending *pending = add_pending(client, peer);
+    struct pending *pending = add_pending(client, peer, next_number(client));
     ((struct service_loan *)ret->place)->number = pending->number;
     if (ret_request)
         *ret_request = pending->number;
@@ -315,36 +323,31 @@ int tarn_client_abandon(tarn_client *client, uint64_t request) {
 
 /* ---- responses ------------------------------------------------------------------------------------------------ */
 
-/* Whether somebody waits for it. Then it is the user's; else it is released. */
-static inline bool accept_response(struct tarn_client *client, tarn_message *message) {
-    uint64_t speaker = message_reader(message)->speaker;
-    uint32_t kind = service_read(message);
+static inline void accept_of(struct tarn_client *client, struct pending *pending, tarn_message *message,
+                             uint32_t flags) {
+    message->flags = flags;
+    pending->peer->heard = true;
+    if (flags)
+        end_pending(client, pending);
+}
+
+/* Whether somebody waits for it. Then it is the user's; else it is released, and the struct cleared. */
+LONG_HALF bool accept_kind(struct tarn_client *client, tarn_message *message, uint32_t kind) {
     struct pending *pending =
         kind >= SERVICE_RESPONSE && kind <= SERVICE_END ? find_pending(client, message->request) : NULL;
-    if (unlikely(!pending || pending->peer->word != speaker)) {
+    if (unlikely(!pending || pending->peer->word != message_reader(message)->speaker)) {
         tarn_message_release(message);
         return false;
     }
-    message->flags = kind == SERVICE_RESPONSE ? 0
-                     : kind == SERVICE_LAST   ? TARN_MESSAGE_LAST
-                                              : TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA;
-    pending->peer->heard = true;
-    if (message->flags)
-        end_pending(client, pending);
+    accept_of(client, pending, message,
+              kind == SERVICE_RESPONSE ? 0
+              : kind == SERVICE_LAST   ? TARN_MESSAGE_LAST
+                                       : TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA);
     return true;
 }
 
-/* One by one: a copy of the whole reads in larger pieces than were just written, and waits for them. */
-static inline void give(const tarn_message *message, tarn_message *ret) {
-    ret->data = message->data;
-    ret->bytes = message->bytes;
-    ret->held_by = message->held_by;
-    ret->request = message->request;
-    ret->flags = message->flags;
-    ret->sequence = message->sequence;
-    ret->publisher = message->publisher;
-    ret->lost = message->lost;
-    ret->sent_ns = message->sent_ns;
+static bool accept_response(struct tarn_client *client, tarn_message *message) {
+    return accept_kind(client, message, service_read(message));
 }
 
 /* Asks the kernel for the servers of pending requests. */
@@ -422,15 +425,12 @@ static inline int64_t slice_of(const struct patience *patience, bool failing) {
 static int await_any(struct tarn_client *client, tarn_message *ret, int64_t timeout_ns) {
     struct patience patience = {client->pending_count ? timeout_ns : 0, 0};
     for (;;) {
-        tarn_message message;
         int64_t slice_ns = slice_of(&patience, client->failing);
-        int status = service_receive(&client->service, &message, slice_ns);
+        int status = service_receive(&client->service, ret, slice_ns);
         if (unlikely(status < 0))
             return status;
-        if (likely(status && accept_response(client, &message))) {
-            give(&message, ret);
+        if (likely(status && accept_response(client, ret)))
             return 1;
-        }
         bool more = status || client->pending_count ? go_on(client, &patience, status ? 0 : slice_ns) : false;
         struct pending *failed = client->failing ? find_failed(client) : NULL;
         if (failed) {
@@ -468,8 +468,10 @@ int tarn_client_take(tarn_client *client, tarn_message *ret) {
 static int sort(struct tarn_client *client, uint64_t number, tarn_message *message) {
     if (likely(message->request == number))
         return 1;
-    if (service_keep(&client->service, message))
+    if (service_keep(&client->service, message)) {
+        *message = (tarn_message){0};
         return 0;
+    }
     tarn_message_release(message);
     return fail(TARN_ERROR_HOLDING,
                 "topic \"%s\": too many responses of other requests came meanwhile: receive them first",
@@ -482,15 +484,18 @@ SHORT_HALF int await_one(struct tarn_client *client, struct pending *pending, ta
     const struct peer *peer = pending->peer;
     uint64_t number = pending->number;
     for (;;) {
-        tarn_message message;
         int64_t slice_ns = slice_of(&patience, peer->gone);
-        int status = service_receive(&client->service, &message, slice_ns);
+        int status = service_receive(&client->service, ret, slice_ns);
         if (unlikely(status < 0))
             return status;
-        bool accepted = status && accept_response(client, &message);
-        int sorted = accepted ? sort(client, number, &message) : 0;
-        if (likely(sorted == 1))
-            give(&message, ret);
+        uint32_t kind = status ? service_read(ret) : 0;
+        if (likely(kind == SERVICE_LAST) && likely(ret->request == number) &&
+            likely(message_reader(ret)->speaker == peer->word)) {
+            accept_of(client, pending, ret, TARN_MESSAGE_LAST);
+            return 1;
+        }
+        bool accepted = status && accept_kind(client, ret, kind);
+        int sorted = accepted ? sort(client, number, ret) : 0;
         if (likely(sorted))
             return sorted;
         bool more = go_on(client, &patience, status ? 0 : slice_ns);
@@ -507,7 +512,7 @@ int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_m
         status = check_data(data, bytes);
     if (status)
         return status;
-    struct pending *pending;
+    struct pending *pending = NULL;
     status = send_request(client, data, bytes, &pending);
     if (status != 1)
         return status;

@@ -65,9 +65,9 @@ SHORT_HALF int wake(struct tarn_publisher *publisher) {
 int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes);
 
 /* As tarn_publisher_publish(), with that word, and the rest of the lead, before the payload. The handle is not checked. */
-static inline int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data,
-                                        uint64_t bytes) {
-    if (bytes <= PACKED_PAYLOAD_BYTES && publisher->lead_bytes + bytes <= publisher->packed_bytes_max &&
+SHORT_HALF int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data,
+                                     uint64_t bytes) {
+    if (likely(bytes <= PACKED_PAYLOAD_BYTES) && likely(publisher->lead_bytes + bytes <= publisher->packed_bytes_max) &&
         writer_send_packed_led(&publisher->writer, word, data, bytes)) /* where the lead is the word */
         return wake(publisher);
     return publisher_publish_led_slowly(publisher, word, data, bytes);

@@ -77,7 +77,7 @@ static void note_abandoned(struct tarn_server *server, const struct peer *peer, 
 }
 
 /* Whether it is a request that somebody waits for. Else it is dealt with, and released. */
-static inline bool accept_request(struct tarn_server *server, tarn_message *message) {
+SHORT_HALF bool accept_request(struct tarn_server *server, tarn_message *message) {
     struct log_reader *reader = message_reader(message);
     uint32_t kind = service_read(message);
     if (unlikely(!reader->peer && reader->speaker))
@@ -113,25 +113,29 @@ static void tell_load(struct tarn_server *server) {
     store_relaxed(&server->service.waiter->slot->load, server->taken);
 }
 
-/* Hands a request out. */
+/* What of handing a request out can be done before it is there. Without begin() it is over. */
+static inline void prepare(struct tarn_server *server, struct open_request *open, tarn_request *ret) {
+    uint64_t ticket = service_ticket(&server->service);
+    open->ticket = ticket;
+    open->abandoned = false;
+    ret->taken_by = server;
+    ret->place = open;
+    ret->ticket = ticket;
+}
+
 static inline void begin(struct tarn_server *server, struct open_request *open, const tarn_message *message,
                          tarn_request *ret) {
     struct peer *peer = message_reader(message)->peer;
-    open->ticket = service_ticket(&server->service);
     open->number = message->request;
     open->peer = peer;
-    open->abandoned = false;
     open->hold = message->held_by;
-    peer->open++;
-    server->taken++;
-    tell_load(server);
     ret->data = message->data; /* one by one, as in clear_request() */
     ret->bytes = message->bytes;
     ret->number = message->request;
     ret->client = peer->identity;
-    ret->taken_by = server;
-    ret->place = open;
-    ret->ticket = open->ticket;
+    peer->open++;
+    server->taken++;
+    tell_load(server);
 }
 
 SHORT_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
@@ -171,6 +175,7 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
     struct open_request *open = new_request(server);
     if (!open)
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another request", server->service.topic->name);
+    prepare(server, open, ret);
     tarn_message message;
     status = await_request(server, &message, timeout_ns);
     if (likely(status == 1))
@@ -211,7 +216,7 @@ static int explain_request(const tarn_request *request) {
 }
 
 /* What the user's struct stands for; NULL: nothing, which explain_request() explains. */
-static inline struct open_request *find_request(const tarn_request *request) {
+SHORT_HALF struct open_request *find_request(const tarn_request *request) {
     const struct tarn_server *server = request ? request->taken_by : NULL;
     if (unlikely(!server || !handle_is(&server->handle, HANDLE_SERVER)))
         return NULL;
@@ -227,7 +232,7 @@ static inline void clear_request(tarn_request *request) {
 }
 
 /* The request is over. request: the user's struct, if that is at hand. */
-static inline void end_request(struct tarn_server *server, struct open_request *open, tarn_request *request) {
+SHORT_HALF void end_request(struct tarn_server *server, struct open_request *open, tarn_request *request) {
     struct peer *peer = open->peer;
     hold_release(open->hold);
     free_request(server, open);
@@ -241,7 +246,7 @@ static inline void end_request(struct tarn_server *server, struct open_request *
 }
 
 /* Whether there is somebody to answer to. 1; or 0 or _PEER_DIED, and the request is over; or a status. */
-static inline int check_peer(struct tarn_server *server, struct open_request *open, tarn_request *request) {
+SHORT_HALF int check_peer(struct tarn_server *server, struct open_request *open, tarn_request *request) {
     struct service *service = &server->service;
     if (unlikely(service_has_changed(service)))
         service_look_who_is_gone(service);
@@ -257,7 +262,7 @@ static inline int check_peer(struct tarn_server *server, struct open_request *op
     return status;
 }
 
-static inline int answer(tarn_request *request, enum service_kind kind, const void *data, size_t bytes) {
+SHORT_HALF int answer(tarn_request *request, enum service_kind kind, const void *data, size_t bytes) {
     struct open_request *open = find_request(request);
     if (unlikely(!open))
         return explain_request(request);

@@ -140,13 +140,13 @@ SHORT_HALF int service_receive(struct service *service, tarn_message *ret, int64
  * Sets data and bytes to the payload behind the word before it, and request to the number there. Returns the kind, or 0
  * if there is no such word.
  */
-static inline uint32_t service_read(tarn_message *message) {
-    uint64_t word;
-    if (message->bytes < sizeof(word))
+SHORT_HALF uint32_t service_read(tarn_message *message) {
+    uint64_t word, lead_bytes = sizeof(word);
+    if (unlikely(message->bytes < sizeof(word)))
         return 0;
     memcpy(&word, message->data, sizeof(word));
-    uint64_t lead_bytes = UINT64_C(1) << (word >> 56 & 15);
-    if (unlikely(lead_bytes != sizeof(word))) {
+    if (unlikely(word >> 56 != LEAD_SHIFT_LEAST)) {
+        lead_bytes = UINT64_C(1) << (word >> 56 & 15);
         if (lead_bytes < sizeof(word) || lead_bytes > message->bytes)
             return 0;
     }
@@ -156,8 +156,8 @@ static inline uint32_t service_read(tarn_message *message) {
     return word >> 48 & 0xff;
 }
 
-static inline int service_send(struct service *service, struct peer *peer, enum service_kind kind, uint64_t number,
-                               const void *data, uint64_t bytes) {
+SHORT_HALF int service_send(struct service *service, struct peer *peer, enum service_kind kind, uint64_t number,
+                            const void *data, uint64_t bytes) {
     return publisher_publish_led(peer->publisher, service_word(kind, number, service->lead_shift), data, bytes);
 }
 

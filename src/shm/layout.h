@@ -500,6 +500,7 @@ enum service_kind {
  *   bits 48..55  enum service_kind
  *   bits 56..59  lead_shift: 3 to 12
  */
+#define LEAD_SHIFT_LEAST 3u
 static inline uint64_t service_word(enum service_kind kind, uint64_t number, uint32_t lead_shift) {
     return (uint64_t)lead_shift << 56 | (uint64_t)kind << 48 | (number & COUNT_MASK);
 }
