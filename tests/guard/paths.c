@@ -22,8 +22,8 @@
 #define SUBSCRIBERS_MAX 16
 #define DATA_BYTES 64
 
-enum send { SEND_NOTHING, SEND_PUBLISH, SEND_LOAN };
-enum take { TAKE_MESSAGE, TAKE_UNMARKED, TAKE_NOTHING, TAKE_RECEIVE };
+enum send { SEND_NOTHING, SEND_PUBLISH, SEND_LOAN, SEND_REQUEST };
+enum take { TAKE_MESSAGE, TAKE_UNMARKED, TAKE_NOTHING, TAKE_RECEIVE, TAKE_REQUEST };
 
 static const struct path {
     const char *name;
@@ -37,6 +37,7 @@ static const struct path {
     {"loan-64", 64, 1, 1, SEND_LOAN, TAKE_MESSAGE},      {"loan-64K", 64 << 10, 1, 1, SEND_LOAN, TAKE_MESSAGE},
     {"loan-1M", 1 << 20, 1, 1, SEND_LOAN, TAKE_MESSAGE}, {"fanout-16", 8, 64, 16, SEND_PUBLISH, TAKE_UNMARKED},
     {"empty", 0, 1, 1, SEND_NOTHING, TAKE_NOTHING},      {"receive-8", 8, 1, 1, SEND_PUBLISH, TAKE_RECEIVE},
+    {"call-8", 8, 1, 0, SEND_REQUEST, TAKE_REQUEST},
 };
 
 /*
@@ -145,7 +146,40 @@ static inline void take_one(tarn_subscriber *subscriber, enum take take, tarn_me
         expect(take_marked(subscriber, take, message), 1);
         release_marked(message);
         return;
+    case TAKE_REQUEST:
+        return;
     }
+}
+
+/* A request and its answer: what the client does is the sending, what the server does the taking. */
+static inline void call_one(tarn_client *client, tarn_server *server, const void *data, size_t bytes,
+                            tarn_request *request, tarn_message *message) {
+    READY(client);
+    READY(server);
+    READY(data);
+    READY(bytes);
+    READY(request);
+    READY(message);
+    mark(SEND_BEGINS);
+    int result = tarn_client_send(client, data, bytes, NULL);
+    mark(SEND_ENDS);
+    expect(result, 1);
+    mark(TAKE_BEGINS);
+    result = tarn_server_receive(server, request, 0);
+    mark(TAKE_ENDS);
+    expect(result, 1);
+    mark(TAKE_BEGINS);
+    result = tarn_request_reply(request, data, bytes);
+    mark(TAKE_ENDS);
+    expect(result, 1);
+    mark(SEND_BEGINS);
+    result = tarn_client_receive(client, message, 0);
+    mark(SEND_ENDS);
+    expect(result, 1);
+    mark(SEND_BEGINS);
+    result = tarn_message_release(message);
+    mark(SEND_ENDS);
+    expect(result, 0);
 }
 
 /* Where callgrind starts to count. */
@@ -172,6 +206,18 @@ static void run(const struct path *path, uint64_t warm_up, uint64_t messages, ta
     }
 }
 
+static void run_calls(const struct path *path, uint64_t warm_up, uint64_t calls, tarn_client *client,
+                      tarn_server *server) {
+    _Alignas(LINE_BYTES) tarn_message message = {0};
+    _Alignas(LINE_BYTES) tarn_request request = {0};
+    _Alignas(LINE_BYTES) char data[DATA_BYTES] = "data";
+    for (uint64_t done = 0; done < warm_up + calls; done++) {
+        if (done == warm_up)
+            is_warm();
+        call_one(client, server, data, path->bytes, &request, &message);
+    }
+}
+
 /* ---- the program ---------------------------------------------------------------------------------------------- */
 
 static const struct path *find_path(const char *name) {
@@ -179,6 +225,40 @@ static const struct path *find_path(const char *name) {
         if (strcmp(paths[i].name, name) == 0)
             return &paths[i];
     return NULL;
+}
+
+/* what would else be the machine's memory and caches */
+#define LIMIT_BYTES (64 << 20)
+
+static void guard_messages(const struct path *path, uint64_t warm_up, uint64_t messages) {
+    tarn_publisher_options sends = {.struct_bytes = sizeof(sends),
+                                    .memory_limit_bytes = LIMIT_BYTES,
+                                    .rotation_bytes = 4 << 20,
+                                    .linger_ns = TARN_IMMEDIATELY};
+    tarn_subscriber_options takes = {.struct_bytes = sizeof(takes), .reliable = 1};
+    tarn_publisher *publisher;
+    tarn_subscriber *subscribers[SUBSCRIBERS_MAX];
+    expect(tarn_publisher_open(&publisher, "guard", &sends), 0);
+    for (int i = 0; i < path->subscribers; i++)
+        expect(tarn_subscriber_open(&subscribers[i], "guard", &takes), 0);
+    run(path, warm_up, messages, publisher, subscribers);
+    tell_where_what_is();
+    for (int i = 0; i < path->subscribers; i++)
+        tarn_subscriber_close(subscribers[i]);
+    tarn_publisher_close(publisher);
+}
+
+static void guard_calls(const struct path *path, uint64_t warm_up, uint64_t calls) {
+    tarn_client_options asks = {.struct_bytes = sizeof(asks), .memory_limit_bytes = LIMIT_BYTES};
+    tarn_server_options answers = {.struct_bytes = sizeof(answers), .memory_limit_bytes = LIMIT_BYTES};
+    tarn_client *client;
+    tarn_server *server;
+    expect(tarn_server_open(&server, "guard", &answers), 0);
+    expect(tarn_client_open(&client, "guard", &asks), 0);
+    run_calls(path, warm_up, calls, client, server);
+    tell_where_what_is();
+    tarn_client_close(client);
+    tarn_server_close(server);
 }
 
 int main(int argc, char **argv) {
@@ -191,21 +271,10 @@ int main(int argc, char **argv) {
         printf("guard_paths: this kernel has no membarrier for us, and with fences the figures are others\n");
         return 77;
     }
-    /* what would else be the machine's memory and caches */
-    tarn_publisher_options sends = {.struct_bytes = sizeof(sends),
-                                    .memory_limit_bytes = 64 << 20,
-                                    .rotation_bytes = 4 << 20,
-                                    .linger_ns = TARN_IMMEDIATELY};
-    tarn_subscriber_options takes = {.struct_bytes = sizeof(takes), .reliable = 1};
-    tarn_publisher *publisher;
-    tarn_subscriber *subscribers[SUBSCRIBERS_MAX];
-    expect(tarn_publisher_open(&publisher, "guard", &sends), 0);
-    for (int i = 0; i < path->subscribers; i++)
-        expect(tarn_subscriber_open(&subscribers[i], "guard", &takes), 0);
-    run(path, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), publisher, subscribers);
-    tell_where_what_is();
-    for (int i = 0; i < path->subscribers; i++)
-        tarn_subscriber_close(subscribers[i]);
-    tarn_publisher_close(publisher);
+    uint64_t warm_up = strtoull(argv[2], NULL, 10), messages = strtoull(argv[3], NULL, 10);
+    if (path->send == SEND_REQUEST)
+        guard_calls(path, warm_up, messages);
+    else
+        guard_messages(path, warm_up, messages);
     return 0;
 }
