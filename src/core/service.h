@@ -25,7 +25,6 @@
 #include "core/publisher.h"
 #include "core/subscriber.h"
 
-#define PATIENCE_NS (10 * NS_PER_MS) /* between looks at a peer that is waited for */
 #define KEPT_NONE UINT32_MAX
 
 /* Another participant, and the way to it. */

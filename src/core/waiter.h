@@ -12,7 +12,8 @@
 #include "core/doorbell.h"
 #include "core/topic.h"
 
-#define LOOKS_PER_CLOCK 64u /* looks while spinning, for each at the clock */
+#define LOOKS_PER_CLOCK 64u          /* looks while spinning, for each at the clock */
+#define PATIENCE_NS (10 * NS_PER_MS) /* between looks at a peer that is waited for */
 
 struct waiter {
     struct topic *topic;

@@ -26,8 +26,8 @@
 
 #define DEFAULT_PREFETCH 1u
 #define PREFETCH_MAX 65536u
-#define TAKES_PER_CLOCK 64u           /* by a worker that is never out of jobs, for each look at the clock */
-#define SLICE_MIN_NS (10 * NS_PER_MS) /* between looks at claims that may be overdue */
+#define TAKES_PER_CLOCK 64u  /* by a worker that is never out of jobs, for each look at the clock */
+#define LOOKS_AT_HOLDERS 16u /* at slots of each kind, in a look of one who waits for jobs that others hold */
 
 struct job_source {
     struct source places;
@@ -137,15 +137,22 @@ static int make_source(struct tarn_worker *worker, struct publisher_slot *publis
     return 0;
 }
 
-/* A look at the peers comes soon enough to find claims that are overdue. */
+/*
+ * Before it waits: a look at the peers comes soon enough to find claims that are overdue, and sooner where others hold jobs
+ * that are its own if they die. That many do the same is why each looks at some only.
+ */
 static void set_slice(struct tarn_worker *worker) {
     int64_t slice_ns = SLICE_NS;
+    bool awaits_others = false;
     for (uint32_t i = 0; i < worker->source_count; i++) {
-        int64_t limit_ns = worker->sources[i]->is_gone ? 0 : worker->sources[i]->scan.claim_limit_ns;
+        const struct job_source *source = worker->sources[i];
+        int64_t limit_ns = source->is_gone ? 0 : source->scan.claim_limit_ns;
         if (limit_ns && limit_ns / 4 < slice_ns)
             slice_ns = limit_ns / 4;
+        awaits_others |= !source->is_gone && source->scan.awaits_others;
     }
-    worker->waiter.slice_ns = slice_ns < SLICE_MIN_NS ? SLICE_MIN_NS : slice_ns;
+    worker->waiter.slice_ns = awaits_others || slice_ns < PATIENCE_NS ? PATIENCE_NS : slice_ns;
+    worker->waiter.share = awaits_others ? LOOKS_AT_HOLDERS : 0;
 }
 
 /* The slot's words are another's by now. */
@@ -186,7 +193,6 @@ static void update(struct tarn_worker *worker) {
         if (state == SLOT_LIVE || state == SLOT_LEAVING)
             follow_producer(worker, publisher, slot);
     }
-    set_slice(worker);
 }
 
 static void free_source(struct tarn_worker *worker, struct job_source *source) {
@@ -410,6 +416,8 @@ static int look(struct tarn_worker *worker, tarn_job *ret) {
     if (status == 1) {
         worker->credit--;
         store_relaxed(&worker->waiter.slot->taken, load_relaxed(&worker->waiter.slot->taken) + 1);
+    } else {
+        set_slice(worker);
     }
     return status;
 }
@@ -485,6 +493,7 @@ static int ready(void *owner) {
         if (has_job(worker, source))
             return 1;
     }
+    set_slice(worker);
     return 0;
 }
 

@@ -114,6 +114,7 @@ void queue_scan_again(struct queue_scan *scan) {
     /* acquire, Q2: before first and the cells, so what becomes free later is told by a later count */
     scan->requeues = load_acquire(&scan->publisher->queue.requeues);
     scan->position = load_acquire(&scan->publisher->queue.first);
+    scan->awaits_others = false;
 }
 
 static bool incarnation_is_over(struct roster *roster, uint64_t state) {
@@ -188,6 +189,7 @@ bool queue_scan_look(struct queue_scan *scan, struct roster *roster, struct queu
             describe(scan, cell, state, ret);
             return true;
         } else {
+            scan->awaits_others |= queue_state_of(state) == QUEUE_OWNED && (state & QUEUE_OWNER_MASK) != scan->owner;
             queue_scan_pass(scan);
         }
     }

@@ -95,6 +95,7 @@ struct queue_scan {
     uint64_t owner;    /* queue_owner() of the worker */
     uint32_t requeues; /* when it started at first */
     uint32_t attempts_max;
+    bool awaits_others; /* since it started at first, it met claims of others who may die with them */
     int64_t claim_limit_ns;
     int64_t again_ns;         /* with a limit: when it starts at first again */
     struct queue_note *notes; /* with a limit: one per cell */
