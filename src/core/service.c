@@ -23,8 +23,9 @@
  * then. The state first: behind a successor's, the incarnation is another.
  */
 static bool is_over(const struct peer *peer) {
-    if (load_acquire(&peer->slot->state) == SLOT_LEAVING)
-        return true; /* it, or one that came after it */
+    uint32_t state = load_acquire(&peer->slot->state);
+    if (state == SLOT_LEAVING || state == SLOT_FREE)
+        return true; /* it, or one that came after it; FREE: also where its word was read when its life was just over */
     return incarnation_of(&peer->slot->incarnation) != peer_incarnation(peer->word);
 }
 

@@ -120,14 +120,19 @@ static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uin
     return false;
 }
 
-/* acquire, A1: with the release of a successor's words, before which the incarnation was raised. Then nobody knows who spoke. */
-static void note_speaker(struct log_reader *reader, struct publisher_slot *publisher, uint16_t incarnation) {
-    uint64_t speaker = load_acquire(&publisher->pattern_words[SERVICE_SPEAKER]);
-    reader->speaker = incarnation_of(&publisher->incarnation) == incarnation ? speaker : 0;
-}
-
 static bool is_for_us(const struct tarn_subscriber *subscriber, struct publisher_slot *publisher) {
     return !subscriber->self || load_acquire(&publisher->pattern_words[SERVICE_ADDRESSEE]) == subscriber->self; /* A1 */
+}
+
+/*
+ * acquire, A1: with the release of a successor's words, before which the incarnation was raised. Then nobody knows who spoke.
+ * The addressee once more, now that its log is attached: what was seen before may have been a predecessor's.
+ */
+static void note_speaker(const struct tarn_subscriber *subscriber, struct log_reader *reader,
+                         struct publisher_slot *publisher, uint16_t incarnation) {
+    uint64_t speaker = load_acquire(&publisher->pattern_words[SERVICE_SPEAKER]);
+    bool is_ours = is_for_us(subscriber, publisher) && incarnation_of(&publisher->incarnation) == incarnation;
+    reader->speaker = is_ours ? speaker : 0;
 }
 
 /* A publisher that we do not know yet. joining: it was there before us. 0, or -ENOMEM: joining must fail. */
@@ -146,7 +151,7 @@ static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot 
     else
         log_reader_start_first(reader);
     if (subscriber->self)
-        note_speaker(reader, publisher, incarnation);
+        note_speaker(subscriber, reader, publisher, incarnation);
     if (reader->damaged)
         keep_trouble(subscriber, say_damaged(subscriber, reader));
     log_reader_tell(reader);

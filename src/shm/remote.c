@@ -45,10 +45,11 @@ static int open_first(struct remote *ret, struct publisher_slot *publisher, uint
     ret->publisher = publisher;
     ret->slot = slot;
     ret->incarnation = incarnation;
+    int error = attach(ret, 0, &publisher->segment);
+    /* behind the reference, before which they were written: else they may be a predecessor's yet */
     ret->number = publisher->who.number;
     ret->pid = publisher->who.pid;
     ret->namespaces = publisher->who.namespaces;
-    int error = attach(ret, 0, &publisher->segment);
     if (!error && incarnation_of(&publisher->incarnation) != incarnation) /* its successor's segment, then */
         error = -EINVAL;
     return error;

@@ -2,6 +2,8 @@
 /* Clients and servers in one process: what each call does, and says. Processes and deaths are in tests/multi/service.c. */
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -602,10 +604,10 @@ struct liar {
     tarn_publisher *publisher;
 };
 
-static struct liar lie_to(enum slot_role role, uint64_t lead_bytes) {
+static struct liar lie_as(enum slot_role own, enum slot_role role, uint64_t lead_bytes) {
     struct liar liar = {NULL, NULL};
     tarn_subscriber_options options = {.struct_bytes = sizeof options, .reliable = 1, .max_held = 1};
-    CHECK_STATUS(subscriber_open_inbox(&liar.inbox, TOPIC, &options, &(struct inbox_options){ROLE_CLIENT, NULL}), 0);
+    CHECK_STATUS(subscriber_open_inbox(&liar.inbox, TOPIC, &options, &(struct inbox_options){own, NULL}), 0);
     struct topic *topic = liar.inbox->waiter.topic;
     for (uint32_t slot = 0; slot < roster_subscriber_slots(&topic->roster); slot++) {
         struct subscriber_slot *other = roster_subscriber(&topic->roster, slot);
@@ -618,6 +620,10 @@ static struct liar lie_to(enum slot_role role, uint64_t lead_bytes) {
     }
     CHECK(liar.publisher != NULL);
     return liar;
+}
+
+static struct liar lie_to(enum slot_role role, uint64_t lead_bytes) {
+    return lie_as(ROLE_CLIENT, role, lead_bytes);
 }
 
 static void end_lies(struct liar *liar) {
@@ -711,6 +717,88 @@ TEST(a_speaker_that_is_nobody_is_not_heard) {
     }
     end_lies(&liar);
     CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+/* ---- slots that are used again while somebody looks -------------------------------------------------------------- */
+
+static void (*meanwhile)(struct publisher_slot *slot); /* when its memory is attached next */
+static struct publisher_slot *looked_at;
+
+/* In place of libc's. */
+void *shmat(int id, const void *address, int flags) {
+    if (meanwhile)
+        meanwhile(looked_at);
+    meanwhile = NULL;
+    return (void *)(intptr_t)syscall(SYS_shmat, id, address, flags);
+}
+
+/* A server in whose publisher's slot something stands that is a predecessor's, until its memory is attached. */
+static struct liar server_before(tarn_client *client, void (*then)(struct publisher_slot *slot)) {
+    struct liar server = lie_as(ROLE_SERVER, ROLE_CLIENT, 8);
+    struct roster *roster = &server.inbox->waiter.topic->roster;
+    CHECK_INT(send_text(client, "question"), ==, 1);
+    for (uint32_t slot = 0; slot < roster_publisher_slots(roster); slot++) {
+        struct publisher_slot *publisher = roster_publisher(roster, slot);
+        if (publisher->pattern_words[SERVICE_SPEAKER] == server.inbox->self)
+            looked_at = publisher;
+    }
+    meanwhile = then;
+    return server;
+}
+
+static void say(struct liar *server, enum service_kind kind) {
+    CHECK_STATUS(publisher_publish_led(server->publisher, service_word(kind, 1, 3), "answer", 6), 1);
+}
+
+static void is_for_another(struct publisher_slot *slot) {
+    slot->pattern_words[SERVICE_ADDRESSEE] = peer_word(99, 1);
+}
+
+TEST(what_is_said_to_another_is_not_heard) {
+    tarn_client *client = client_with();
+    struct liar server = server_before(client, is_for_another);
+    tarn_message message;
+    say(&server, SERVICE_LAST);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK(!meanwhile);
+    CHECK_INT(tarn_client_pending(client), ==, 1);
+    end_lies(&server);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
+static void is_itself(struct publisher_slot *slot) {
+    slot->who.number ^= 1;
+}
+
+TEST(whose_identity_is_just_written_is_heard_once) {
+    tarn_client *client = client_with();
+    struct liar server = server_before(client, is_itself);
+    tarn_message message;
+    is_itself(looked_at); /* as yet a predecessor's */
+    say(&server, SERVICE_RESPONSE);
+    take_response(client, 1, "answer", 0);
+    CHECK(!meanwhile);
+    topic_ring(server.inbox->waiter.topic);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    end_lies(&server);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
+/* A client reads that a slot is live, then is stopped; when it goes on, the server has left. */
+TEST(a_slot_that_was_just_given_up_is_no_server) {
+    tarn_client *client = client_with();
+    struct liar server = lie_as(ROLE_SERVER, ROLE_CLIENT, 8);
+    struct topic *topic = server.inbox->waiter.topic;
+    struct subscriber_slot *slot = server.inbox->waiter.slot;
+    slot->incarnation++;
+    topic_ring(topic);
+    CHECK_STATUS(tarn_client_wait(client, 0), 0); /* it looks who is there */
+    slot->state = SLOT_FREE;
+    CHECK_STATUS(tarn_client_send(client, "question", 8, NULL), TARN_ERROR_NO_PEER);
+    slot->state = SLOT_LIVE;
+    slot->incarnation--;
+    end_lies(&server);
+    CHECK_STATUS(tarn_client_close(client), 0);
 }
 
 /* ---- mistakes ---------------------------------------------------------------------------------------------------- */

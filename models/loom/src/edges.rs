@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The models. Each has two or three threads, and says of each access whose label it is.
+//! The models of messages, sleeping and the roster. Each has two or three threads, and says of each access whose label it is.
 
-use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicI64, AtomicU64, Ordering::*};
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::machine::{violated, Broken, Membarrier};
-
-pub struct Model {
-    pub name: &'static str,
-    pub of: &'static str,
-    pub run: fn(Broken),
-    pub halves: &'static [&'static str],
-    pub spare: &'static [&'static str], // halves that are not needed: it holds without them, too
-    pub preemptions: Option<usize>,     // at most so many, where all would take too long
-}
+use crate::machine::{number, violated, Broken, Membarrier, Model, Payload};
 
 pub const MODELS: &[Model] = &[
     Model {
@@ -159,37 +149,6 @@ pub const MODELS: &[Model] = &[
         spare: &[],
     },
 ];
-
-fn number(value: u64) -> AtomicU64 {
-    AtomicU64::new(value)
-}
-
-/// A payload: plain memory.
-struct Payload(UnsafeCell<u64>);
-
-// Shared on purpose: that is what is checked.
-unsafe impl Sync for Payload {}
-unsafe impl Send for Payload {}
-
-impl Payload {
-    fn new(value: u64) -> Self {
-        Payload(UnsafeCell::new(value))
-    }
-
-    fn write(&self, value: u64) {
-        self.0.with_mut(|place| unsafe { *place = value });
-    }
-
-    fn read(&self) -> u64 {
-        self.0.with(|place| unsafe { *place })
-    }
-
-    fn check(&self, expected: u64) {
-        if self.read() != expected {
-            violated("a payload is not what was sent");
-        }
-    }
-}
 
 // ---- the log ----------------------------------------------------------------------------------------------------
 
@@ -455,12 +414,12 @@ fn join(broken: Broken) {
 // ---- sleeping and waking ------------------------------------------------------------------------------------------
 
 /// futex_wait: sleeps if the word is still that. The kernel compares, so it is not told anything old.
-fn sleeps(word: &AtomicU64, value: u64) -> bool {
+pub fn sleeps(word: &AtomicU64, value: u64) -> bool {
     word.fetch_add(0, AcqRel) == value
 }
 
 /// What the bell's other side does once the order is made: returns whether it has woken who sleeps.
-fn win(word: &AtomicU64, seen: u64, step: u64) {
+pub fn win(word: &AtomicU64, seen: u64, step: u64) {
     let mut value = seen;
     while value & 1 == 1 {
         match word.compare_exchange(value, value + step, AcqRel, Acquire) {
@@ -470,7 +429,7 @@ fn win(word: &AtomicU64, seen: u64, step: u64) {
     }
 }
 
-fn check_awake(slept: bool, word: &AtomicU64, value: u64) {
+pub fn check_awake(slept: bool, word: &AtomicU64, value: u64) {
     if slept && word.load(Acquire) == value {
         violated("it sleeps, though there is something");
     }

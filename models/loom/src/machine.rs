@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the models are made of: orders that can be left out, and membarrier.
+//! What the models are made of: orders that can be left out, payloads, and membarrier.
 
+use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicU64, Ordering};
 use loom::thread;
+
+pub struct Model {
+    pub name: &'static str,
+    pub of: &'static str,
+    pub run: fn(Broken),
+    pub halves: &'static [&'static str],
+    pub spare: &'static [&'static str], // halves that are not needed: it holds without them, too
+    pub preemptions: Option<usize>,     // at most so many, where all would take too long
+}
 
 /// The half of an edge that is left out; empty: none.
 #[derive(Clone, Copy)]
@@ -58,6 +68,37 @@ pub fn violated(what: &str) -> ! {
     // On a line of its own, for main.rs; loom's panic message has it again.
     eprintln!("VIOLATED: {what}");
     panic!("{what}");
+}
+
+pub fn number(value: u64) -> AtomicU64 {
+    AtomicU64::new(value)
+}
+
+/// A payload: plain memory.
+pub struct Payload(UnsafeCell<u64>);
+
+// Shared on purpose: that is what is checked.
+unsafe impl Sync for Payload {}
+unsafe impl Send for Payload {}
+
+impl Payload {
+    pub fn new(value: u64) -> Self {
+        Payload(UnsafeCell::new(value))
+    }
+
+    pub fn write(&self, value: u64) {
+        self.0.with_mut(|place| unsafe { *place = value });
+    }
+
+    fn read(&self) -> u64 {
+        self.0.with(|place| unsafe { *place })
+    }
+
+    pub fn check(&self, expected: u64) {
+        if self.read() != expected {
+            violated("a payload is not what was sent");
+        }
+    }
 }
 
 /// membarrier between one thread that asks for it and one that it interrupts. Linux makes the other processor pass a full

@@ -12,16 +12,21 @@
 
 mod edges;
 mod machine;
+mod patterns;
 
 use std::process::{Command, ExitCode, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use machine::Broken;
+use machine::{Broken, Model};
+
+fn models() -> impl Iterator<Item = &'static Model> {
+    edges::MODELS.iter().chain(patterns::MODELS)
+}
 
 /// Prints how many executions there were; ends in a panic if one of them is wrong.
-fn check(model: &edges::Model, broken: Broken) {
+fn check(model: &Model, broken: Broken) {
     static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);
     let run = model.run;
     let mut builder = loom::model::Builder::new();
@@ -59,12 +64,12 @@ fn complaint(output: &Output) -> Option<String> {
     )
 }
 
-fn halves_of(model: &'static edges::Model) -> impl Iterator<Item = &'static str> {
+fn halves_of(model: &'static Model) -> impl Iterator<Item = &'static str> {
     model.halves.iter().chain(model.spare).copied()
 }
 
 /// One line of the table, and whether it is as it should be.
-fn row(model: &edges::Model, half: &str) -> (String, bool) {
+fn row(model: &Model, half: &str) -> (String, bool) {
     let start = Instant::now();
     let output = check_in_child(model.name, half);
     let executions = String::from_utf8_lossy(&output.stdout).trim().to_string();
@@ -95,8 +100,7 @@ fn row(model: &edges::Model, half: &str) -> (String, bool) {
 }
 
 fn table() -> ExitCode {
-    let jobs: Vec<(&edges::Model, &str)> = edges::MODELS
-        .iter()
+    let jobs: Vec<(&'static Model, &str)> = models()
         .flat_map(|model| {
             std::iter::once("")
                 .chain(halves_of(model))
@@ -126,7 +130,7 @@ fn table() -> ExitCode {
     let halves = jobs.iter().filter(|(_, half)| !half.is_empty()).count();
     println!(
         "{} models, {halves} halves left out in turn, {wrong} rows not as expected",
-        edges::MODELS.len()
+        models().count()
     );
     ExitCode::from(u8::from(wrong > 0))
 }
@@ -136,7 +140,7 @@ fn main() -> ExitCode {
     let Some(name) = arguments.first() else {
         return table();
     };
-    let Some(model) = edges::MODELS.iter().find(|model| model.name == name) else {
+    let Some(model) = models().find(|model| model.name == name) else {
         eprintln!("there is no model {name}");
         return ExitCode::from(2);
     };
