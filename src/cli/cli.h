@@ -3,7 +3,7 @@
  * What the verbs of the command line share. A verb is one file with one struct verb; main.c has the table.
  *
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
- *   pub.c sub.c  messages                   output.c     the only way to stdout: buffered, knows a closed reader
+ *   pub.c sub.c follow.c: messages          output.c     the only way to stdout: buffered, knows a closed reader
  *   call.c serve.c: requests                feed.c       input files to messages
  *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
  *   set.c get.c watch.c: blackboards        progress.c   the line on a terminal
@@ -108,7 +108,14 @@ void output_look(void);
 
 void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
 void format_hex(const void *bytes, size_t count);
-void format_json_string(const char *text); /* quoted; what is not UTF-8 becomes U+FFFD */
+bool format_is_text(const void *bytes, size_t count); /* UTF-8 with no more control characters than a log has */
+void format_json_string(const char *text);            /* quoted; what is not UTF-8 becomes U+FFFD */
+void format_json_text(const void *text, size_t count);
+
+struct tarn_message;
+void format_hex_message(const struct tarn_message *message); /* a line that names it, and the hexdump */
+/* What is known about it, as an object that is not closed yet. */
+void format_json_message(const char *topic, const struct tarn_message *message);
 
 /* ---- stop.c --------------------------------------------------------------------------------------------------- */
 
