@@ -174,7 +174,7 @@ int follow_open(struct follow *follow) {
 }
 
 static void close_subscriber(struct follow *follow) {
-    uint64_t lost = tarn_subscriber_lost(follow->subscriber);
+    uint64_t lost = follow->lost = tarn_subscriber_lost(follow->subscriber);
     stop_forget_subscriber();
     tarn_subscriber_close(follow->subscriber);
     losses_say(&follow->losses);

@@ -49,7 +49,7 @@ struct follow {
     /* follow.c's */
     tarn_subscriber *subscriber;
     int64_t deadline_ns;
-    uint64_t taken, counted;
+    uint64_t taken, counted, lost; /* lost: known when it is closed */
     bool seen_publisher, ended;
     int end_code;
     struct losses losses;
