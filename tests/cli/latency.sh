@@ -29,6 +29,7 @@ latency=$!
 mkfifo "$work/fifo"
 "$tarn" pub t --wait 1 --timestamps <"$work/fifo" &
 exec 3>"$work/fifo"
+until_true alive_is subscriber t 1
 kill -STOP $latency
 until_true is_stopped $latency
 seq 100 >&3
@@ -44,7 +45,7 @@ expect "messages" 100 "$(number messages)"
 
 # Text, and on a terminal while it goes on; bars as the locale has characters.
 shown() { sed -E -e 's/[0-9.]+ (ns|us|ms|s)\b/TIME/g' -e 's/TIME +\.\. +TIME +[0-9]+  .*/ROW/' -e 's/ +(TIME|ROW)/ \1/g' "$1" | uniq; }
-"$tarn" latency t --eof >"$work/out" &
+LC_ALL=C "$tarn" latency t --eof >"$work/out" &
 seq 100 | "$tarn" pub t --wait 1 --timestamps
 wait $! || fail "latency"
 expect "the text" "t: 100 messages in TIME, sleeping between them
@@ -69,16 +70,18 @@ wait
 # Ends as others do.
 expect_exit 3 "$tarn" latency t --count 1 --for 0.1
 expect_exit 0 "$tarn" latency t --for 0.1
-(yes | "$tarn" pub t --timestamps --rate 1000) &
+"$tarn" pub t --timestamps --rate 1000 < <(yes) &
+publisher=$!
 expect_exit 0 "$tarn" latency t --count 10 --json
 expect "messages" 10 "$(number messages)"
 "$tarn" latency t >"$work/out" &
 latency=$!
+until_true alive_is subscriber t 1
 sleep 0.2
 kill -TERM $latency
 expect_ended 143 $latency
 grep -q '^min' "$work/out" || fail "SIGTERM lost the result: $(cat "$work/out")"
-kill $(jobs -p)
+kill $publisher
 wait || true
 expect_exit 2 "$tarn" latency
 expect_exit 2 "$tarn" latency a b
