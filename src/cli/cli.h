@@ -3,11 +3,14 @@
  * What the verbs of the command line share. A verb is one file with one struct verb; main.c has the table.
  *
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
- *   pub.c sub.c  messages                   output.c     the only way to stdout: buffered, knows a closed reader
+ *   pub.c sub.c follow.c: messages          output.c     the only way to stdout: buffered, knows a closed reader
  *   call.c serve.c: requests                feed.c       input files to messages
  *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
- *   set.c get.c watch.c: blackboards        progress.c   the line on a terminal
- *   push.c work.c keep.c: work queues       stop.c       SIGINT and SIGTERM, and the clock
+ *   set.c get.c watch.c: blackboards        json_value.c whether bytes are JSON
+ *   push.c work.c keep.c: work queues       progress.c   the line on a terminal
+ *   echo.c record*.c where.c: messages,     stop.c       SIGINT and SIGTERM, and the clock
+ *     decoded and filtered
+ *   latency.c histogram.c: how long messages are on their way
  *   ls.c match.c gc.c version.c help.c      bench.c machine.c verdict.c bench_json.c: see bench.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
@@ -36,8 +39,9 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
-extern const struct verb verb_pub, verb_sub, verb_call, verb_serve, verb_notify, verb_listen, verb_set, verb_get,
-    verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_match, verb_gc, verb_bench, verb_version, verb_help;
+extern const struct verb verb_pub, verb_sub, verb_echo, verb_latency, verb_call, verb_serve, verb_notify, verb_listen,
+    verb_set, verb_get, verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_match, verb_gc, verb_bench,
+    verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 
@@ -108,7 +112,18 @@ void output_look(void);
 
 void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
 void format_hex(const void *bytes, size_t count);
-void format_json_string(const char *text); /* quoted; what is not UTF-8 becomes U+FFFD */
+bool format_is_text(const void *bytes, size_t count); /* UTF-8 with no more control characters than a log has */
+void format_json_string(const char *text);            /* quoted; what is not UTF-8 becomes U+FFFD */
+void format_json_text(const void *text, size_t count);
+
+struct tarn_message;
+void format_hex_message(const struct tarn_message *message); /* a line that names it, and the hexdump */
+/* What is known about it, as an object that is not closed yet. */
+void format_json_message(const char *topic, const struct tarn_message *message);
+
+/* ---- json_value.c --------------------------------------------------------------------------------------------- */
+
+bool json_is_value(const void *bytes, size_t count); /* one value, in UTF-8, and nothing else */
 
 /* ---- stop.c --------------------------------------------------------------------------------------------------- */
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* Bytes of any origin as text for a terminal, as hexdump, as JSON string. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "tarn.h"
 
 /*
  * Decodes one character of well-formed UTF-8 (no overlong forms, no surrogates). Returns its bytes, or 0 if there is
@@ -74,9 +76,43 @@ void format_hex(const void *data, size_t count) {
     }
 }
 
+void format_hex_message(const tarn_message *message) {
+    output_print("message %" PRIu64 " of %016" PRIx64 ", %zu bytes\n", message->sequence, message->publisher,
+                 message->bytes);
+    format_hex(message->data, message->bytes);
+}
+
+bool format_is_text(const void *data, size_t count) {
+    const unsigned char *bytes = data;
+    count -= count && bytes[count - 1] == 0; /* as C strings are sent by some */
+    for (size_t i = 0, length; i < count; i += length) {
+        uint32_t character;
+        length = utf8_decode(bytes + i, count - i, &character);
+        if (!length || character == 0x7f ||
+            (character < 0x20 && (character == 0 || !strchr("\b\t\n\f\r\033", (char)character))))
+            return false;
+    }
+    return true;
+}
+
+void format_json_message(const char *topic, const tarn_message *message) {
+    output_print("{\"topic\": ");
+    format_json_string(topic);
+    output_print(", \"sequence\": %" PRIu64 ", \"publisher\": \"%016" PRIx64 "\", \"bytes\": %zu, \"lost\": %" PRIu64,
+                 message->sequence, message->publisher, message->bytes, message->lost);
+    if (message->sent_ns)
+        output_print(", \"sent_ns\": %" PRId64, message->sent_ns);
+    else
+        output_print(", \"sent_ns\": null");
+}
+
 void format_json_string(const char *text) {
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t length, count = strlen(text);
+    format_json_text(text, strlen(text));
+}
+
+void format_json_text(const void *text, size_t count) {
+    const unsigned char *bytes = text;
+    size_t length;
     output_bytes("\"", 1);
     for (size_t i = 0; i < count; i += length + (length == 0)) {
         uint32_t character = 0;

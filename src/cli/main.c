@@ -9,10 +9,10 @@
 
 #include "cli/cli.h"
 
-const struct verb *const verbs[] = {&verb_pub,    &verb_sub,     &verb_call, &verb_serve, &verb_notify,
-                                    &verb_listen, &verb_set,     &verb_get,  &verb_watch, &verb_push,
-                                    &verb_work,   &verb_keep,    &verb_ls,   &verb_match, &verb_gc,
-                                    &verb_bench,  &verb_version, &verb_help, NULL};
+const struct verb *const verbs[] = {&verb_pub,     &verb_sub,    &verb_echo, &verb_latency, &verb_call,  &verb_serve,
+                                    &verb_notify,  &verb_listen, &verb_set,  &verb_get,     &verb_watch, &verb_push,
+                                    &verb_work,    &verb_keep,   &verb_ls,   &verb_match,   &verb_gc,    &verb_bench,
+                                    &verb_version, &verb_help,   NULL};
 
 const struct verb *verb_find(const char *name) {
     for (int i = 0; verbs[i]; i++)
@@ -40,7 +40,7 @@ static size_t edit_distance(const char *a, const char *b) {
 
 /* "publish" and "list" mean pub and ls; "sbu" is two letters away at most. */
 static const struct verb *nearest_verb(const char *name) {
-    static const char *const others[][2] = {{"list", "ls"}, {"echo", "sub"}, {"cat", "sub"}, {"sweep", "gc"}};
+    static const char *const others[][2] = {{"list", "ls"}, {"cat", "sub"}, {"sweep", "gc"}};
     const struct verb *nearest = NULL;
     size_t least = 3;
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)

@@ -24,17 +24,26 @@ enum {
     OPTION_TIMESTAMPS,
     OPTION_TYPE,
     OPTION_ENCODING,
+    OPTION_SCHEMA,
     OPTION_QUIET,
 };
 
 static const struct option options[] = {
-    {"chunk", required_argument, NULL, OPTION_CHUNK},   {"whole", no_argument, NULL, OPTION_WHOLE},
-    {"rate", required_argument, NULL, OPTION_RATE},     {"repeat", required_argument, NULL, OPTION_REPEAT},
-    {"wait", required_argument, NULL, OPTION_WAIT},     {"depth", required_argument, NULL, OPTION_DEPTH},
-    {"reliable", no_argument, NULL, OPTION_RELIABLE},   {"memory", required_argument, NULL, OPTION_MEMORY},
-    {"linger", required_argument, NULL, OPTION_LINGER}, {"timestamps", no_argument, NULL, OPTION_TIMESTAMPS},
-    {"type", required_argument, NULL, OPTION_TYPE},     {"encoding", required_argument, NULL, OPTION_ENCODING},
-    {"quiet", no_argument, NULL, OPTION_QUIET},         COMMON_OPTIONS,
+    {"chunk", required_argument, NULL, OPTION_CHUNK},
+    {"whole", no_argument, NULL, OPTION_WHOLE},
+    {"rate", required_argument, NULL, OPTION_RATE},
+    {"repeat", required_argument, NULL, OPTION_REPEAT},
+    {"wait", required_argument, NULL, OPTION_WAIT},
+    {"depth", required_argument, NULL, OPTION_DEPTH},
+    {"reliable", no_argument, NULL, OPTION_RELIABLE},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"linger", required_argument, NULL, OPTION_LINGER},
+    {"timestamps", no_argument, NULL, OPTION_TIMESTAMPS},
+    {"type", required_argument, NULL, OPTION_TYPE},
+    {"encoding", required_argument, NULL, OPTION_ENCODING},
+    {"schema", required_argument, NULL, OPTION_SCHEMA},
+    {"quiet", no_argument, NULL, OPTION_QUIET},
+    COMMON_OPTIONS,
 };
 
 /* How long one that sent nothing stays, so that a subscriber with --eof notices that it was there. */
@@ -47,7 +56,7 @@ struct pub {
     uint64_t repeat, wait, depth, memory; /* repeat 0: forever */
     int64_t linger_ns;
     bool whole, reliable, wait_given, linger_given, timestamps;
-    const char *type, *encoding;
+    const char *type, *encoding, *schema;
 };
 
 static bool set(int option, const char *argument, void *context) {
@@ -84,6 +93,8 @@ static bool set(int option, const char *argument, void *context) {
         return (pub->type = argument);
     case OPTION_ENCODING:
         return (pub->encoding = argument);
+    case OPTION_SCHEMA:
+        return (pub->schema = argument);
     case OPTION_QUIET:
         return pub->feed.quiet = true;
     default:
@@ -157,7 +168,11 @@ static int send_all(struct pub *pub, char **files) {
 /* ---- the publisher -------------------------------------------------------------------------------------------- */
 
 static int open_publisher(struct pub *pub) {
-    tarn_type type = {.struct_bytes = sizeof(type), .name = pub->type, .encoding = pub->encoding};
+    tarn_type type = {.struct_bytes = sizeof(type),
+                      .name = pub->type,
+                      .encoding = pub->encoding,
+                      .schema = pub->schema,
+                      .schema_bytes = pub->schema ? strlen(pub->schema) : 0};
     tarn_publisher_options how = {
         .struct_bytes = sizeof(how),
         .directory = pub->place.directory,
@@ -221,6 +236,8 @@ static int check(struct pub *pub, int operands) {
         return usage_error(&verb_pub, "--whole and --chunk exclude each other");
     if (pub->encoding && !pub->type)
         return usage_error(&verb_pub, "--encoding needs --type");
+    if (pub->schema && !pub->type)
+        return usage_error(&verb_pub, "--schema needs --type");
     pub->feed.split = pub->whole ? FEED_WHOLE : pub->feed.chunk_bytes ? FEED_CHUNKS : FEED_LINES;
     if (!pub->wait_given)
         pub->wait = pub->reliable;
@@ -269,6 +286,7 @@ const struct verb verb_pub = {
     "  --timestamps        each message carries its time of sending\n"
     "  --type NAME         what the payload is, e.g. sensor_msgs/Image; subscribers of another type are refused\n"
     "  --encoding NAME     of that type, e.g. raw, cdr or json (default: raw)\n"
+    "  --schema TEXT       of that type, for tools, e.g. 'u32 id; f64 xyz[3]' ('tarn echo' decodes raw structs by it)\n"
     "\n"
     "when it is sent\n"
     "  --wait N            starts when N subscribers are there (default: 0; with --reliable 1, as a pipe does)\n"

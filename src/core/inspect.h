@@ -7,6 +7,7 @@
 #define TARN_CORE_INSPECT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum inspect_life {
@@ -59,6 +60,17 @@ struct inspect_domain {
  */
 int inspect_domain_open(struct inspect_domain **ret, const char *directory, const char *domain);
 void inspect_domain_close(struct inspect_domain *domain); /* frees everything; NULL is allowed */
+
+struct inspect_type {
+    char name[256];
+    char encoding[64];
+    uint64_t bytes;
+    char *schema; /* free() it; a zero is behind it */
+    size_t schema_bytes;
+};
+
+/* The payload type of one topic. 1: ret is filled in; 0: it has none, or is not in use; or a status, with tarn_error() set. */
+int inspect_type(struct inspect_type *ret, const char *topic, const char *directory, const char *domain);
 
 struct inspect_sweep {
     uint32_t topics_removed;    /* files of topics that nobody is in */

@@ -10,7 +10,6 @@
 
 #define NAME_BYTES_MAX 255
 #define ENCODING_BYTES_MAX 63
-#define SCHEMA_BYTES_MAX (60u * 1024)
 
 static const char *encoding_of(const tarn_type *type) {
     return type->encoding && type->encoding[0] ? type->encoding : "raw";
@@ -36,7 +35,7 @@ int type_check(const tarn_type *type) {
     if (type->alignment & (type->alignment - 1) || type->alignment > 4096)
         return fail(TARN_ERROR_ARGUMENT, "the alignment of payload type \"%s\" is %u: not a power of two up to 4096",
                     type->name, type->alignment);
-    if (type->schema_bytes > SCHEMA_BYTES_MAX || (type->schema_bytes && !type->schema))
+    if (type->schema_bytes > TYPE_SCHEMA_BYTES_MAX || (type->schema_bytes && !type->schema))
         return fail(TARN_ERROR_ARGUMENT, "the schema of payload type \"%s\" is NULL or larger than 60 KiB", type->name);
     return 0;
 }
@@ -61,6 +60,23 @@ static bool read_type(struct roster *roster, _Atomic uint32_t *link, struct type
 bool type_read(struct roster *roster, struct type_text *ret) {
     uint32_t alignment;
     return read_type(roster, &roster->header->type_block, ret, &alignment);
+}
+
+size_t type_read_schema(struct roster *roster, void *ret) {
+    uint32_t first = load_acquire(&roster->header->type_block);
+    struct roster_type *type = roster_block(roster, first);
+    if (!type)
+        return 0;
+    uint32_t name_bytes = type->name_bytes, encoding_bytes = type->encoding_bytes, schema_bytes = type->schema_bytes;
+    if (name_bytes > NAME_BYTES_MAX || encoding_bytes > ENCODING_BYTES_MAX || schema_bytes > TYPE_SCHEMA_BYTES_MAX)
+        return 0;
+    size_t place = sizeof(*type) + name_bytes + encoding_bytes;
+    uint32_t further = (uint32_t)((place + schema_bytes - 1) / BLOCK_BYTES);
+    char *last = further ? roster_block(roster, first + further) : (char *)type;
+    if (last != (char *)type + (size_t)further * BLOCK_BYTES) /* a run of blocks is in one piece */
+        return 0;
+    memcpy(ret, (char *)type + place, schema_bytes);
+    return schema_bytes;
 }
 
 static int compare(struct topic *topic, _Atomic uint32_t *link, const tarn_type *type) {

@@ -22,4 +22,8 @@ int type_settle_response(struct topic *topic, const tarn_type *type, const struc
 
 bool type_read(struct roster *roster, struct type_text *ret); /* false: untyped, or damaged */
 
+/* The schema, into TYPE_SCHEMA_BYTES_MAX. Returns its size; 0: it has none, or is damaged. */
+#define TYPE_SCHEMA_BYTES_MAX (60u * 1024)
+size_t type_read_schema(struct roster *roster, void *ret);
+
 #endif

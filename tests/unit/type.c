@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common.h"
+#include "core/inspect.h"
 #include "core/type.h"
 
 #define TYPE(...) (&(tarn_type){.struct_bytes = sizeof(tarn_type), __VA_ARGS__})
@@ -132,6 +133,35 @@ TEST(schema_is_kept) {
     topic_leave(topic, PUBLISHER, slot);
     CHECK_STATUS(tarn_publisher_close(other), 0);
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* Tools see it, too, and what a peer has damaged they do not read. */
+TEST(schema_is_seen_by_tools) {
+    static char schema[60 * 1024];
+    struct inspect_type seen;
+    struct topic *topic;
+    uint32_t slot;
+    CHECK_STATUS(inspect_type(&seen, TOPIC, NULL, NULL), 0);
+    fill_pattern(schema, sizeof schema, 9);
+    tarn_publisher *publisher = typed_publisher(
+        TYPE(.name = "A", .encoding = "cdr", .bytes = 5, .schema = schema, .schema_bytes = sizeof schema));
+    CHECK_STATUS(inspect_type(&seen, TOPIC, NULL, NULL), 1);
+    CHECK(strcmp(seen.name, "A") == 0 && strcmp(seen.encoding, "cdr") == 0 && seen.bytes == 5);
+    CHECK_INT(seen.schema_bytes, ==, sizeof schema);
+    CHECK(check_pattern(seen.schema, sizeof schema, 9));
+    free(seen.schema);
+    CHECK_STATUS(topic_join(&topic, &slot, TOPIC, NULL, NULL, PUBLISHER, PATTERN_MESSAGES), 0);
+    struct roster_type *type = roster_block(&topic->roster, atomic_load(&topic->roster.header->type_block));
+    type->schema_bytes = UINT32_MAX;
+    CHECK_STATUS(inspect_type(&seen, TOPIC, NULL, NULL), 1);
+    CHECK_INT(seen.schema_bytes, ==, 0);
+    free(seen.schema);
+    type->schema_bytes = sizeof schema;
+    atomic_store(&roster_publisher(&topic->roster, slot)->state, SLOT_FREE);
+    topic_leave(topic, PUBLISHER, slot);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(inspect_type(&seen, TOPIC, NULL, NULL), 0);
+    CHECK_STATUS(inspect_type(&seen, "no//topic", NULL, NULL), TARN_ERROR_TOPIC_NAME);
 }
 
 /* ---- refusing reliable subscribers ----------------------------------------------------------------------------- */
