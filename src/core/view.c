@@ -247,20 +247,27 @@ static void view_queue(struct inspect_participant *who, struct topic *topic, str
 
 /* ---- who is how far ------------------------------------------------------------------------------------------- */
 
-/* How many of the publisher's messages the subscriber has not read. False: it has not attached it, or no telling. */
-static bool look_behind(struct inspect_link *ret, const struct inspect_participant *from, const struct peek *peek,
-                        struct reader_row *row, uint32_t subscriber_slot) {
-    uint64_t cursor = load_acquire(&row->cursor[row_place(subscriber_slot)]);
-    uint64_t oldest = load_acquire(&row->oldest[row_place(subscriber_slot)]);
+/*
+ * How many of the publisher's messages the subscriber has not read. One that is reliable and has not attached the
+ * publisher has read nothing, and is waited for. False: no telling.
+ */
+static bool look_behind(struct inspect_link *ret, const struct inspect_participant *from,
+                        const struct inspect_participant *to, const struct peek *peek, struct reader_row *row) {
+    uint64_t cursor = row ? load_acquire(&row->cursor[row_place(to->slot)]) : 0;
+    uint64_t oldest = row ? load_acquire(&row->oldest[row_place(to->slot)]) : 0;
     uint64_t sent = from->traffic.sent;
+    bool waits = from->waits && from->life == INSPECT_ALIVE && to->reliable && to->life == INSPECT_ALIVE;
     if (stamp_of(cursor) == from->incarnation) {
         cursor &= COUNT_MASK;
         ret->behind_least = ret->behind_most = sent >= cursor ? sent + 1 - cursor : 0;
-        ret->blocks = from->waits && from->life == INSPECT_ALIVE && cursor < from->wanted;
+        ret->blocks = waits && cursor < from->wanted;
         return true;
     }
-    return oldest != GENERATION_GONE && stamp_of(oldest) == from->incarnation &&
-           peek_behind(peek, oldest, sent, &ret->behind_least, &ret->behind_most);
+    if (oldest != GENERATION_GONE && stamp_of(oldest) == from->incarnation)
+        return peek_behind(peek, oldest, sent, &ret->behind_least, &ret->behind_most);
+    ret->behind_most = sent;
+    ret->blocks = waits;
+    return to->reliable && to->life == INSPECT_ALIVE;
 }
 
 static bool add_link(struct inspect_topic *view, const struct inspect_link *link) {
@@ -283,11 +290,12 @@ static bool add_links(struct inspect_topic *view, struct topic *topic, uint32_t 
         return true;
     }
     for (uint32_t i = first; i < view->participant_count; i++) {
-        struct reader_row *row = roster_row(&topic->roster, slot, view->participants[i].slot);
+        const struct inspect_participant *to = &view->participants[i];
         struct inspect_link link = {.publisher = publisher, .subscriber = i};
         if (from->addressee != INSPECT_NOBODY && from->addressee != i)
             continue;
-        if (row && look_behind(&link, from, peek, row, view->participants[i].slot) && !add_link(view, &link))
+        struct reader_row *row = roster_row(&topic->roster, slot, to->slot);
+        if (look_behind(&link, from, to, peek, row) && !add_link(view, &link))
             return false;
     }
     return true;
