@@ -73,6 +73,18 @@ static void tell_blocking(struct advice *advice) {
     }
 }
 
+/* Nobody waits for it yet, but somebody will. */
+static void tell_stopped(struct advice *advice) {
+    char who[WHO_BYTES], stopped[80];
+    for (uint32_t i = 0; i < advice->topic->participant_count; i++) {
+        const struct inspect_participant *subscriber = &advice->topic->participants[i];
+        if (subscriber->reliable && subscriber->life == INSPECT_ALIVE && subscriber->behind_least > 0 &&
+            stopped_text(stopped, sizeof(stopped), subscriber)[0])
+            tell(advice, "reliable %s%s has %" PRIu64 " message%s to read: publishers wait for it when they are full",
+                 who_text(who, subscriber), stopped, subscriber->behind_least, s_of(subscriber->behind_least));
+    }
+}
+
 static void tell_dead(struct advice *advice) {
     char who[WHO_BYTES];
     for (uint32_t i = 0; i < advice->topic->participant_count; i++)
@@ -129,6 +141,7 @@ size_t advice_for(const struct inspect_topic *topic, void (*told)(void *context,
     else if (!topic->in_use)
         tell(&advice, "nobody is left in it: 'tarn gc' removes the file, or who uses the topic next");
     tell_blocking(&advice);
+    tell_stopped(&advice);
     tell_dead(&advice);
     tell_losses(&advice);
     tell_idle_queue(&advice);

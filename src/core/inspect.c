@@ -109,11 +109,14 @@ static void view_refusal(struct inspect_topic *view, int status) {
 
 static int view_topic(void *context, struct topic *topic, const char *file) {
     struct inspect_domain *domain = context;
-    struct inspect_topic *topics = realloc(domain->topics, (domain->topic_count + 1) * sizeof(*topics));
-    if (!topics)
-        return fail_memory();
-    domain->topics = topics;
-    struct inspect_topic *view = &topics[domain->topic_count];
+    uint32_t count = domain->topic_count;
+    if ((count & (count + 1)) == 0) { /* twice as large each time */
+        struct inspect_topic *topics = realloc(domain->topics, (2 * (size_t)count + 1) * sizeof(*topics));
+        if (!topics)
+            return fail_memory();
+        domain->topics = topics;
+    }
+    struct inspect_topic *view = &domain->topics[count];
     memset(view, 0, sizeof(*view));
     strcpy(view->name, topic->name);
     int status = open_file(topic, file);
