@@ -94,6 +94,19 @@ static void tell_dead(struct advice *advice) {
                  who_text(who, &advice->topic->participants[i]));
 }
 
+static void tell_unreadable_memory(struct advice *advice) {
+    char who[WHO_BYTES];
+    for (uint32_t i = 0; i < advice->topic->participant_count; i++) {
+        const struct inspect_participant *publisher = &advice->topic->participants[i];
+        if (publisher->publisher && publisher->life == INSPECT_ALIVE && !publisher->has_memory &&
+            !is_role(publisher, "notifier"))
+            tell(advice,
+                 "the memory of %s cannot be looked at: it is damaged, or of another user. Newcomers do not see its "
+                 "messages: start it again",
+                 who_text(who, publisher));
+    }
+}
+
 static void tell_losses(struct advice *advice) {
     char who[WHO_BYTES];
     for (uint32_t i = 0; i < advice->topic->participant_count; i++) {
@@ -143,6 +156,7 @@ size_t advice_for(const struct inspect_topic *topic, void (*told)(void *context,
     tell_blocking(&advice);
     tell_stopped(&advice);
     tell_dead(&advice);
+    tell_unreadable_memory(&advice);
     tell_losses(&advice);
     tell_idle_queue(&advice);
     tell_missing_server(&advice);

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* What a key does in tarn top. */
+#include <signal.h>
 #include <string.h>
 
 #include <ncurses.h>
 
 #include "cli/top.h"
 
-enum { ESCAPE = 27, DELETE = 127, BACKSPACE = 8, INTERVAL_LEAST_MS = 100, INTERVAL_MOST_S = 60 };
+enum {
+    CONTROL_C = 3,
+    CONTROL_Z = 26,
+    ESCAPE = 27,
+    DELETE = 127,
+    BACKSPACE = 8,
+    INTERVAL_LEAST_MS = 100,
+    INTERVAL_MOST_S = 60
+};
 
 static const char *name_at(const struct top_view *view, uint32_t index) {
     return view->model->rows[view->model->order[index]].name;
@@ -148,7 +157,12 @@ static void list_key(struct top_view *view, int key) {
 
 void top_key(struct top_view *view, int key) {
     if (key == KEY_RESIZE)
-        return; /* drawn anew at once */
+        return;                                 /* drawn anew at once */
+    if (key == CONTROL_C || key == CONTROL_Z) { /* keys here: a signal might find the terminal half set */
+        view->is_over = key == CONTROL_C;
+        raise(key == CONTROL_C ? SIGINT : SIGTSTP);
+        return;
+    }
     if (view->edits_filter) {
         edit_filter(view, key);
         return;

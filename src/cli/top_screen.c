@@ -51,7 +51,7 @@ static SCREEN *take_terminal(struct top_view *view) {
     }
     set_term(screen);
     choose_looks(view);
-    cbreak();
+    raw(); /* Ctrl-C is a key, so that two of them do not leave the terminal like this */
     noecho();
     nonl();
     set_escdelay(25);

@@ -80,6 +80,40 @@ exec 3>&-
 wait
 nothing_left
 
+# Damaged memory: told, and survived. damage PID FROM: all that this process made, from there on
+damage() {
+    python3 - "$1" "$2" <<'END'
+import ctypes, sys
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+for line in list(open("/proc/sysvipc/shm"))[1:]:
+    fields = line.split()
+    if fields[4] == sys.argv[1]:
+        start = int(sys.argv[2])
+        ctypes.memset(libc.shmat(int(fields[1]), None, 0) + start, 0x5a, min(int(fields[3]), 131072) - start)
+END
+}
+"$tarn" sub damaged >/dev/null 2>&1 &
+subscriber=$!
+until_true alive_is subscriber damaged 1
+"$tarn" pub damaged <"$work/fifo" &
+publisher=$!
+exec 3>"$work/fifo"
+until_true alive_is publisher damaged 1
+damage $publisher 0
+"$tarn" info damaged >"$work/out"
+expect_in "$work/out" "the memory of publisher $publisher (tarn) cannot be looked at: it is damaged"
+damage $subscriber 8192
+"$tarn" info damaged >"$work/out"
+"$tarn" hz damaged --once --interval 0.1 >"$work/out"
+damage $subscriber 0
+"$tarn" info damaged >"$work/out"
+expect_in "$work/out" "cannot be looked into"
+kill -9 $subscriber $publisher
+exec 3>&-
+wait
+nothing_left
+
 # The other patterns.
 "$tarn" listen doors >/dev/null 2>&1 &
 listener=$!

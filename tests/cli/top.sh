@@ -88,7 +88,7 @@ until_true shows 'WHO$'
 screen | without_memory | sed '/^$/d' | cmp - "$work/top" || fail "after changes of size it looks otherwise: $(screen)"
 type_keys Down Down Enter
 until_true shows '^! 3 jobs wait, and there is no worker'
-until_true shows '^producer +[0-9]+ tarn .* 3$|^producer +[0-9]+ tarn '
+until_true shows '^producer +[0-9]+ tarn .* 3 +-$'
 type_keys Escape
 until_true shows '^  TOPIC\*'
 type_keys l
