@@ -73,7 +73,7 @@ void peek_close(struct peek *peek) {
 /* A way through the log. What an extent adds counts when the extent is found to be what it was. */
 struct walk {
     struct peek *peek;
-    uint64_t from;     /* messages before it are passed */
+    uint64_t from; /* messages before it are passed; those behind sent, too: the counter does not tell of them yet */
     uint64_t sequence; /* the next message's */
     uint32_t steps;
     struct inspect_traffic traffic;
@@ -91,14 +91,14 @@ static char *extent_base(const struct remote_segment *segment, struct extent_ent
 }
 
 static void count_message(struct walk *walk, uint64_t bytes, int64_t sent_ns) {
-    if (walk->sequence >= walk->from) {
-        walk->traffic.seen++;
-        walk->traffic.seen_bytes += bytes;
-    }
-    walk->traffic.last_seen = true;
+    uint64_t sequence = walk->sequence++;
+    if (sequence < walk->from || sequence > walk->traffic.sent)
+        return;
+    walk->traffic.seen++;
+    walk->traffic.seen_bytes += bytes;
+    walk->traffic.last_seen = sequence == walk->traffic.sent;
     walk->traffic.last_bytes = bytes;
     walk->traffic.last_sent_ns = sent_ns;
-    walk->sequence++;
 }
 
 static void follow_jump(struct walk *walk, char *at) {
@@ -178,25 +178,20 @@ static const struct peek_extent *extent_for(const struct peek *peek, uint64_t se
 }
 
 void peek_log(struct peek *peek, struct inspect_traffic *ret) {
-    uint64_t sent = load_acquire(&remote_header(&peek->remote)->sent) & COUNT_MASK;
-    struct walk walk = {.peek = peek, .from = sent >= NEWEST ? sent + 1 - NEWEST : 1};
+    struct walk walk = {.peek = peek};
+    uint64_t sent = walk.traffic.sent = load_acquire(&remote_header(&peek->remote)->sent) & COUNT_MASK;
+    walk.from = sent >= NEWEST ? sent + 1 - NEWEST : 1;
     const struct peek_extent *start = extent_for(peek, walk.from);
-    ret->sent = sent;
-    if (!start)
-        return;
-    extent_ref ref = start->ref;
-    uint64_t generation = start->generation;
-    bool whole = true;
-    for (; generation && walk.steps < STEPS_MAX && (whole = walk_extent(&walk, ref, generation)); walk.steps++) {
+    extent_ref ref = start ? start->ref : EXTENT_NONE;
+    uint64_t generation = start ? start->generation : 0;
+    for (; generation && walk.sequence <= sent && walk.steps < STEPS_MAX; walk.steps++) {
+        if (!walk_extent(&walk, ref, generation))
+            break;
         bool onwards = walk.next_generation > generation;
         generation = onwards ? walk.next_generation : 0;
         ref = walk.next;
     }
     *ret = walk.traffic;
-    ret->sent = sent;
-    if (whole && walk.sequence > sent && walk.sequence - sent <= STEPS_MAX)
-        ret->sent = walk.sequence - 1;
-    ret->last_seen &= walk.sequence == ret->sent + 1;
 }
 
 bool peek_behind(const struct peek *peek, uint64_t generation, uint64_t sent, uint64_t *ret_least, uint64_t *ret_most) {

@@ -107,6 +107,46 @@ TEST(overtaken_loans_and_times_are_seen) {
     close_all(publisher, NULL);
 }
 
+static _Atomic bool stop_sending;
+
+static uint64_t size_of(uint64_t sequence) {
+    return sequence / 300 % 7 * 100;
+}
+
+static void *send_without_a_pause(void *publisher) {
+    static const char data[1000];
+    for (uint64_t i = 1; !load_relaxed(&stop_sending); i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, data, size_of(i)), 1);
+    return NULL;
+}
+
+/* Memory is used again all the time under the look: what it tells is right, or that it does not know. */
+TEST(a_stream_is_looked_at_as_it_was_or_not_at_all) {
+    tarn_publisher *publisher = publisher_with(.depth = 1, .memory_limit_bytes = MIB);
+    pthread_t thread;
+    uint64_t known = 0, before = 0;
+    CHECK(pthread_create(&thread, NULL, send_without_a_pause, publisher) == 0);
+    for (int i = 0; i < 2000; i++) {
+        struct inspect_topic *view = look();
+        const struct inspect_traffic *traffic = &find(view, "publisher")->traffic;
+        uint64_t sum = 0;
+        for (uint64_t j = 0; j < traffic->seen; j++)
+            sum += size_of(traffic->sent - j);
+        CHECK_INT(traffic->sent, >=, before);
+        before = traffic->sent;
+        if (traffic->last_seen && traffic->seen) {
+            CHECK_INT(traffic->seen_bytes, ==, sum);
+            CHECK_INT(traffic->last_bytes, ==, size_of(traffic->sent));
+            known++;
+        }
+        inspect_topic_free(view);
+    }
+    store_relaxed(&stop_sending, true);
+    pthread_join(thread, NULL);
+    CHECK_INT(known, >, 100);
+    close_all(publisher, NULL);
+}
+
 /* ---- who is how far ------------------------------------------------------------------------------------------- */
 
 static void check_behind(uint64_t least, uint64_t most) {
