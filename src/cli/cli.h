@@ -12,6 +12,7 @@
  *     decoded and filtered
  *   latency.c histogram.c: how long messages are on their way
  *   ls.c match.c gc.c version.c help.c      bench.c machine.c verdict.c bench_json.c: see bench.h
+ *   info.c info_json.c rates.c top*.c: topics as somebody sees them who takes no part; see look.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
  * start with "tarn: ", and come from tarn_error() where the library knows better.
@@ -40,8 +41,8 @@ struct verb {
 };
 
 extern const struct verb verb_pub, verb_sub, verb_echo, verb_latency, verb_call, verb_serve, verb_notify, verb_listen,
-    verb_set, verb_get, verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_match, verb_gc, verb_bench,
-    verb_version, verb_help;
+    verb_set, verb_get, verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_info, verb_hz, verb_bw, verb_top,
+    verb_match, verb_gc, verb_bench, verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 

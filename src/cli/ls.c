@@ -242,6 +242,6 @@ const struct verb verb_ls = {
     "                            role (as above), alive, slot, pid, same_pid_namespace, uid, command,\n"
     "                            opened_ns (CLOCK_MONOTONIC), messages,\n"
     "                            of who sends: identity, bytes_held; of the others: reliable, lost]]\n" COMMON_HELP "\n"
-    "No topics is no failure: the exit code is 0. More in 'tarn help'.\n",
+    "No topics is no failure: the exit code is 0. See also 'tarn info', 'tarn top'. More in 'tarn help'.\n",
     run,
 };

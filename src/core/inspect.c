@@ -12,14 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/os.h"
 #include "base/process.h"
 #include "base/status.h"
 #include "core/reaper.h"
-#include "core/roles.h"
 #include "core/topic.h"
-#include "core/type.h"
-#include "shm/log.h"
+#include "core/view.h"
 
 /* ---- files of a domain ---------------------------------------------------------------------------------------- */
 
@@ -61,105 +58,6 @@ static int open_file(struct topic *topic, const char *file) {
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
-static bool add_participant(struct inspect_topic *view, const struct inspect_participant *participant) {
-    if ((view->participant_count & (view->participant_count + 1)) == 0) {
-        size_t capacity = 2 * (size_t)view->participant_count + 1;
-        struct inspect_participant *list = realloc(view->participants, capacity * sizeof(*list));
-        if (!list)
-            return false;
-        view->participants = list;
-    }
-    view->participants[view->participant_count++] = *participant;
-    return true;
-}
-
-static void describe(struct inspect_participant *ret, const struct identity *who) {
-    ret->pid = who->pid;
-    ret->same_pid_namespace = os_numbers_alike(who->namespaces);
-    ret->uid = who->uid;
-    ret->opened_ns = who->opened_ns;
-    memcpy(ret->command, who->command, sizeof(ret->command));
-    ret->command[sizeof(ret->command) - 1] = 0;
-}
-
-/* What the first segment's header says for tools. */
-static void describe_log(struct inspect_participant *ret, struct publisher_slot *publisher) {
-    struct segment_ref *ref = &publisher->segment;
-    uint64_t bytes = load_relaxed(&ref->bytes), nonce = load_relaxed(&ref->nonce);
-    void *base;
-    if (load_acquire(&ref->backend) != BACKEND_SYSV || bytes < sizeof(struct segment_header) ||
-        segment_attach(&base, load_relaxed(&ref->id), bytes, false) != 0)
-        return;
-    struct segment_header *header = base;
-    if (segment_header_is_sound(header, nonce, 0, bytes)) {
-        ret->messages = load_relaxed(&header->sent);
-        ret->bytes_held = load_relaxed(&header->bytes_held);
-    }
-    segment_detach(base);
-}
-
-static enum inspect_life life_of(struct topic *topic, enum slot_kind kind, uint32_t slot, uint32_t state) {
-    if (state == SLOT_LEAVING && kind == PUBLISHER)
-        return INSPECT_LEFT;
-    if (slot_is_dead(topic, kind, slot, true))
-        return INSPECT_DEAD;
-    return state == SLOT_LEAVING ? INSPECT_LEFT : INSPECT_ALIVE;
-}
-
-static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
-    uint32_t role = role_of(topic_pattern(topic), PUBLISHER, 0);
-    for (uint32_t slot = 0, slots = roster_publisher_slots(&topic->roster); slot < slots; slot++) {
-        struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
-        uint32_t state = publisher ? load_acquire(&publisher->state) : SLOT_FREE;
-        if (state == SLOT_FREE)
-            continue;
-        struct inspect_participant participant = {.publisher = true, .slot = slot, .identity = publisher->who.number};
-        participant.role = role ? tarn_role_text(role) : "log";
-        participant.life = life_of(topic, PUBLISHER, slot, state);
-        if (state == SLOT_OPENING && participant.life == INSPECT_ALIVE)
-            continue; /* it does not say yet who it is */
-        describe(&participant, &publisher->who);
-        describe_log(&participant, publisher);
-        view->publishers += role && participant.life == INSPECT_ALIVE;
-        if (!add_participant(view, &participant))
-            return false;
-    }
-    return true;
-}
-
-static bool view_subscribers(struct inspect_topic *view, struct topic *topic) {
-    for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++) {
-        struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
-        uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
-        if (state == SLOT_FREE)
-            continue;
-        struct inspect_participant participant = {
-            .slot = slot,
-            .reliable = load_relaxed(&subscriber->reliable),
-            .messages = load_relaxed(&subscriber->taken),
-            .lost = load_relaxed(&subscriber->lost),
-        };
-        uint32_t role = role_of(topic_pattern(topic), SUBSCRIBER, load_relaxed(&subscriber->role));
-        participant.role = tarn_role_text(role);
-        participant.life = life_of(topic, SUBSCRIBER, slot, state);
-        if (state == SLOT_OPENING && participant.life == INSPECT_ALIVE)
-            continue;
-        describe(&participant, &subscriber->who);
-        *(role == TARN_ROLE_MONITOR ? &view->monitors : &view->subscribers) += participant.life == INSPECT_ALIVE;
-        if (!add_participant(view, &participant))
-            return false;
-    }
-    return true;
-}
-
-static const char *pattern_name(enum pattern pattern) {
-    static const char *const names[] = {
-        [PATTERN_MESSAGES] = "messages",     [PATTERN_SERVICE] = "service", [PATTERN_EVENTS] = "events",
-        [PATTERN_BLACKBOARD] = "blackboard", [PATTERN_QUEUE] = "queue",
-    };
-    return (uint32_t)pattern < sizeof(names) / sizeof(names[0]) ? names[pattern] : NULL;
-}
-
 static const char *attach_problem(int error) {
     switch (error) {
     case -EINVAL:
@@ -174,40 +72,51 @@ static const char *attach_problem(int error) {
     }
 }
 
-static bool view_roster(struct inspect_topic *view, struct topic *topic) {
-    struct topic_header header;
-    enum topic_header_state state = topic_header_read(&header, topic->fd);
-    view->in_use = topic_file_in_use(topic->fd);
-    if (!view->in_use)
-        return true;
-    if (state == HEADER_OTHER_LAYOUT)
-        view->problem = attach_problem(-EPROTO);
-    else if (state != HEADER_SOUND)
-        view->problem = "its file is damaged";
-    int error = view->problem ? 0 : roster_attach(&topic->roster, &header.roster, &topic->directory.access, false);
-    if (error)
-        view->problem = attach_problem(error);
-    if (view->problem)
-        return true;
-    struct type_text type;
-    if (type_read(&topic->roster, &type)) {
-        memcpy(view->type_name, type.name, sizeof(view->type_name));
-        memcpy(view->type_encoding, type.encoding, sizeof(view->type_encoding));
-        view->type_bytes = type.bytes;
+/* NULL, or why not. The topic may be made anew between our looks at its file and at its memory: then again. */
+static const char *attach_roster(struct topic *topic) {
+    int error = -EINVAL;
+    for (unsigned tries = 0; tries < 3 && error == -EINVAL; tries++) {
+        struct topic_header header;
+        enum topic_header_state state = topic_header_read(&header, topic->fd);
+        if (state == HEADER_OTHER_LAYOUT)
+            return attach_problem(-EPROTO);
+        if (state != HEADER_SOUND)
+            return "its file is damaged";
+        error = roster_attach(&topic->roster, &header.roster, &topic->directory.access, false);
     }
-    view->pattern = pattern_name(topic_pattern(topic));
-    bool done = view_publishers(view, topic) && view_subscribers(view, topic);
+    return error ? attach_problem(error) : NULL;
+}
+
+static int fail_memory(void) {
+    return fail(TARN_ERROR_NO_MEMORY, "no memory for a list of topics and participants");
+}
+
+static bool view_roster(struct inspect_topic *view, struct topic *topic) {
+    view->in_use = topic_file_in_use(topic->fd);
+    if (view->in_use)
+        view->problem = attach_roster(topic);
+    if (!view->in_use || view->problem)
+        return true;
+    bool done = view_fill(view, topic);
     roster_detach(&topic->roster);
     return done;
 }
 
+/* Notes why a file could not be opened. */
+static void view_refusal(struct inspect_topic *view, int status) {
+    view->problem = status == TARN_ERROR_PERMISSION ? "this user may not open its file" : "its file cannot be used";
+}
+
 static int view_topic(void *context, struct topic *topic, const char *file) {
     struct inspect_domain *domain = context;
-    struct inspect_topic *topics = realloc(domain->topics, (domain->topic_count + 1) * sizeof(*topics));
-    if (!topics)
-        return fail(TARN_ERROR_NO_MEMORY, "no memory for a list of topics");
-    domain->topics = topics;
-    struct inspect_topic *view = &topics[domain->topic_count];
+    uint32_t count = domain->topic_count;
+    if ((count & (count + 1)) == 0) { /* twice as large each time */
+        struct inspect_topic *topics = realloc(domain->topics, (2 * (size_t)count + 1) * sizeof(*topics));
+        if (!topics)
+            return fail_memory();
+        domain->topics = topics;
+    }
+    struct inspect_topic *view = &domain->topics[count];
     memset(view, 0, sizeof(*view));
     strcpy(view->name, topic->name);
     int status = open_file(topic, file);
@@ -215,12 +124,12 @@ static int view_topic(void *context, struct topic *topic, const char *file) {
         return 0;
     domain->topic_count++;
     if (status < 0) {
-        view->problem = status == TARN_ERROR_PERMISSION ? "this user may not open its file" : "its file cannot be used";
+        view_refusal(view, status);
         return 0;
     }
     bool done = view_roster(view, topic);
     close(topic->fd);
-    return done ? 0 : fail(TARN_ERROR_NO_MEMORY, "no memory for a list of participants");
+    return done ? 0 : fail_memory();
 }
 
 static int by_name(const void *a, const void *b) {
@@ -231,7 +140,7 @@ int inspect_domain_open(struct inspect_domain **ret, const char *directory_path,
     struct inspect_domain *domain = calloc(1, sizeof(*domain));
     struct directory directory;
     if (!domain)
-        return fail(TARN_ERROR_NO_MEMORY, "no memory for a list of topics");
+        return fail_memory();
     int status = directory_open(&directory, directory_path, domain_name, false);
     if (status >= 0)
         memcpy(domain->path, directory.path, sizeof(domain->path));
@@ -255,9 +164,117 @@ void inspect_domain_close(struct inspect_domain *domain) {
     if (!domain)
         return;
     for (uint32_t i = 0; i < domain->topic_count; i++)
-        free(domain->topics[i].participants);
+        view_clear(&domain->topics[i]);
     free(domain->topics);
     free(domain);
+}
+
+/* ---- looking again and again ---------------------------------------------------------------------------------- */
+
+struct inspect_watch {
+    char *directory, *domain; /* as they were given; NULL: the default */
+    struct topic topic;       /* its file is open, and its roster attached, if is_open */
+    bool is_open;
+};
+
+int inspect_watch_open(struct inspect_watch **ret, const char *topic, const char *directory, const char *domain) {
+    int status = topic_name_check(topic);
+    if (status)
+        return status;
+    struct inspect_watch *watch = calloc(1, sizeof(*watch));
+    if (watch) {
+        strcpy(watch->topic.name, topic);
+        watch->directory = directory ? strdup(directory) : NULL;
+        watch->domain = domain ? strdup(domain) : NULL;
+    }
+    if (!watch || (directory && !watch->directory) || (domain && !watch->domain)) {
+        inspect_watch_close(watch);
+        return fail_memory();
+    }
+    *ret = watch;
+    return 0;
+}
+
+static void let_go(struct inspect_watch *watch) {
+    if (!watch->is_open)
+        return;
+    roster_detach(&watch->topic.roster);
+    close(watch->topic.fd);
+    watch->is_open = false;
+}
+
+void inspect_watch_close(struct inspect_watch *watch) {
+    if (!watch)
+        return;
+    let_go(watch);
+    free(watch->directory);
+    free(watch->domain);
+    free(watch);
+}
+
+const char *inspect_watch_path(const struct inspect_watch *watch) {
+    return watch->topic.directory.path;
+}
+
+void inspect_topic_free(struct inspect_topic *topic) {
+    if (!topic)
+        return;
+    view_clear(topic);
+    free(topic);
+}
+
+/* Whether what is attached is that topic yet: its file has its name, and names that roster. */
+static bool is_current(struct topic *topic) {
+    struct topic_header header;
+    return topic_is_in_place(topic) && topic_file_in_use(topic->fd) &&
+           topic_header_read(&header, topic->fd) == HEADER_SOUND && header.roster.nonce == topic->roster.nonce;
+}
+
+/* Under process_lock(), the directory being open. */
+static int look(struct inspect_watch *watch, struct inspect_topic *view) {
+    struct topic *topic = &watch->topic;
+    if (watch->is_open && !is_current(topic))
+        let_go(watch);
+    if (!watch->is_open) {
+        char file[TARN_TOPIC_BYTES_MAX + 1];
+        topic_file_name(file, topic->name);
+        int status = open_file(topic, file);
+        if (status < 0)
+            view_refusal(view, status);
+        if (status)
+            return status == 1 ? 0 : 1;
+        view->in_use = topic_file_in_use(topic->fd);
+        view->problem = view->in_use ? attach_roster(topic) : NULL;
+        watch->is_open = view->in_use && !view->problem;
+        if (!watch->is_open) {
+            close(topic->fd);
+            return 1;
+        }
+    }
+    view->in_use = true;
+    return view_fill(view, topic) ? 1 : fail_memory();
+}
+
+int inspect_watch_look(struct inspect_watch *watch, struct inspect_topic **ret) {
+    struct inspect_topic *view = calloc(1, sizeof(*view));
+    if (!view)
+        return fail_memory();
+    strcpy(view->name, watch->topic.name);
+    int status = directory_open(&watch->topic.directory, watch->directory, watch->domain, false);
+    if (status == 0) {
+        process_lock();
+        status = look(watch, view);
+        process_unlock();
+        directory_close(&watch->topic.directory);
+    } else if (status == 1) {
+        let_go(watch);
+        status = 0;
+    }
+    if (status == 1)
+        *ret = view;
+    else
+        inspect_topic_free(view);
+    return status;
 }
 
 /* ---- sweeping ------------------------------------------------------------------------------------------------- */

@@ -2,6 +2,9 @@
 /*
  * Read-only views of topics for tools, and the sweep. An observer takes no slot, no lock on a slot and no hold: nobody
  * waits for it, and it shows up nowhere. What it reads may change under it; every value is bounded before it is used.
+ *
+ * How large messages are is not counted anywhere: that would cost each sender. So sizes are looked at, of the newest
+ * messages that lie in memory yet.
  */
 #ifndef TARN_CORE_INSPECT_H
 #define TARN_CORE_INSPECT_H
@@ -16,13 +19,25 @@ enum inspect_life {
     INSPECT_LEFT = 3, /* left, but its place is kept, as others need what it left, or it still holds messages */
 };
 
+#define INSPECT_NOBODY UINT32_MAX /* instead of a participant's index */
+
+struct inspect_traffic {
+    uint64_t sent;       /* number of the last message; dropped ones count */
+    uint64_t seen;       /* of the newest: how many were looked at */
+    uint64_t seen_bytes; /* and their payload in all */
+    bool last_seen;      /* whether the last one is among them: */
+    uint64_t last_bytes;
+    int64_t last_sent_ns; /* CLOCK_MONOTONIC; 0: it carries no time */
+};
+
 struct inspect_participant {
     bool publisher;   /* whether it has a publisher's place; else a subscriber's */
     const char *role; /* "publisher", "listener", ...; "log": memory of a client or server that is in another place */
     enum inspect_life life;
     uint32_t slot;
-    uint64_t identity; /* publisher's; 0 for subscribers */
-    int32_t pid;       /* in the pid namespace it lives in */
+    uint16_t incarnation; /* of the slot */
+    uint64_t identity;    /* publisher's; 0 for subscribers */
+    int32_t pid;          /* in the pid namespace it lives in */
     bool same_pid_namespace;
     uint32_t uid;
     char command[16];    /* zero-terminated */
@@ -31,12 +46,50 @@ struct inspect_participant {
     uint64_t messages;   /* publishers: sent; subscribers: taken (may lag by what was taken since it last ran dry) */
     uint64_t bytes_held; /* publishers: memory of extents that hold messages or are kept warm; subscribers: 0 */
     uint64_t lost;       /* subscribers: lost so far */
+
+    /* of publishers */
+    bool has_memory;       /* its memory could be looked at; else the next are 0 */
+    uint64_t bytes_mapped; /* addresses of its segments: what it may grow to without a new one */
+    struct inspect_traffic traffic;
+    bool refuses_reliable;
+    bool waits;         /* it sleeps for space, or did and gave up */
+    uint64_t wanted;    /* the message before which reliable subscribers that it waits for have to be done */
+    uint32_t owner;     /* of a log: index of the client or server, or INSPECT_NOBODY */
+    uint32_t addressee; /* of a log: who reads it, likewise */
+    struct {
+        uint32_t capacity; /* messages that may be unacknowledged; 0: no queue */
+        uint32_t waiting, in_work;
+        uint64_t claim_limit_ns; /* 0: none */
+        uint32_t attempts_max;   /* 0: any number */
+    } queue;
+
+    /* of subscribers */
+    uint32_t load; /* servers: requests taken and not ended */
+    bool has_lag;  /* the next two are known: messages of all publishers that it has not read, from least to most */
+    uint64_t behind_least, behind_most;
+};
+
+/* A publisher that a subscriber has attached. */
+struct inspect_link {
+    uint32_t publisher, subscriber; /* indices of participants */
+    uint64_t behind_least, behind_most;
+    bool blocks; /* reliable, and the publisher waits for it */
+};
+
+/* What is sent, by whom; or an event; or the key of a blackboard. */
+struct inspect_flow {
+    const char *what;     /* "messages", "requests", "responses", "events", "values" or "jobs" */
+    uint64_t id;          /* the publisher's identity; else the number of the event or key */
+    char name[64];        /* of the key; else "" */
+    uint32_t participant; /* index of who sends, or INSPECT_NOBODY */
+    struct inspect_traffic traffic;
 };
 
 struct inspect_topic {
     char name[256];
     bool in_use;            /* somebody alive has joined it */
     const char *problem;    /* NULL, or why it cannot be looked into (damaged, other layout, permission) */
+    uint64_t life;          /* another value: nobody was left, and the topic was made anew. 0: cannot be told */
     char type_name[256];    /* "" if untyped */
     char type_encoding[64]; /* "" if untyped */
     uint64_t type_bytes;
@@ -46,6 +99,11 @@ struct inspect_topic {
     uint32_t monitors;    /* alive */
     uint32_t participant_count;
     struct inspect_participant *participants; /* publishers first, by slot; dead ones that await repair included */
+    uint32_t flow_count;
+    struct inspect_flow *flows;
+    uint32_t link_count;
+    struct inspect_link *links; /* by publisher; of messages and of requests */
+    bool links_left_out;        /* there are too many */
 };
 
 struct inspect_domain {
@@ -71,6 +129,22 @@ struct inspect_type {
 
 /* The payload type of one topic. 1: ret is filled in; 0: it has none, or is not in use; or a status, with tarn_error() set. */
 int inspect_type(struct inspect_type *ret, const char *topic, const char *directory, const char *domain);
+
+/* One topic that is looked at again and again: its file and the list of participants stay attached in between. */
+struct inspect_watch;
+
+/* Says what to look at; nothing needs to be there. The names are copied. 0 or a negative tarn_status. */
+int inspect_watch_open(struct inspect_watch **ret, const char *topic, const char *directory, const char *domain);
+
+/*
+ * Looks, and finds out whether it is the same topic yet. Returns 1, with a view for inspect_topic_free; 0: there is no such
+ * topic now; or a negative tarn_status.
+ */
+int inspect_watch_look(struct inspect_watch *watch, struct inspect_topic **ret);
+const char *
+inspect_watch_path(const struct inspect_watch *watch); /* the directory, domain included, once it was looked at */
+void inspect_watch_close(struct inspect_watch *watch); /* NULL is allowed */
+void inspect_topic_free(struct inspect_topic *topic);  /* NULL is allowed */
 
 struct inspect_sweep {
     uint32_t topics_removed;    /* files of topics that nobody is in */

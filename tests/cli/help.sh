@@ -9,7 +9,7 @@ expect_golden help "$work/help"
 expect_exit 2 "$tarn"
 cmp "$work/out" "$work/help" || fail "no arguments: the help was expected"
 
-for verb in pub sub echo latency call serve notify listen set get watch push work keep ls match gc bench version help; do
+for verb in pub sub echo latency call serve notify listen set get watch push work keep ls info hz bw top match gc bench version help; do
     "$tarn" help $verb >"$work/help-$verb"
     expect_golden help-$verb "$work/help-$verb"
     ! grep -n '.\{121,\}' "$work/help-$verb" || fail "lines of more than 120 characters in help $verb"
@@ -17,7 +17,7 @@ for verb in pub sub echo latency call serve notify listen set get watch push wor
 done
 
 # Each option that a page names exists: it takes an argument, or is refused for what is wrong with it, not as unknown.
-for verb in pub sub echo latency call serve notify listen set get watch push work keep ls match gc bench; do
+for verb in pub sub echo latency call serve notify listen set get watch push work keep ls info hz bw top match gc bench; do
     for option in $(grep -oE '^  --[a-z]+' "$work/help-$verb"); do
         "$tarn" $verb "$option" --help >"$work/out" 2>"$work/err" </dev/null || true
         ! grep -q 'unrecognized' "$work/err" || fail "help $verb names $option, which is unknown"
@@ -60,6 +60,9 @@ expect_exit 2 "$tarn" listen
 expect_exit 2 "$tarn" listen t 1 -2
 expect_exit 2 "$tarn" listen t --for x
 expect_exit 2 "$tarn" match
+expect_exit 2 "$tarn" info
+expect_exit 2 "$tarn" hz
+expect_exit 2 "$tarn" bw
 expect_exit 2 "$tarn" match a b
 expect_exit 2 "$tarn" gc a
 expect_exit 2 "$tarn" version a
