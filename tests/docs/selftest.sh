@@ -145,6 +145,14 @@ echo 3 of 5
 3 of
 '''
 PAGE
+expect fails 'but shown was' <<'PAGE'
+'''sh
+echo 3 lost
+'''
+'''text numbers=any
+0 lost
+'''
+PAGE
 expect fails 'nothing was typed' <<'PAGE'
 '''text
 Hello
