@@ -163,6 +163,12 @@ expect fails 'no file name' <<'PAGE'
 int main(void) { return 0; }
 '''
 PAGE
+expect fails 'nothing uses lonely.c' <<'PAGE'
+'''c
+/* lonely.c: compiled by nobody */
+int main(void) { return 0; }
+'''
+PAGE
 expect fails 'without a reason' <<'PAGE'
 '''sh not-run
 true
