@@ -180,12 +180,12 @@ static int drain(struct sub *sub) {
     return status;
 }
 
-/* Whether --eof is asked for, and there were publishers, but are no longer. */
+/* Whether --eof is asked for, and there were publishers, if only such as left what is kept, but are no longer. */
 static bool publishers_left(struct sub *sub) {
     if (!sub->end_at_eof)
         return false;
     bool some = tarn_subscriber_publishers(sub->subscriber) > 0;
-    sub->seen_publisher |= some;
+    sub->seen_publisher |= some || sub->taken > 0;
     return sub->seen_publisher && !some;
 }
 
