@@ -58,6 +58,7 @@
  *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
  *   tarn_job_give_back            yes          no          no             to wake workers that sleep
  *   tarn_monitor_take             no           at joins    yes            for a look at the peers, every look_ns
+ *   tarn_keeper_wait, left        no           at joins    at joins       to sleep; at joins; ten times a second
  *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
  *                                                                         and ten times a second
  *   wait, receive, of all         no           as take     first touch    to sleep
@@ -907,7 +908,8 @@ typedef struct tarn_worker_options {
     const tarn_type *type;  /* NULL: untyped, matches all */
     uint32_t prefetch;      /* jobs that this worker may have at a time. 0: 1, as taking one costs no way to a server; more
                                for one that works on several side by side; up to 65536 */
-    uint32_t keep_only;     /* 1: a keeper. It gets no jobs, but has all messages attached, while it waits */
+    uint32_t keep_only;     /* 1: a keeper of jobs only, with their type: gets none, but has all attached, while it waits. See
+                               tarn_keeper_open for one of any topic */
     uint32_t wait_strategy; /* enum tarn_wait_strategy */
     uint32_t reserved;      /* 0 */
     int64_t spin_ns;        /* 0: 10 us */
@@ -1151,7 +1153,7 @@ typedef struct tarn_ready {
 int tarn_waitset_open(tarn_waitset **ret, const tarn_waitset_options *options);
 
 /*
- * Adds a handle that can be waited for: a tarn_subscriber. It stays yours, may be in other waitsets, too, and is used as
+ * Adds a handle that can be waited for. It stays yours, may be in other waitsets, too, and is used as
  * before. Remove it before you close it; one that was closed is reported no more. tag: for you, not looked at.
  * Returns 0, or _ARGUMENT (NULL, in it already, or of a kind that cannot be waited for), _CLOSED, _FORKED, _NO_MEMORY, _LIMIT,
  * _PERMISSION, _SYSTEM.
