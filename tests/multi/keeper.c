@@ -32,7 +32,7 @@ static void keep(void *left_max) {
     tarn_keeper *keeper = KEEPER(.left_max = (uint32_t)(uintptr_t)left_max);
     stage->keepers++;
     while (!stage->enough)
-        CHECK_INT(tarn_keeper_wait(keeper, 20 * MS), >=, 0);
+        CHECK_INT(tarn_keeper_wait(keeper, 90 * MS), >=, 0); /* longer than it may take to attach what is added */
     CHECK_STATUS(tarn_keeper_close(keeper), 0);
 }
 
