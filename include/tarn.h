@@ -58,6 +58,7 @@
  *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
  *   tarn_job_give_back            yes          no          no             to wake workers that sleep
  *   tarn_monitor_take             no           at joins    yes            for a look at the peers, every look_ns
+ *   tarn_keeper_wait, left        no           at joins    at joins       to sleep; at joins; ten times a second
  *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
  *                                                                         and ten times a second
  *   wait, receive, of all         no           as take     first touch    to sleep
@@ -133,6 +134,7 @@ typedef struct tarn_writer tarn_writer;
 typedef struct tarn_reader tarn_reader;
 typedef struct tarn_producer tarn_producer;
 typedef struct tarn_worker tarn_worker;
+typedef struct tarn_keeper tarn_keeper;
 typedef struct tarn_monitor tarn_monitor;
 typedef struct tarn_waitset tarn_waitset;
 
@@ -906,7 +908,8 @@ typedef struct tarn_worker_options {
     const tarn_type *type;  /* NULL: untyped, matches all */
     uint32_t prefetch;      /* jobs that this worker may have at a time. 0: 1, as taking one costs no way to a server; more
                                for one that works on several side by side; up to 65536 */
-    uint32_t keep_only;     /* 1: a keeper. It gets no jobs, but has all messages attached, while it waits */
+    uint32_t keep_only;     /* 1: a keeper of jobs only, with their type: gets none, but has all attached, while it waits. See
+                               tarn_keeper_open for one of any topic */
     uint32_t wait_strategy; /* enum tarn_wait_strategy */
     uint32_t reserved;      /* 0 */
     int64_t spin_ns;        /* 0: 10 us */
@@ -967,6 +970,57 @@ int tarn_job_reject(tarn_job *job);
  * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
  */
 int tarn_worker_close(tarn_worker *worker);
+
+/* ---- keepers: what outlives its sender ------------------------------------------------------------------------- */
+
+/*
+ * A keeper has a topic's memory attached, so that what is in it outlives the processes that wrote it, killed ones too: the
+ * messages that publishers had kept for those who come later (history), as many as each would have given them; messages of a
+ * work queue that are not acknowledged; values of a blackboard. It takes no copy, reads nothing and holds nobody back; whoever
+ * comes finds it where it is. What nobody else has goes with the last keeper, also when that is killed.
+ *
+ * It may join a topic before anybody has settled what that is for. It is not counted as subscriber, worker or reader.
+ */
+
+/* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
+typedef struct tarn_keeper_options {
+    size_t struct_bytes;       /* sizeof(tarn_keeper_options) */
+    const char *directory;     /* as for publishers */
+    const char *domain;        /* as for publishers */
+    uint64_t memory_max_bytes; /* of publishers that left or died, together; 0: a quarter of the smaller of RAM and cgroup limit */
+    uint32_t left_max;         /* so many of them. 0: 64; up to 2048. Beyond either, those who left first are let go. Does not
+                                  concern queues, where messages are kept until they are acknowledged, and blackboards */
+    uint32_t wait_strategy;    /* enum tarn_wait_strategy */
+    int64_t spin_ns;           /* 0: 10 us */
+} tarn_keeper_options;
+
+/*
+ * Opens a keeper on a topic, creating what is missing. Ownership, threads and errors as for tarn_publisher_open; _PATTERN: the
+ * topic is in use for requests or events, of which there is nothing to keep.
+ */
+int tarn_keeper_open(tarn_keeper **ret, const char *topic, const tarn_keeper_options *options);
+
+/*
+ * Waits up to timeout_ns, and attaches what comes meanwhile: a keeper keeps what comes only while it waits, or is asked again
+ * and again. Returns 1, early: publishers were let go since it last said so; 0: the time is over; or an error: _CLOSED,
+ * _FORKED, _INTERRUPTED, _TOPIC_REMOVED, _PATTERN, _PERMISSION, _NO_MEMORY, _LIMIT (memory cannot be attached: said once for
+ * each publisher, and tried again later).
+ */
+int tarn_keeper_wait(tarn_keeper *keeper, int64_t timeout_ns);
+
+/* As tarn_subscriber_interrupt and tarn_subscriber_fd; a wait that returns 0 makes the descriptor quiet. */
+int tarn_keeper_interrupt(tarn_keeper *keeper);
+int tarn_keeper_fd(tarn_keeper *keeper);
+
+/* Publishers of messages that left or died, and are kept; those that were let go so far. 0 for a handle that is none. */
+uint64_t tarn_keeper_left(tarn_keeper *keeper);
+uint64_t tarn_keeper_let_go(const tarn_keeper *keeper);
+
+/*
+ * Leaves the topic: what only this keeper had is gone. The handle is invalid afterwards; NULL is allowed. Returns 0, or
+ * _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ */
+int tarn_keeper_close(tarn_keeper *keeper);
 
 /* ---- monitors: who comes and goes ------------------------------------------------------------------------------ */
 
@@ -1099,7 +1153,7 @@ typedef struct tarn_ready {
 int tarn_waitset_open(tarn_waitset **ret, const tarn_waitset_options *options);
 
 /*
- * Adds a handle that can be waited for: a tarn_subscriber. It stays yours, may be in other waitsets, too, and is used as
+ * Adds a handle that can be waited for. It stays yours, may be in other waitsets, too, and is used as
  * before. Remove it before you close it; one that was closed is reported no more. tag: for you, not looked at.
  * Returns 0, or _ARGUMENT (NULL, in it already, or of a kind that cannot be waited for), _CLOSED, _FORKED, _NO_MEMORY, _LIMIT,
  * _PERMISSION, _SYSTEM.

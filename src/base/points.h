@@ -118,6 +118,10 @@
     X(notifier_live)                                                                                                   \
     X(address_written)                                                                                                 \
     X(publisher_live)                                                                                                  \
+    X(keeper_joining)                                                                                                  \
+    X(keeper_live)                                                                                                     \
+    X(keeping_told)                                                                                                    \
+    X(keeping_ended)                                                                                                   \
     X(change_counted)                                                                                                  \
     X(leaving_said)                                                                                                    \
     X(repair_locked)                                                                                                   \
@@ -126,6 +130,7 @@
     X(cells_emptied)                                                                                                   \
     X(publisher_over)                                                                                                  \
     X(publisher_freed)                                                                                                 \
+    X(publisher_kept)                                                                                                  \
     X(subscriber_over)                                                                                                 \
     X(subscriber_freed)                                                                                                \
     X(repair_not_rung)

@@ -82,7 +82,7 @@ static int drain(struct follow *follow) {
     return status;
 }
 
-/* Whether --eof is asked for, and there were publishers, but are no longer. */
+/* Whether --eof is asked for, and there were publishers, if only such as left what is kept, but are no longer. */
 static bool publishers_left(struct follow *follow) {
     if (!follow->end_at_eof)
         return false;

@@ -1,50 +1,86 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* tarn keep: has the messages of work queues attached, so that producers may come and go. */
+/* tarn keep: has the memory of topics attached, so that those who send may come and go. */
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
 #include "tarn.h"
 
-enum { OPTION_FOR = OPTION_FIRST, SLICE_MS = 100 };
+enum { OPTION_FOR = OPTION_FIRST, OPTION_LEFT, OPTION_MEMORY, OPTION_QUIET, LEFT_MOST = 2048, SLICE_MS = 100 };
 
-static const struct option options[] = {{"for", required_argument, NULL, OPTION_FOR}, COMMON_OPTIONS};
+static const struct option options[] = {{"for", required_argument, NULL, OPTION_FOR},
+                                        {"left", required_argument, NULL, OPTION_LEFT},
+                                        {"memory", required_argument, NULL, OPTION_MEMORY},
+                                        {"quiet", no_argument, NULL, OPTION_QUIET},
+                                        COMMON_OPTIONS};
 
 struct keep {
     struct place place;
     int64_t for_ns;
+    uint64_t left, memory;
+    bool quiet;
+    char **topics;
     int count;
-    tarn_worker **keepers;
+    tarn_keeper **keepers;
+    uint64_t *say_from; /* so many that were let go are said next */
     struct pollfd *polled;
 };
 
 static bool set(int option, const char *argument, void *context) {
     struct keep *keep = context;
-    return option == OPTION_FOR && argument_seconds("for", argument, &keep->for_ns);
+    switch (option) {
+    case OPTION_FOR:
+        return argument_seconds("for", argument, &keep->for_ns);
+    case OPTION_LEFT:
+        return argument_count("left", argument, 1, LEFT_MOST, &keep->left);
+    case OPTION_MEMORY:
+        return argument_bytes("memory", argument, &keep->memory);
+    case OPTION_QUIET:
+        return keep->quiet = true;
+    default:
+        return false;
+    }
 }
 
-static int open_all(struct keep *keep, char **topics) {
-    tarn_worker_options how = {
+static int open_all(struct keep *keep) {
+    tarn_keeper_options how = {
         .struct_bytes = sizeof(how),
         .directory = keep->place.directory,
         .domain = keep->place.domain,
-        .keep_only = 1,
+        .memory_max_bytes = keep->memory,
+        .left_max = (uint32_t)keep->left,
     };
-    for (; *topics; topics++) {
-        tarn_worker **keeper = &keep->keepers[keep->count];
-        if (tarn_worker_open(keeper, *topics, &how) < 0)
+    for (; keep->topics[keep->count]; keep->count++) {
+        tarn_keeper **keeper = &keep->keepers[keep->count];
+        if (tarn_keeper_open(keeper, keep->topics[keep->count], &how) < 0)
             return say_error();
-        int fd = tarn_worker_fd(*keeper);
-        keep->polled[keep->count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        int fd = tarn_keeper_fd(*keeper);
+        keep->polled[keep->count] = (struct pollfd){.fd = fd, .events = POLLIN};
+        keep->say_from[keep->count] = 1;
         if (fd < 0)
             return say_error();
     }
     return EXIT_OK;
 }
 
+/* More and more seldom: publishers may come and go all day. */
+static void say_let_go(struct keep *keep, int i) {
+    uint64_t let_go = tarn_keeper_let_go(keep->keepers[i]);
+    if (keep->quiet || let_go < keep->say_from[i])
+        return;
+    keep->say_from[i] = 2 * let_go;
+    say("let go of what %" PRIu64
+        " publisher%s of '%s' had left, who left first (--left and --memory bound it); next said "
+        "at %" PRIu64,
+        let_go, let_go == 1 ? "" : "s", keep->topics[i], keep->say_from[i]);
+}
+
 /* What a deleted topic file ends for newcomers ends nothing for those who are there: that is said, and it goes on. */
-static int look_at(tarn_worker *keeper) {
-    int status = tarn_worker_wait(keeper, 0);
+static int look_at(struct keep *keep, int i) {
+    int status = tarn_keeper_wait(keep->keepers[i], 0);
+    if (status == 1)
+        say_let_go(keep, i);
     if (status >= 0)
         return EXIT_OK;
     say_error();
@@ -61,7 +97,7 @@ static int keep_on(struct keep *keep) {
         poll(keep->polled, (nfds_t)keep->count, SLICE_MS);
         for (int i = 0; i < keep->count && code == EXIT_OK; i++)
             if (keep->polled[i].revents)
-                code = look_at(keep->keepers[i]);
+                code = look_at(keep, i);
     }
     return code;
 }
@@ -73,39 +109,55 @@ static int run(int argc, char **argv) {
         return code;
     if (optind == argc)
         return usage_error(&verb_keep, "a topic is missing");
-    keep.keepers = calloc((size_t)(argc - optind), sizeof(*keep.keepers));
-    keep.polled = calloc((size_t)(argc - optind), sizeof(*keep.polled));
-    if (!keep.keepers || !keep.polled) {
-        say("no memory for %d topics", argc - optind);
+    size_t count = (size_t)(argc - optind);
+    keep.topics = argv + optind;
+    keep.keepers = calloc(count, sizeof(*keep.keepers));
+    keep.say_from = calloc(count, sizeof(*keep.say_from));
+    keep.polled = calloc(count, sizeof(*keep.polled));
+    if (!keep.keepers || !keep.say_from || !keep.polled) {
+        say("no memory for %zu topics", count);
         return EXIT_FAILED;
     }
     stop_on_signals(NULL);
-    code = open_all(&keep, argv + optind);
+    code = open_all(&keep);
     if (code == EXIT_OK)
         code = keep_on(&keep);
-    for (int i = 0; i < argc - optind; i++)
-        tarn_worker_close(keep.keepers[i]);
+    for (size_t i = 0; i < count; i++)
+        tarn_keeper_close(keep.keepers[i]);
     free(keep.keepers);
+    free(keep.say_from);
     free(keep.polled);
     return code;
 }
 
 const struct verb verb_keep = {
     "keep",
-    "holds work queues for producers that come and go",
+    "keeps messages, jobs and values for processes that come and go",
     "usage: tarn keep TOPIC... [OPTION...]\n"
     "\n"
-    "Has all messages of the topics' work queues attached, so that they outlive the processes that pushed them, "
-    "killed\n"
-    "ones too, until a worker comes. It takes none itself. Messages that nobody else has are lost when it ends.\n"
+    "Has the topics' memory attached, so that what is in it outlives the processes that sent it, killed ones too:\n"
+    "  messages            the last that each publisher keeps, for those who come later (sub --history)\n"
+    "  work queues         all that is not done, until a worker comes\n"
+    "  blackboards         the latest value of each key\n"
+    "What a topic is for may be settled later. It takes and copies nothing; what nobody else has is lost when it "
+    "ends.\n"
     "\n"
     "examples\n"
-    "  tarn keep thumbnails &\n"
-    "  tarn push thumbnails photo1.jpg\n"
-    "  tarn work thumbnails -- sh -c 'convert \"$(cat)\" -resize 200 small.jpg'\n"
+    "  tarn keep news &\n"
+    "  echo 'Hello, world' | tarn pub news\n"
+    "  tarn sub news --history 1 --eof\n"
+    "  tarn keep thumbnails robot --for 3600\n"
     "\n"
-    "options\n"
-    "  --for SECONDS       ends after so long (default: forever)\n" COMMON_HELP "\n"
-    "SIGINT and SIGTERM end it, with exit code 130 or 143. More in 'tarn help'.\n",
+    "what is kept of messages\n"
+    "  --left N            what up to N publishers left (default: 64); those who left first are let go\n"
+    "  --memory BYTES      no more than that (suffixes K, M, G: times 1024; default: a quarter of the machine's)\n"
+    "  --quiet             does not say that it lets go of some\n"
+    "\n"
+    "when it ends\n"
+    "  --for SECONDS       after so long (default: never)\n"
+    "  Also on SIGINT and SIGTERM (exit codes 130, 143).\n"
+    "\n"
+    "also\n" COMMON_HELP "\n"
+    "More in 'tarn help'.\n",
     run,
 };

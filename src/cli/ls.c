@@ -225,7 +225,7 @@ const struct verb verb_ls = {
     "columns\n"
     "  ROLE                what the participant does, which tells the topic's pattern, too: publisher, subscriber;\n"
     "                      notifier, listener; client, server, and log, memory of these; writer, reader; producer,\n"
-    "                      worker; monitor\n"
+    "                      worker; monitor; keeper\n"
     "  MESSAGES            publishers: sent; subscribers and listeners: taken\n"
     "  HELD                memory of the publisher's messages, and what it keeps ready for the next\n"
     "  LOST                messages that the subscriber was too slow for\n"

@@ -208,9 +208,12 @@ LONG_HALF int reserve_slowly(struct tarn_writer *writer, uint64_t bytes, struct 
     pack(writer);
     int error = arena_reserve(&writer->arena, bytes, EFFORT_RECLAIM, ret);
     if (error) {
+        uint32_t segments = writer->arena.extents.segment_count;
         bury_dead(writer);
         forget_taken_over(writer);
         error = arena_reserve(&writer->arena, bytes, EFFORT_ALL, ret);
+        if (writer->arena.extents.segment_count != segments)
+            topic_ring_keepers(writer->topic);
     }
     return error ? say_no_space(writer, error) : 0;
 }
@@ -572,7 +575,7 @@ static bool leave(struct tarn_writer *writer) {
             topic_remote_drop(writer->topic, writer->keys[i].remote);
     }
     arena_close(&writer->arena); /* before the look at who else has that memory */
-    bool remains = writer->slot && remains_are_needed(writer->topic, writer->slot_number);
+    bool remains = writer->slot && remains_are_needed(writer->topic, writer->slot_number, false);
     if (remains) {
         store_release(&writer->slot->state, SLOT_LEAVING);
         POINT(writer_leaving_said);
@@ -644,7 +647,7 @@ uint64_t tarn_writer_identity(const tarn_writer *writer) {
 static bool has_attached(struct tarn_writer *writer, uint32_t slot) {
     struct subscriber_slot *reader = roster_subscriber(&writer->topic->roster, slot);
     struct reader_row *row = reader ? roster_row(&writer->topic->roster, writer->slot, slot) : NULL;
-    return row && load_acquire(&reader->state) == SLOT_LIVE &&
+    return row && load_acquire(&reader->state) == SLOT_LIVE && load_relaxed(&reader->role) != ROLE_KEEPER &&
            load_acquire(&row->attached[row_place(slot)]) >> 16 == writer->incarnation &&
            !slot_is_dead(writer->topic, SUBSCRIBER, slot, true);
 }

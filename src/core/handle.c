@@ -63,6 +63,8 @@ const char *handle_kind_text(uint32_t mark) {
         return "worker";
     case HANDLE_MONITOR:
         return "monitor";
+    case HANDLE_KEEPER:
+        return "keeper";
     case HANDLE_WAITSET:
         return "waitset";
     default:

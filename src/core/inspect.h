@@ -95,7 +95,7 @@ struct inspect_topic {
     uint64_t type_bytes;
     const char *pattern;  /* "messages", "service", "events", "blackboard", "queue", or NULL: not settled yet */
     uint32_t publishers;  /* alive, or what the pattern has in their place; no logs */
-    uint32_t subscribers; /* likewise; no monitors */
+    uint32_t subscribers; /* likewise; no monitors, no keepers */
     uint32_t monitors;    /* alive */
     uint32_t participant_count;
     struct inspect_participant *participants; /* publishers first, by slot; dead ones that await repair included */

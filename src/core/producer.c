@@ -206,7 +206,7 @@ static int try_hard(struct tarn_producer *producer, const struct need *need) {
     return try_once(producer, need, EFFORT_ALL);
 }
 
-static int find_space(struct tarn_producer *producer, const struct need *need) {
+static int wait_for_space(struct tarn_producer *producer, const struct need *need) {
     bury_dead(producer);
     int error = try_hard(producer, need);
     if (error != -EAGAIN || producer->when_full != TARN_FULL_WAIT)
@@ -229,6 +229,15 @@ static int find_space(struct tarn_producer *producer, const struct need *need) {
             producer->buried_ns = 0;
         bury_dead(producer);
     }
+}
+
+/* The same, and keepers attach what was added, lest it goes with us. */
+static int find_space(struct tarn_producer *producer, const struct need *need) {
+    uint32_t segments = producer->arena.extents.segment_count;
+    int status = wait_for_space(producer, need);
+    if (producer->arena.extents.segment_count != segments)
+        topic_ring_keepers(producer->topic);
+    return status;
 }
 
 static void bound_payload(struct tarn_producer *producer, uint64_t limit_bytes) {

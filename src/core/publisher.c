@@ -12,6 +12,7 @@
 #include "base/machine.h"
 #include "core/publisher.h"
 #include "core/reaper.h"
+#include "core/remains.h"
 #include "core/topic.h"
 #include "core/type.h"
 #include "shm/bell.h"
@@ -105,7 +106,7 @@ typedef int try_again(struct tarn_publisher *publisher, const void *context, enu
 /*
  * Waits until try succeeds, as the options say. 1: it did; 0: the message is dropped; or a status.
  */
-static int find_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
+static int wait_for_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
     if (!publisher->realtime) /* else not before it has to sleep anyway */
         bury_dead(publisher);
     int error = try(publisher, context, EFFORT_ALL);
@@ -136,6 +137,15 @@ static int find_space(struct tarn_publisher *publisher, try_again *try, const vo
             publisher->buried_ns = 0; /* nobody is blamed who has died since the last look */
         bury_dead(publisher);
     }
+}
+
+/* The same, and who keeps messages attaches what was added, lest it goes with us. */
+static int find_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
+    uint32_t segments = publisher->writer.extents.segment_count;
+    int result = wait_for_space(publisher, try, context, may_drop);
+    if (publisher->writer.extents.segment_count != segments)
+        topic_ring_keepers(publisher->topic);
+    return result;
 }
 
 /* ---- sending -------------------------------------------------------------------------------------------------- */
@@ -537,9 +547,12 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
     return status;
 }
 
-/* Under process_lock(). */
-static void leave(struct tarn_publisher *publisher) {
-    publisher_slot_clear(publisher->topic, publisher->slot_number, false);
+/* Under process_lock(). kept: what was sent stays, as somebody keeps it, and with it the slot, by which others find it. */
+static void leave(struct tarn_publisher *publisher, bool kept) {
+    if (kept) /* killed behind it: the slot's byte is free, and who looks at it looks whether it is kept yet */
+        publisher_slot_keep(publisher->topic, publisher->slot_number, false);
+    else
+        publisher_slot_clear(publisher->topic, publisher->slot_number, false);
     topic_leave(publisher->topic, PUBLISHER, publisher->slot_number);
     readers_free(&publisher->readers);
     for (struct open_loan *loan = publisher->loans, *next; loan; loan = next) {
@@ -568,7 +581,7 @@ static int open_joined(struct tarn_publisher *publisher, const tarn_publisher_op
     publisher->bell = publisher->slot ? bell_of(publisher, options, address) : NULL;
     if (!publisher->bell) {
         status = topic_say_damaged(publisher->topic);
-        leave(publisher);
+        leave(publisher, false);
         return status;
     }
     publisher->lead_bytes = address ? address->lead_bytes : 0;
@@ -582,7 +595,7 @@ static int open_joined(struct tarn_publisher *publisher, const tarn_publisher_op
     publisher->linger_ns = options_time_ns(options->linger_ns, DEFAULT_LINGER_NS);
     status = open_in_slot(publisher, options, address);
     if (status)
-        leave(publisher);
+        leave(publisher, false);
     return status;
 }
 
@@ -697,6 +710,7 @@ int tarn_publisher_subscribers(tarn_publisher *publisher) {
     for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(roster, slot);
         count += subscriber && load_acquire(&subscriber->state) == SLOT_LIVE &&
+                 load_relaxed(&subscriber->role) != ROLE_KEEPER &&
                  !slot_is_dead(publisher->topic, SUBSCRIBER, slot, true);
     }
     process_unlock();
@@ -716,8 +730,11 @@ int tarn_publisher_close(tarn_publisher *publisher) {
     bool sent = publisher->writer.sequence > 1 || publisher->writer.dropped;
     uint32_t behind = sent ? flush(publisher, publisher->linger_ns) : 0;
     process_lock();
+    bool kept = sent && remains_are_needed(publisher->topic, publisher->slot_number, true);
+    if (kept)
+        extents_give_back(&publisher->writer.extents);
     struct writer writer = publisher->writer; /* its memory goes after the slot said that we left */
-    leave(publisher);
+    leave(publisher, kept);
     writer_close(&writer);
     process_unlock();
     return behind > INT32_MAX ? INT32_MAX : (int)behind;

@@ -71,19 +71,25 @@ bool slot_is_dead(struct topic *topic, enum slot_kind kind, uint32_t slot, bool 
     return load_acquire(words.state) != SLOT_FREE && load_acquire(words.incarnation) == incarnation;
 }
 
+/* Notes how the life in a slot ended, once per life. False: the incarnation was raised since. */
+static bool note_end(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool counts, bool died) {
+    uint64_t before = load_relaxed(ended);
+    uint16_t now = incarnation_of(incarnation), noted = stamp_of(before);
+    if (noted && now == incarnation_after(noted))
+        return false;
+    if (noted != now)
+        store_relaxed(ended, ended_word(before, now, counts, died));
+    POINT(end_noted);
+    return true;
+}
+
 /*
  * Notes how the life in a slot ended, then raises the incarnation, once per life. Release: readers take nothing new for the
  * old owner's. Killed in between: it is noted as it was, and raised by the next one; behind: nothing is left to do.
  */
 static void end_life(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool counts, bool died) {
-    uint64_t before = load_relaxed(ended);
-    uint16_t now = incarnation_of(incarnation), noted = stamp_of(before);
-    if (noted && now == incarnation_after(noted))
-        return;
-    if (noted != now)
-        store_relaxed(ended, ended_word(before, now, counts, died));
-    POINT(end_noted);
-    slot_next_incarnation(incarnation);
+    if (note_end(ended, incarnation, counts, died))
+        slot_next_incarnation(incarnation);
 }
 
 void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
@@ -101,6 +107,20 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns());
     store_release(&publisher->state, SLOT_FREE);
     POINT(publisher_freed);
+}
+
+void publisher_slot_keep(struct topic *topic, uint32_t slot, bool died) {
+    struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
+    if (!publisher)
+        return; /* a peer damaged the link to it */
+    note_end(&publisher->ended, &publisher->incarnation, true, died);
+    /* killed here, and below: not FREE and not LEAVING, so the next one starts over, or clears it if it is kept no more */
+    segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
+    store_relaxed(&publisher->pending_key, 0);
+    store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns()); /* keepers let the oldest go first */
+    /* release: who sees it sees all that was sent, so that what he finds at the end of the log is the end */
+    store_release(&publisher->state, SLOT_LEAVING);
+    POINT(publisher_kept);
 }
 
 /* Lets go of everything that a subscriber's slot says to one publisher. */
@@ -173,8 +193,29 @@ static bool has_left(struct topic *topic, uint32_t slot) {
     return publisher && load_acquire(&publisher->state) == SLOT_LEAVING;
 }
 
+/* A log that its owner left, and somebody keeps: nothing is to be repaired. Cheaper than to lock it to see that. */
+static bool is_kept(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
+    return kind == PUBLISHER && topic_pattern(topic) == PATTERN_MESSAGES && has_left(topic, slot) &&
+           remains_are_needed(topic, slot, thorough);
+}
+
+/* The caller has the right to repair the dead. False: nothing has changed. *ret_cleared: the slot is free. */
+static bool repair_publisher(struct topic *topic, uint32_t slot, bool thorough, bool *ret_cleared) {
+    *ret_cleared = false;
+    if (remains_are_needed(topic, slot, thorough)) {
+        bool is_new = topic_pattern(topic) == PATTERN_MESSAGES && !has_left(topic, slot);
+        if (is_new)
+            publisher_slot_keep(topic, slot, true);
+        return is_new;
+    }
+    *ret_cleared = events_raise_death(topic, slot);
+    if (*ret_cleared)
+        publisher_slot_clear(topic, slot, !has_left(topic, slot));
+    return *ret_cleared;
+}
+
 bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool thorough) {
-    if (!slot_is_dead(topic, kind, slot, thorough))
+    if (is_kept(topic, kind, slot, thorough) || !slot_is_dead(topic, kind, slot, thorough))
         return false;
     int64_t repair_byte = TOPIC_LOCK_REPAIR + slot_byte(kind, slot);
     if (os_lock(topic->fd, repair_byte) != 0)
@@ -183,11 +224,9 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
     bool dead = slot_is_dead(topic, kind, slot, thorough); /* still, now that nobody else repairs it */
     /* The slot's own byte keeps claimers out; a stray child may have it, which does the same. */
     bool locked = dead && os_lock(topic->fd, slot_byte(kind, slot)) == 0;
-    bool cleared = dead;
+    bool cleared = dead, changed = dead;
     if (dead && kind == PUBLISHER) {
-        cleared = !remains_are_needed(topic, slot) && events_raise_death(topic, slot);
-        if (cleared)
-            publisher_slot_clear(topic, slot, !has_left(topic, slot));
+        changed = repair_publisher(topic, slot, thorough, &cleared);
     } else if (dead) {
         stop_waiting_for(topic, slot);
         subscriber_slot_clear(topic, slot, true);
@@ -196,7 +235,7 @@ bool slot_reap(struct topic *topic, enum slot_kind kind, uint32_t slot, bool tho
         os_unlock(topic->fd, slot_byte(kind, slot));
     os_unlock(topic->fd, repair_byte);
     POINT(repair_not_rung);
-    if (cleared)
+    if (changed)
         topic_ring(topic);
     return cleared;
 }

@@ -38,6 +38,12 @@ void reap_blocking(struct topic *topic, struct readers *readers, struct extents 
 void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died);
 void subscriber_slot_clear(struct topic *topic, uint32_t slot, bool died);
 
+/*
+ * Instead of clearing, where a keeper has the log of messages: the slot says that its life is over, and keeps what it names
+ * and its incarnation. The caller owns it.
+ */
+void publisher_slot_keep(struct topic *topic, uint32_t slot, bool died);
+
 /* Raises a slot's incarnation, past the value whose low 16 bits are 0. */
 uint16_t slot_next_incarnation(_Atomic uint32_t *incarnation);
 

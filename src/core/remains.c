@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/reaper.h"
 #include "shm/board.h"
 #include "shm/queue.h"
 
@@ -76,13 +77,35 @@ static bool board_has_values(struct topic *topic, struct publisher_slot *publish
     return found;
 }
 
-bool remains_are_needed(struct topic *topic, uint32_t slot) {
+/* Whether that keeper, if it is one, lives, and has said that it keeps this publisher's log. */
+static bool keeps(struct topic *topic, struct publisher_slot *publisher, uint16_t incarnation, uint32_t keeper,
+                  bool thorough) {
+    struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, keeper);
+    uint32_t state = subscriber ? load_acquire(&subscriber->state) : SLOT_FREE;
+    if ((state != SLOT_JOINING && state != SLOT_LIVE) || load_relaxed(&subscriber->role) != ROLE_KEEPER)
+        return false;
+    struct reader_row *row = roster_row(&topic->roster, publisher, keeper);
+    return row && load_acquire(&row->attached[row_place(keeper)]) >> 16 == incarnation &&
+           !slot_is_dead(topic, SUBSCRIBER, keeper, thorough);
+}
+
+/* Whether somebody keeps the log of messages. Who has read it, or reads it, does not count. */
+static bool log_has_keeper(struct topic *topic, struct publisher_slot *publisher, bool thorough) {
+    uint16_t incarnation = incarnation_of(&publisher->incarnation);
+    bool found = false;
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots && !found; slot++)
+        found = keeps(topic, publisher, incarnation, slot, thorough);
+    return found;
+}
+
+bool remains_are_needed(struct topic *topic, uint32_t slot, bool thorough) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     switch (topic_pattern(topic)) {
     case PATTERN_QUEUE:
         return publisher && queue_has_messages(topic, publisher, slot);
-    case PATTERN_NONE:
     case PATTERN_MESSAGES:
+        return publisher && log_has_keeper(topic, publisher, thorough);
+    case PATTERN_NONE:
     case PATTERN_SERVICE:
     case PATTERN_EVENTS:
         break;

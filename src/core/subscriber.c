@@ -68,7 +68,7 @@ static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_sl
 }
 
 static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
-                       uint16_t incarnation, struct log_reader **ret) {
+                       uint16_t incarnation, bool left, struct log_reader **ret) {
     if (subscriber->reader_count == subscriber->reader_capacity) {
         uint32_t capacity = subscriber->reader_capacity ? 2 * subscriber->reader_capacity : 4;
         struct log_reader **readers = realloc(subscriber->readers, capacity * sizeof(struct log_reader *));
@@ -85,13 +85,15 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     struct remote *remote;
     if (!reader)
         return -ENOMEM;
-    int error = topic_remote(subscriber->waiter.topic, &remote, publisher, slot, incarnation);
+    int error = left ? topic_remote_in_part(subscriber->waiter.topic, &remote, publisher, slot, incarnation)
+                     : topic_remote(subscriber->waiter.topic, &remote, publisher, slot, incarnation);
     if (error) {
         free(reader);
         return error;
     }
     log_reader_init(reader, &subscriber->holds, remote, row, row_place(subscriber->waiter.slot_number),
                     subscriber->reliable);
+    reader->left = left;
     *ret = reader;
     return 0;
 }
@@ -101,23 +103,47 @@ static void count_readers(struct tarn_subscriber *subscriber, uint32_t count) {
     subscriber->only = count == 1 ? subscriber->readers[0] : &log_reader_nowhere;
 }
 
-static bool remember_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation) {
+static bool remember_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation, bool was_over) {
     struct missed *missed = realloc(subscriber->missed, (subscriber->missed_count + 1) * sizeof(*missed));
     if (!missed)
         return false;
-    missed[subscriber->missed_count++] = (struct missed){slot, incarnation};
+    missed[subscriber->missed_count++] = (struct missed){slot, incarnation, was_over};
     subscriber->missed = missed;
     return true;
 }
 
-/* Whether it is one of the missed; from now on it is none. */
-static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation) {
+/* Whether it is one of the missed, and then how much of what was sent before is to be read; from now on it is none. */
+static bool forget_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation,
+                          uint64_t *ret_history) {
     for (uint32_t i = 0; i < subscriber->missed_count; i++)
         if (subscriber->missed[i].slot == slot && subscriber->missed[i].incarnation == incarnation) {
+            *ret_history = subscriber->missed[i].was_over ? subscriber->history : UINT64_MAX; /* all that is kept */
             subscriber->missed[i] = subscriber->missed[--subscriber->missed_count];
             return true;
         }
     return false;
+}
+
+static bool was_passed(const struct tarn_subscriber *subscriber, const struct publisher_slot *publisher, uint32_t slot,
+                       uint16_t incarnation) {
+    return slot < subscriber->passed_count && subscriber->passed[slot].incarnation == incarnation &&
+           subscriber->passed[slot].number == publisher->who.number;
+}
+
+/* Nothing more is to be read of that publisher. False: no memory to note it. */
+static bool pass(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation, uint64_t number) {
+    if (slot >= subscriber->passed_count) {
+        uint32_t count = roster_publisher_slots(&subscriber->waiter.topic->roster);
+        count = count > slot ? count : slot + 1;
+        struct passed *passed = realloc(subscriber->passed, count * sizeof(*passed));
+        if (!passed)
+            return false;
+        memset(passed + subscriber->passed_count, 0, (count - subscriber->passed_count) * sizeof(*passed));
+        subscriber->passed = passed;
+        subscriber->passed_count = count;
+    }
+    subscriber->passed[slot] = (struct passed){number, incarnation};
+    return true;
 }
 
 static bool is_for_us(const struct tarn_subscriber *subscriber, struct publisher_slot *publisher) {
@@ -135,19 +161,35 @@ static void note_speaker(const struct tarn_subscriber *subscriber, struct log_re
     reader->speaker = is_ours ? speaker : 0;
 }
 
-/* A publisher that we do not know yet. joining: it was there before us. 0, or -ENOMEM: joining must fail. */
+/* Who cannot be attached as one who lives may have died, with memory that nobody had, and be kept as far as somebody has it. */
+static bool is_kept_after_death(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
+                                uint16_t incarnation) {
+    uint16_t now;
+    slot_reap(subscriber->waiter.topic, PUBLISHER, slot, true);
+    return publisher_state(publisher, &now) == SLOT_LEAVING && now == incarnation;
+}
+
+/*
+ * A publisher that we do not know yet. left: it left or died, and is kept; joining: it was there before us. 0, or -ENOMEM:
+ * joining must fail.
+ */
 static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
-                      uint16_t incarnation, bool joining) {
+                      uint16_t incarnation, bool left, bool joining) {
     struct log_reader *reader;
-    int error = make_reader(subscriber, publisher, slot, incarnation, &reader);
+    uint64_t history;
+    if (left && joining && !subscriber->history && pass(subscriber, slot, incarnation, publisher->who.number))
+        return 0;
+    int error = make_reader(subscriber, publisher, slot, incarnation, left, &reader);
+    if (error == -EINVAL && joining && !left && is_kept_after_death(subscriber, publisher, slot, incarnation))
+        return add_reader(subscriber, publisher, slot, incarnation, true, joining);
     if (error) {
         note_trouble(subscriber, publisher, error);
-        return joining && !remember_missed(subscriber, slot, incarnation) ? -ENOMEM : 0;
+        return joining && !remember_missed(subscriber, slot, incarnation, error == -EINVAL) ? -ENOMEM : 0;
     }
     if (joining)
         log_reader_start_newest(reader, subscriber->history);
-    else if (forget_missed(subscriber, slot, incarnation))
-        log_reader_start_newest(reader, UINT64_MAX); /* all that is kept */
+    else if (forget_missed(subscriber, slot, incarnation, &history))
+        log_reader_start_newest(reader, history);
     else
         log_reader_start_first(reader);
     if (subscriber->self)
@@ -164,7 +206,7 @@ static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot 
 
 static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader) {
     subscriber->lost += reader->lost_in_all;
-    if (reader->gone)
+    if (log_reader_is_over(reader))
         subscriber->lost += log_reader_unread(reader);
     topic_remote_drop(subscriber->waiter.topic, reader->remote);
     free(reader);
@@ -173,6 +215,27 @@ static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *r
 /* Whether there may be publishers in that slot and around it, which cannot be seen now. */
 static bool is_hidden(struct roster *roster, uint32_t slot) {
     return roster_is_unreachable(roster, load_acquire(&roster->header->publisher_blocks[slot / PUBLISHERS_PER_BLOCK]));
+}
+
+/* As add_reader(). */
+static int follow_slot(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
+                       bool joining) {
+    uint16_t incarnation;
+    uint32_t state = publisher_state(publisher, &incarnation);
+    bool left = state == SLOT_LEAVING; /* who sees it sees all that was sent: the end of the log is the end */
+    if ((state != SLOT_LIVE && !left) || !is_for_us(subscriber, publisher))
+        return 0;
+    struct log_reader *reader = find_reader(subscriber, slot, incarnation);
+    if (!reader && was_passed(subscriber, publisher, slot, incarnation))
+        return 0;
+    if (!reader)
+        return add_reader(subscriber, publisher, slot, incarnation, left, joining);
+    int error = reader->left ? 0 : remote_attach_all(reader->remote);
+    if (error && subscriber->realtime) /* else take tries again when it needs it, and says so */
+        note_trouble(subscriber, publisher, error);
+    log_reader_tell_attached(reader);
+    reader->left = left;
+    return 0;
 }
 
 /* Brings the readers up to date with the roster. Under process_lock(). 0, or, if joining, -ENOMEM. */
@@ -198,20 +261,8 @@ static int update(struct tarn_subscriber *subscriber, bool joining) {
             subscriber->retry = true;
             status |= joining ? -ENOMEM : 0; /* else it would be taken for one that came later */
         }
-        if (!publisher || load_acquire(&publisher->state) != SLOT_LIVE)
-            continue;
-        uint16_t incarnation = incarnation_of(&publisher->incarnation);
-        if (!is_for_us(subscriber, publisher))
-            continue;
-        struct log_reader *reader = find_reader(subscriber, slot, incarnation);
-        if (!reader) {
-            status |= add_reader(subscriber, publisher, slot, incarnation, joining);
-            continue;
-        }
-        int error = remote_attach_all(reader->remote);
-        if (error && subscriber->realtime) /* else take tries again when it needs it, and says so */
-            note_trouble(subscriber, publisher, error);
-        log_reader_tell_attached(reader);
+        if (publisher)
+            status |= follow_slot(subscriber, publisher, slot, joining);
     }
     return status;
 }
@@ -224,12 +275,12 @@ static void follow_changes(struct tarn_subscriber *subscriber) {
         subscriber->changed(subscriber->context);
 }
 
-/* Lets readers go whose publisher is gone, whose log is read to its end, and of which no message is held. */
+/* Lets readers go whose publisher is gone or left, whose log is read to its end, and of which no message is held. */
 static void drop_finished(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count;) {
         struct log_reader *reader = subscriber->readers[i];
-        /* the look comes after gone was seen, so what was committed before is seen */
-        enum reader_look look = reader->gone ? log_reader_look(reader) : READER_PENDING;
+        /* the look comes after that was seen, so what was committed before is seen */
+        enum reader_look look = log_reader_is_over(reader) ? log_reader_look(reader) : READER_PENDING;
         if (look == READER_DAMAGED)
             keep_trouble(subscriber, say_damaged(subscriber, reader));
         if (look != READER_EMPTY) {
@@ -237,7 +288,9 @@ static void drop_finished(struct tarn_subscriber *subscriber) {
             continue;
         }
         log_reader_stop(reader);
-        if (holds_oldest(&subscriber->holds, &reader->holder) != GENERATION_GONE) {
+        struct remote *remote = reader->remote;
+        if (holds_oldest(&subscriber->holds, &reader->holder) != GENERATION_GONE ||
+            (!reader->gone && !pass(subscriber, remote->slot, remote->incarnation, remote->number))) {
             reader->finished = true;
             i++;
             continue;
@@ -634,7 +687,7 @@ static int check_options(const tarn_subscriber_options *options, tarn_subscriber
 static int check_refused(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct log_reader *reader = subscriber->readers[i];
-        if (load_acquire(&reader->holder.publisher->refuses_reliable) && !reader->gone)
+        if (load_acquire(&reader->holder.publisher->refuses_reliable) && !log_reader_is_over(reader))
             return fail(TARN_ERROR_REFUSED,
                         "topic \"%s\": publisher %.15s (%s) refuses reliable subscribers: open a best-effort one",
                         subscriber->waiter.topic->name, reader->holder.publisher->who.command,
@@ -652,6 +705,7 @@ static void end(void *context) {
         free_reader(subscriber, subscriber->readers[i]);
     free(subscriber->readers);
     free(subscriber->missed);
+    free(subscriber->passed);
     holds_free(&subscriber->holds);
     topic_leave(subscriber->waiter.topic, SUBSCRIBER, subscriber->waiter.slot_number);
     handle_free(&closed_subscribers, &subscriber->handle);

@@ -18,6 +18,13 @@
 struct missed {
     uint32_t slot;
     uint16_t incarnation;
+    bool was_over; /* it had left or died then, with memory that nobody had: all that it sent was before us */
+};
+
+/* A publisher that left or died, is kept by somebody, and was read to its end here. By slot. */
+struct passed {
+    uint64_t number;
+    uint16_t incarnation; /* 0: nobody */
 };
 
 struct tarn_subscriber {
@@ -43,6 +50,8 @@ struct tarn_subscriber {
     bool retry; /* some publisher could not be attached: again with the next look at peers */
     struct missed *missed;
     uint32_t missed_count;
+    struct passed *passed;
+    uint32_t passed_count;
     int trouble; /* status of a publisher that cannot be attached, told by the next take */
     char trouble_text[512];
 };

@@ -749,14 +749,15 @@ static void ring_doorbell(struct topic *topic, struct subscriber_slot *subscribe
     close(fd);
 }
 
-/* But for monitors', which have bells of their own. */
+/* But for monitors' and keepers', which have bells of their own. */
 static void ring_doorbells(struct topic *topic) {
     if (!load_relaxed(&topic->roster.header->doorbells))
         return;
     uint32_t slots = roster_subscriber_slots(&topic->roster);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
-        if (subscriber && load_relaxed(&subscriber->role) != ROLE_MONITOR)
+        uint32_t role = subscriber ? load_relaxed(&subscriber->role) : ROLE_PLAIN;
+        if (subscriber && role != ROLE_MONITOR && role != ROLE_KEEPER)
             ring_doorbell(topic, subscriber, slot);
     }
 }
@@ -797,6 +798,15 @@ void topic_ring(struct topic *topic) {
         return;
     for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++)
         topic_wake_subscriber(topic, slot);
+}
+
+void topic_ring_keepers(struct topic *topic) {
+    full_fence(); /* B1 */
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++) {
+        struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+        if (subscriber && load_relaxed(&subscriber->role) == ROLE_KEEPER)
+            topic_wake_subscriber(topic, slot);
+    }
 }
 
 /* ---- remotes -------------------------------------------------------------------------------------------------- */

@@ -72,6 +72,8 @@ bool topic_is_in_place(const struct topic *topic);
 void topic_ring(struct topic *topic);
 /* The same where it matters to one subscriber only, who sleeps on its own bell. */
 void topic_ring_for(struct topic *topic, uint32_t subscriber);
+/* After a publisher added memory, which who keeps it has to attach before the publisher may die. Takes no lock. */
+void topic_ring_keepers(struct topic *topic);
 /* After a commit whose order to the bell the caller has seen to (B1). */
 void topic_wake(struct topic *topic);
 /* The same for one subscriber that sleeps on its own bell. */

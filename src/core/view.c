@@ -117,7 +117,8 @@ static bool view_subscribers(struct inspect_topic *view, struct topic *topic) {
         participant.life = life_of(topic, SUBSCRIBER, slot, state);
         if (!describe(&participant, &subscriber->who, &subscriber->incarnation, state))
             continue;
-        *(role == TARN_ROLE_MONITOR ? &view->monitors : &view->subscribers) += participant.life == INSPECT_ALIVE;
+        if (role != TARN_ROLE_KEEPER)
+            *(role == TARN_ROLE_MONITOR ? &view->monitors : &view->subscribers) += participant.life == INSPECT_ALIVE;
         if (!add_participant(view, &participant))
             return false;
     }

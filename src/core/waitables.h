@@ -6,6 +6,6 @@
 #include "core/waiter.h"
 
 extern const struct waitable subscriber_waitable, client_waitable, server_waitable, listener_waitable, reader_waitable,
-    worker_waitable, monitor_waitable;
+    worker_waitable, monitor_waitable, keeper_waitable;
 
 #endif

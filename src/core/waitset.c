@@ -56,7 +56,7 @@ static const struct kind {
 } kinds[] = {
     {HANDLE_SUBSCRIBER, &subscriber_waitable}, {HANDLE_CLIENT, &client_waitable}, {HANDLE_SERVER, &server_waitable},
     {HANDLE_LISTENER, &listener_waitable},     {HANDLE_READER, &reader_waitable}, {HANDLE_WORKER, &worker_waitable},
-    {HANDLE_MONITOR, &monitor_waitable},
+    {HANDLE_MONITOR, &monitor_waitable},       {HANDLE_KEEPER, &keeper_waitable},
 };
 
 static int find_waitable(const struct handle *handle, const struct waitable **ret) {

@@ -651,6 +651,10 @@ static int open_locked(struct tarn_worker **ret, const char *name, const tarn_wo
     worker->waiter.subscribers_too = true;
     worker->prefetch = options->prefetch ? options->prefetch : DEFAULT_PREFETCH;
     worker->keep_only = options->keep_only;
+    if (slot && worker->keep_only) { /* messages are nothing to wake a keeper for */
+        worker->waiter.bell = &slot->bell;
+        store_release(&topic->roster.header->monitors, 1); /* changes ring us from here on */
+    }
     status = slot ? open_in_slot(worker, options) : topic_say_damaged(topic);
     if (status)
         leave(worker);

@@ -289,6 +289,10 @@ static void give_back_free(struct extents *extents, int64_t before_ns) {
     give_back_of(extents, &extents->free_large, before_ns);
 }
 
+void extents_give_back(struct extents *extents) {
+    give_back_free(extents, INT64_MAX);
+}
+
 static void trim(struct extents *extents, uint64_t next_sequence) {
     extents->quick_takes = 0;
     if (extents->options.realtime)

@@ -185,6 +185,9 @@ void extents_end(struct extent *extent, uint64_t sequence);
 /* Gives back an extent that is AHEAD and was not used. */
 void extents_put_back(struct extents *extents, struct extent *extent);
 
+/* Returns to the kernel what is free, where somebody has the rest from now on: nobody else could. */
+void extents_give_back(struct extents *extents);
+
 /* Retires what is no longer kept and frees what nobody holds. relaxed: default retention gives way. */
 void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relaxed);
 

@@ -141,7 +141,7 @@ struct roster_header {
     _Atomic uint32_t type_block;       /* first block of struct roster_type; set once by compare-and-swap */
     _Atomic uint32_t pattern;          /* enum pattern; set once by compare-and-swap */
     _Atomic uint32_t pattern_block;    /* first block of what only that pattern has; set once by compare-and-swap */
-    _Atomic uint32_t monitors;         /* 1 since a monitor came: changes ring their slots' bells, too */
+    _Atomic uint32_t monitors;         /* 1 since a monitor or keeper came: changes ring their slots' bells, too */
     /* Number k of the chain, k >= 1: shmid + 1, or ROSTER_SEGMENT_GONE; changed by compare-and-swap. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t chain[ROSTER_SEGMENTS_MAX];
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t subscriber_blocks[SUBSCRIBER_BLOCKS_MAX];
@@ -155,8 +155,9 @@ enum slot_state {
     SLOT_OPENING = 1, /* claimed; not to be looked at yet */
     SLOT_JOINING = 4, /* a subscriber that settles where it starts: publishers heed it already */
     SLOT_LIVE = 2,
-    SLOT_LEAVING =
-        3, /* a subscriber that is closed, with messages still held; a publisher that left what others need */
+    /* a subscriber that is closed, with messages still held; a publisher whose life is over, but what it left is needed (of
+       queues and blackboards the dead stay LIVE) */
+    SLOT_LEAVING = 3,
     SLOT_WATCHING = 5, /* a subscriber that reads no publisher's memory */
 };
 
@@ -169,7 +170,7 @@ enum slot_role {
     ROLE_READER = 4,
     ROLE_WORKER = 5,
     ROLE_MONITOR = 6, /* of any pattern: sees who comes and goes */
-    ROLE_KEEPER = 7,  /* has a queue's memory attached, and takes no jobs */
+    ROLE_KEEPER = 7,  /* of any pattern: has all memory attached, and takes nothing. Sleeps on its own bell */
 };
 
 /* Who somebody is. Written by the slot's owner while OPENING. */
@@ -235,7 +236,7 @@ struct publisher_slot {
     _Atomic uint32_t incarnation; /* low 16 bits count, never 0; raised first of all on claim and on repair */
     _Atomic uint32_t refuses_reliable;
     _Atomic uint32_t pending_key; /* key of a segment being created: where a repairer finds an orphan. 0: none */
-    _Atomic uint64_t freed_ns;    /* when it became FREE: the one free for longest is reused first */
+    _Atomic uint64_t freed_ns;    /* when it became FREE, or a log LEAVING: the one free for longest is reused first */
     struct segment_ref segment;   /* the chain's first; it has the references to the others */
     _Atomic uint64_t ended;       /* how lives in this slot ended: ended_word() */
     _Alignas(CACHE_LINE_BYTES) struct identity who;

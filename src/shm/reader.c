@@ -53,7 +53,7 @@ static enum entry_result attach_missing(struct log_reader *reader, extent_ref re
     if (remote_has_segment_of(reader->remote, ref))
         return ENTERED;
     if (may_not_attach(reader))
-        return reader->gone ? NOT_THERE : NOT_ATTACHED;
+        return log_reader_is_over(reader) ? NOT_THERE : NOT_ATTACHED;
     if (!reader->starting) /* opening holds it already */
         process_lock();
     reader->attach_error = remote_attach_all(reader->remote);
@@ -298,11 +298,41 @@ static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, ui
     return best;
 }
 
+/*
+ * Of a log that nobody writes any more, and that ends in memory that nobody had attached: to the end of what there is. An
+ * extent without a message may be one that the log never came to.
+ */
+static bool start_at_remains(struct log_reader *reader) {
+    uint64_t below = UINT64_MAX;
+    for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
+        uint64_t generation;
+        extent_ref ref = extent_before(reader, NO_FIRST_SEQUENCE - 1, below, &generation);
+        if (ref == EXTENT_NONE)
+            return reader->position;
+        if (!start_at(reader, ref, generation, NULL))
+            return false;
+        uint64_t first = reader->sequence;
+        if (!walk_to(reader, COUNT_MASK) || reader->sequence > first)
+            return !reader->damaged && reader->position;
+        below = generation - 1;
+    }
+    return false;
+}
+
+static bool start_at_end(struct log_reader *reader) {
+    struct segment_header *header = remote_header(reader->remote);
+    /* what comes later was sent after we joined: no chase. Of who was killed it may be one too few, and nothing comes */
+    uint64_t end = reader->left ? COUNT_MASK : load_acquire(&header->sent) + 1;
+    extent_ref newest = load_acquire(&header->newest);
+    if (reader->left && attach_missing(reader, newest) == NOT_THERE)
+        return start_at_remains(reader);
+    return start_at(reader, newest, 0, &header->newest) && walk_to(reader, end);
+}
+
 static bool start_newest(struct log_reader *reader, uint64_t history) {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
-        uint64_t end = load_acquire(&header->sent) + 1; /* what comes later was sent after we joined: no chase */
-        bool there = start_at(reader, load_acquire(&header->newest), 0, &header->newest) && walk_to(reader, end);
+        bool there = start_at_end(reader);
         if (reader->damaged)
             return false;
         if (!there)
@@ -452,7 +482,7 @@ enum reader_look log_reader_follow(struct log_reader *reader) {
 
 /* What a reference stands for lies in memory that must not be attached here. */
 static bool is_out_of_reach(const struct log_reader *reader, const struct record *record) {
-    if (record->kind != RECORD_REFERENCE || !may_not_attach(reader) || reader->gone)
+    if (record->kind != RECORD_REFERENCE || !may_not_attach(reader) || log_reader_is_over(reader))
         return false;
     struct record_reference *reference = (struct record_reference *)(void *)(reader->at + RECORD_HEADER_BYTES);
     return !remote_has_segment_of(reader->remote, load_relaxed(&reference->extent)); /* relaxed: L1, as for jumps */

@@ -46,8 +46,9 @@ struct log_reader {
     bool starting;
     bool adrift; /* starts wherever it can: what was before does not count as lost */
     bool gone;   /* the publisher left or died: the words are its slot's next owner's, and not touched any more */
+    bool left;   /* it left or died, but is kept: there is no more than there is, and the words are as they were */
     bool damaged;
-    bool finished; /* gone, and read to the end: only messages that are held keep it */
+    bool finished; /* gone or left, and read to the end: only messages that are held keep it */
     uint32_t column;
     struct reader_row *row;
     uint64_t generation; /* of the position, or the last one; stamped */
@@ -134,6 +135,11 @@ void log_reader_tell_attached(struct log_reader *reader);
 
 /* Messages that the publisher sent, and that will not be read any more. */
 uint64_t log_reader_unread(const struct log_reader *reader);
+
+/* Whether what is not there now will never be. */
+static inline bool log_reader_is_over(const struct log_reader *reader) {
+    return reader->gone || reader->left;
+}
 
 /* The publisher left or died: its words are its slot's next owner's. */
 void log_reader_part(struct log_reader *reader);

@@ -100,4 +100,14 @@ static inline uint16_t incarnation_of(_Atomic uint32_t *incarnation) {
     return (uint16_t)load_acquire(incarnation);
 }
 
+/*
+ * What a publisher's slot says of that life. SLOT_FREE: also where it changes hands at this moment, which is counted as a
+ * change behind it: of LIVE and LEAVING one must not be taken for another life's.
+ */
+static inline uint32_t publisher_state(struct publisher_slot *publisher, uint16_t *ret_incarnation) {
+    *ret_incarnation = incarnation_of(&publisher->incarnation);
+    uint32_t state = load_acquire(&publisher->state);
+    return incarnation_of(&publisher->incarnation) == *ret_incarnation ? state : SLOT_FREE;
+}
+
 #endif

@@ -27,7 +27,7 @@ const unsigned target_calls_per_sweep = 400;
 #define STEP_NS (15 * INT64_C(1000000))
 
 enum option {
-    LOOKS_ON = 1,  /* a monitor does, and a tool */
+    LOOKS_ON = 1,  /* a monitor does, and a tool; and a keeper keeps */
     SWEEPS = 2,    /* a tool repairs the dead first */
     LOANS = 4,     /* instead of copies */
     LARGE = 8,     /* payloads, so that memory grows */
@@ -797,12 +797,20 @@ void target_run(const struct input *input) {
         is_well(inspect_sweep(&swept, NULL, scene_now->domain));
     tarn_monitor *monitor = NULL;
     tarn_monitor_options watching = {.struct_bytes = sizeof watching, .domain = scene_now->domain};
-    if (has(LOOKS_ON))
+    tarn_keeper *keeper = NULL;
+    tarn_keeper_options keeping = {.struct_bytes = sizeof keeping, .domain = scene_now->domain, .left_max = 1};
+    if (has(LOOKS_ON)) {
         is_well(tarn_monitor_open(&monitor, TOPIC, &watching));
+        is_well(tarn_keeper_open(&keeper, TOPIC, &keeping));
+    }
     scene_now->run(input);
-    if (has(LOOKS_ON))
+    if (has(LOOKS_ON)) {
         look_on(monitor);
+        if (keeper)
+            is_well(tarn_keeper_wait(keeper, 0));
+    }
     is_well(tarn_monitor_close(monitor));
+    is_well(tarn_keeper_close(keeper));
     release_kept();
     time_flies = false;
 }

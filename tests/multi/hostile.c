@@ -205,11 +205,23 @@ static void take_some(struct random *random) {
         is_well(tarn_message_release(&held[--count]));
 }
 
+static void keep_some(struct random *random) {
+    tarn_keeper *keeper;
+    tarn_keeper_options options = {.struct_bytes = sizeof options, .left_max = (uint32_t)random_between(random, 1, 3)};
+    if (!is_well(tarn_keeper_open(&keeper, TOPIC, &options)))
+        return;
+    for (uint64_t i = random_between(random, 0, 60); i > 0 && !stage->round.over; i--)
+        is_well(tarn_keeper_wait(keeper, MS / 10));
+    is_well(tarn_keeper_close(keeper));
+}
+
 static void live(void *arg) {
     struct random random = random_start((uint64_t)(uintptr_t)arg);
     for (uint64_t lives = random_between(&random, 1, 4); lives > 0 && !stage->round.over; lives--) {
         stage->lives++;
-        if (random_one_in(&random, 2))
+        if (random_one_in(&random, 4))
+            keep_some(&random);
+        else if (random_one_in(&random, 2))
             publish_some(&random);
         else
             take_some(&random);

@@ -517,6 +517,45 @@ static void survive_worker(pid_t victim) {
     CHECK_STATUS(tarn_worker_close(queue_worker), 0);
 }
 
+/* ---- keeping ---------------------------------------------------------------------------------------------------- */
+
+#define KEPT_TOPIC "deaths/kept"
+
+static void send_and_be_kept(tarn_keeper *keeper, uint64_t word) {
+    tarn_publisher *publisher = PUBLISHER(KEPT_TOPIC, .linger_ns = TARN_IMMEDIATELY);
+    CHECK_INT(tarn_keeper_wait(keeper, 0), >=, 0);
+    publish_word(publisher, word);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 0);
+    CHECK_INT(tarn_keeper_wait(keeper, 0), >=, 0);
+}
+
+/* Keeps the last one of two. */
+static void be_keeper(void) {
+    tarn_keeper *keeper;
+    tarn_keeper_options options = {.struct_bytes = sizeof options, .left_max = 1};
+    CHECK_STATUS(tarn_keeper_open(&keeper, KEPT_TOPIC, &options), 0);
+    send_and_be_kept(keeper, 1);
+    send_and_be_kept(keeper, 2);
+    tarn_subscriber *subscriber = SUBSCRIBER(KEPT_TOPIC, .history = 1);
+    receive_word(subscriber, 2);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+}
+
+/* What it kept is gone with it. */
+static void survive_keeper(pid_t victim) {
+    await_end(victim);
+    tarn_subscriber *subscriber = SUBSCRIBER(KEPT_TOPIC);
+    sweep();
+    CHECK_INT(count_segments(), <=, 1 + started_as_root); /* two rosters at most */
+    tarn_subscriber *newcomer = SUBSCRIBER(KEPT_TOPIC, .history = 10);
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_take(newcomer, &message), 0);
+    CHECK_STATUS(tarn_subscriber_close(newcomer), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    check_life();
+}
+
 /* ---- playing ---------------------------------------------------------------------------------------------------- */
 
 struct part {
@@ -537,6 +576,7 @@ static const struct part parts[] = {
     {"worker", be_worker, push_for_worker, survive_worker, false},
     {"client and server", be_client_and_server, NULL, survive_calls, false},
     {"board", be_board, NULL, survive_board, false},
+    {"keeper", be_keeper, NULL, survive_keeper, false},
 };
 
 struct cue {

@@ -159,6 +159,15 @@ kill $worker
 wait $worker || true
 printf 'one, attempt 1\n, attempt 1\ntwo, attempt 1\n' | cmp - "$scratch/said" || die "worker said something else"
 
+echo "keep"
+timeout 20 "$scratch/keep" &
+keeper=$!
+within 10 there keeper 1
+echo "It rains" | timeout 20 "$TARN_BIN" pub news
+[ "$(timeout 20 "$TARN_BIN" sub news --history 1 --eof)" = "It rains" ] || die "keep kept nothing"
+kill $keeper
+wait $keeper || true
+
 # quotes FILE NAME...: whether the file shows these examples whole, but for their first line
 quotes() {
     file=$TARN_SOURCE/$1
@@ -171,4 +180,4 @@ quotes() {
     done
 }
 quotes README.md hello_pub hello_sub
-quotes docs/patterns.md client server notify listen set watch producer worker match waitset
+quotes docs/patterns.md client server notify listen set watch producer worker keep match waitset

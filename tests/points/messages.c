@@ -225,10 +225,24 @@ static void check(struct scene *scene, bool actor_lives) {
     ledger()->expected = survivors->sent;
 }
 
+/* Who comes now gets what the actor left, all of which it still had: it did not send much. */
+static void check_kept(struct scene *scene) {
+    if (!others.keeper || !ledger()->sent || scene->operation->lets_lose)
+        return;
+    struct follower late = {.subscriber = SUBSCRIBER(TOPIC, .history = 1000)};
+    follow(&late);
+    struct account account = account_of(&late, ledger()->identity);
+    CHECK_INT(account.next - 1, >=, ledger()->sent);
+    CHECK_INT(account.next - 1, <=, ledger()->begun);
+    CHECK_INT(account.lost, ==, 0);
+    CHECK_STATUS(tarn_subscriber_close(late.subscriber), 0);
+}
+
 /* What was taken of the actor is what it sent, give or take the message in the making. */
 static void check_gone(struct scene *scene) {
     struct follower *reliable = &others.reliable;
-    check_swept(3 + (others.sleeper != 0));
+    check_swept(others.keeper ? -1 : 3 + (others.sleeper != 0));
+    check_kept(scene);
     follow(reliable);
     follow(&others.loose);
     if (scene->operation->alone || !ledger()->identity)
@@ -277,6 +291,31 @@ static void end_sleeper(struct survivors *survivors) {
     survivors->sleeper = 0;
 }
 
+/* ---- keeping ------------------------------------------------------------------------------------------------------ */
+
+static void keep_on(void *arg) {
+    (void)arg;
+    tarn_keeper *keeper;
+    CHECK_STATUS(tarn_keeper_open(&keeper, TOPIC, NULL), 0);
+    ledger()->keeps = true;
+    while (!ledger()->enough)
+        CHECK_STATUS(tarn_keeper_wait(keeper, 10 * MS), 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+}
+
+void begin_keeper(struct survivors *survivors) {
+    survivors->keeper = spawn(keep_on, NULL);
+    AWAIT(ledger()->keeps);
+}
+
+static void end_keeper(struct survivors *survivors) {
+    if (!survivors->keeper)
+        return;
+    ledger()->enough = true;
+    CHECK_INT(wait_child(survivors->keeper, LIMIT_S), ==, 0);
+    survivors->keeper = 0;
+}
+
 /* ---- the actor ---------------------------------------------------------------------------------------------------- */
 
 /* A subscriber goes on: it gets everything from here on, or is told how much it lost. */
@@ -297,6 +336,7 @@ static void leave(struct actor *actor) {
     while (actor->held_count)
         CHECK_STATUS(tarn_message_release(&actor->held[--actor->held_count]), 0);
     CHECK_INT(tarn_publisher_close(actor->publisher), >=, 0); /* who is behind when it has lingered */
+    CHECK_STATUS(tarn_keeper_close(actor->keeper), 0);
     CHECK_STATUS(tarn_subscriber_close(actor->subscriber), 0);
 }
 
@@ -319,6 +359,7 @@ static void go_on(struct survivors *survivors) {
 static void close_survivors(struct scene *scene) {
     (void)scene;
     end_sleeper(&others);
+    end_keeper(&others);
     CHECK_STATUS(tarn_subscriber_close(others.loose.subscriber), 0);
     CHECK_STATUS(tarn_subscriber_close(others.reliable.subscriber), 0);
     CHECK_STATUS(tarn_publisher_close(others.witness), 0);

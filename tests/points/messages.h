@@ -36,6 +36,7 @@ struct ledger {
     _Atomic uint64_t witness;     /* the survivors' publisher */
     _Atomic uint64_t last;        /* the same, for a process that sleeps */
     _Atomic uint64_t woken;       /* how many of the actor's messages a sleeping process took */
+    _Atomic bool keeps, enough;   /* a keeper has begun; and is to end */
 };
 struct ledger *ledger(void);
 
@@ -44,6 +45,7 @@ enum { HELD_MAX = 256 };
 struct actor {
     tarn_publisher *publisher;
     tarn_subscriber *subscriber;
+    tarn_keeper *keeper;
     tarn_loan loan;
     tarn_message held[HELD_MAX];
     unsigned held_count;
@@ -56,9 +58,10 @@ struct survivors {
     struct follower reliable, loose;
     int fd;        /* of loose, armed; -1: none */
     pid_t sleeper; /* a process that sleeps until something comes; 0: none */
+    pid_t keeper;  /* a process that keeps what others leave; 0: none */
 };
 
-enum { MESSAGES_OPERATIONS = 63 };
+enum { MESSAGES_OPERATIONS = 73 };
 extern const struct operation messages_operations[MESSAGES_OPERATIONS];
 
 /* Of the actor: sends its next message, by publish (sizes below 4 KiB) or by a loan of which it writes the ends. */
@@ -68,6 +71,8 @@ void write_loan(struct actor *actor);
 int send_loan(struct actor *actor);
 /* Of the survivors: a process that sleeps in the topic from now on. */
 void begin_sleeper(struct survivors *survivors);
+/* Of the survivors: a process that keeps from now on what others leave. */
+void begin_keeper(struct survivors *survivors);
 /* Of the survivors: so many messages of that size, read on the way by those who have to. */
 void send_some(struct survivors *survivors, unsigned count, size_t bytes);
 

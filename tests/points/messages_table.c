@@ -400,6 +400,72 @@ static int register_process(struct actor *actor) {
     return tarn_process_register();
 }
 
+/* ---- keeping ------------------------------------------------------------------------------------------------------ */
+
+static int open_keeper_with(struct actor *actor, tarn_keeper_options options) {
+    options.struct_bytes = sizeof options;
+    return tarn_keeper_open(&actor->keeper, TOPIC, &options);
+}
+
+static int open_keeper(struct actor *actor) {
+    return open_keeper_with(actor, (tarn_keeper_options){0});
+}
+
+static void prepare_keeper(struct actor *actor) {
+    CHECK_STATUS(open_keeper(actor), 0);
+}
+
+/* Attaches what came since. */
+static int keep_more(struct actor *actor) {
+    int result = tarn_keeper_wait(actor->keeper, 0);
+    return result < 0 ? result : 0;
+}
+
+/* It is a publisher, too, that leaves what it keeps from then on. */
+static void prepare_keeping(struct actor *actor) {
+    prepare_unread(actor);
+    prepare_keeper(actor);
+}
+
+static void prepare_keeping_little(struct actor *actor) {
+    prepare_unread(actor);
+    CHECK_STATUS(open_keeper_with(actor, (tarn_keeper_options){.memory_max_bytes = 1}), 0);
+}
+
+static int close_and_keep(struct actor *actor) {
+    int result = actor->publisher ? close_publisher(actor) : 0;
+    return result < 0 ? result : keep_more(actor);
+}
+
+static int close_keeper(struct actor *actor) {
+    int result = tarn_keeper_close(actor->keeper);
+    actor->keeper = NULL;
+    return result;
+}
+
+static void prepare_kept(struct actor *actor) {
+    prepare_keeping(actor);
+    CHECK_STATUS(close_and_keep(actor), 0);
+}
+
+static void be_kept(void *is_ready) {
+    tarn_publisher *publisher = PUBLISHER(TOPIC);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, NULL, 0), 1);
+    nap_ns(10 * MS); /* the keeper has attached it, most probably */
+    *(_Atomic bool *)is_ready = true;
+    sleep_until_killed();
+}
+
+static void somebody_who_is_kept_dies(struct survivors *survivors) {
+    begin_keeper(survivors);
+    somebody_dies_as(be_kept);
+}
+
+static int open_with_history(struct actor *actor) {
+    return open_subscriber_with(actor, (tarn_subscriber_options){.history = 3});
+}
+
 /* ---- repairing ---------------------------------------------------------------------------------------------------- */
 
 /* A publisher and a subscriber, with messages sent, held, a descriptor, and room for more. */
@@ -498,6 +564,19 @@ const struct operation messages_operations[MESSAGES_OPERATIONS] = {
     {.name = "close_with_descriptor", .prepare = prepare_descriptor, .operate = close_subscriber},
     {.name = "close_holding", .prepare = prepare_held, .operate = close_subscriber},
     {.name = "close_last", .prepare = prepare_subscriber, .operate = close_subscriber, .alone = true},
+    {.name = "create_as_keeper", .operate = open_keeper, .alone = true},
+    {.name = "open_keeper", .operate = open_keeper},
+    {.name = "keep_more", .prepare = prepare_keeper, .before = overrun, .operate = keep_more},
+    {.name = "close_and_keep", .prepare = prepare_keeping, .operate = close_and_keep},
+    {.name = "let_go", .prepare = prepare_keeping_little, .operate = close_and_keep},
+    {.name = "close_keeper", .prepare = prepare_kept, .operate = close_keeper},
+    {.name = "publish_kept", .prepare = prepare_sent, .before = begin_keeper, .operate = publish_lines},
+    {.name = "close_kept", .prepare = prepare_unread, .before = begin_keeper, .operate = close_publisher},
+    {.name = "repair_kept_by_opening",
+     .before = somebody_who_is_kept_dies,
+     .operate = open_with_history,
+     .repairs = true},
+    {.name = "repair_kept_by_sweeping", .before = somebody_who_is_kept_dies, .operate = sweep, .repairs = true},
     {.name = "repair_by_opening", .before = somebody_dies, .operate = open_subscriber, .repairs = true},
     {.name = "repair_by_publisher", .before = somebody_dies, .operate = open_publisher, .repairs = true},
     {.name = "repair_by_waiting",
