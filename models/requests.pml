@@ -26,7 +26,9 @@
 #ifndef REQUESTS
 #define REQUESTS 1 /* of each client */
 #endif
+#ifndef EARLY_LOOKS
 #define EARLY_LOOKS 1 /* for each request: slices that end before all is at rest */
+#endif
 
 #define SERVER 0
 #define CLIENT 1

@@ -35,10 +35,9 @@
 #define DEPTH 2
 #include "tso.pml"
 
-#define BYTES_MAX 2
 #define IN_VAIN_MAX 8
 
-byte bytes[HANDLES]; /* in each FIFO: more than one are as one but for their count */
+bool rung[HANDLES];  /* its FIFO has bytes */
 bool timers[HANDLES]; /* has run out */
 bool told[HANDLES];  /* EDGE: the kernel has reported it since it became readable */
 byte taken[HANDLES];
@@ -52,7 +51,7 @@ byte interruptions, answered; /* ghost: flags stored, and told */
 inline ring(h)
 {
     atomic {
-        bytes[h] = (bytes[h] < BYTES_MAX -> bytes[h] + 1 : bytes[h]);
+        rung[h] = true;
         told[h] = false
     }
 }
@@ -112,9 +111,9 @@ proctype interrupter()
 
 #define HAS(h) (kept[h] || memory[LOG(h)] != taken[h])
 #ifdef NO_TIMER
-#define IS_READABLE(h) (bytes[h] > 0)
+#define IS_READABLE(h) (rung[h])
 #else
-#define IS_READABLE(h) (bytes[h] > 0 || timers[h])
+#define IS_READABLE(h) (rung[h] || timers[h])
 #endif
 #ifdef EDGE
 #define IS_REPORTED(h) (IS_READABLE(h) && !told[h])
@@ -124,7 +123,7 @@ proctype interrupter()
 
 inline drain_doorbell(h)
 {
-    atomic { bytes[h] = 0; timers[h] = false; told[h] = false }
+    atomic { rung[h] = false; timers[h] = false; told[h] = false }
 }
 
 /* waiter_make_quiet; found says what the look behind it has found */
@@ -237,7 +236,7 @@ proctype waiting()
 {
     byte h, in_vain;
     bool found, interrupted;
-    atomic { bytes[0] = 1; bytes[1] = 1 } /* waiter_fd */
+    atomic { rung[0] = true; rung[1] = true } /* waiter_fd */
 wait:
     do
     ::
