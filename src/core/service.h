@@ -14,6 +14,7 @@
  * Who is gone. A peer's life is that of its inbox's slot. A process that closes its handle gives that slot up last, so all
  * that it sent is in its logs when the slot's incarnation is over; so it is with one that died. Who waits for a peer asks the
  * kernel about it every PATIENCE_NS; a server's death fails a request when what that server sent is read to the end.
+ * models/requests.pml checks this.
  */
 #ifndef TARN_CORE_SERVICE_H
 #define TARN_CORE_SERVICE_H

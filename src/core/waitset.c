@@ -5,7 +5,7 @@
  * The kernel has the truth. Each handle's descriptor is readable unless the handle has been asked since (waitable.ready), and
  * had nothing; so what the kernel does not report has nothing, and what it reports is asked, and made quiet if it has
  * nothing, which the user does not see. Nothing is kept here that could be out of date: reports are level-triggered, and
- * a wake-up that a handle's descriptor does not lose is not lost here (docs/protocols.md).
+ * a wake-up that a handle's descriptor does not lose is not lost here (docs/protocols.md; models/waitset.pml).
  *
  * Looking in memory (waitable.look) comes before, as it costs no system call: a waitset that is busy never enters the kernel
  * but for two things. Sources that have no look, as the user's descriptors, are asked for by themselves now and then, or, as

@@ -34,6 +34,18 @@ pub const MODELS: &[Model] = &[
         spare: &[],
     },
     Model {
+        name: "attached",
+        of: "note_speaker() A1",
+        run: attached,
+        preemptions: None,
+        halves: &[
+            "A1 addressee once more",
+            "backend release",
+            "backend acquire",
+        ],
+        spare: &[],
+    },
+    Model {
         name: "over",
         of: "service.c A2",
         run: over,
@@ -220,6 +232,39 @@ fn speaker(broken: Broken) {
     if listen(ME, broken) == SECOND {
         violated("one speaker is taken for another");
     }
+}
+
+/// An inbox reads the second publisher's incarnation, and the first one's addressee, and attaches what the second says to
+/// somebody else.
+fn attached(broken: Broken) {
+    let shared = Arc::new((
+        Address {
+            incarnation: number(FIRST),
+            addressee: number(ME),
+            speaker: number(FIRST),
+        },
+        number(0), // the reference to its memory
+    ));
+    let claimed = Arc::clone(&shared);
+    let successor = thread::spawn(move || {
+        let (slot, backend) = &*claimed;
+        slot.incarnation.store(SECOND, Release);
+        slot.addressee.store(ANOTHER, Release);
+        slot.speaker.store(SECOND, Release);
+        backend.store(1, broken.release("backend release"));
+    });
+    let (slot, backend) = &*shared;
+    let is_ours = || slot.addressee.load(Acquire) == ME;
+    if slot.incarnation.load(Acquire) == SECOND
+        && is_ours()
+        && backend.load(broken.acquire("backend acquire")) == 1
+    {
+        let speaker = slot.speaker.load(Relaxed);
+        if (broken.is("A1 addressee once more") || is_ours()) && speaker != 0 {
+            violated("what is said to another is heard");
+        }
+    }
+    successor.join().unwrap();
 }
 
 /// A server leaves, or somebody repairs it, and has seen all that it committed: its client fails no request that was answered.
