@@ -68,7 +68,7 @@ static int keep_on(struct keep *keep) {
 
 static int run(int argc, char **argv) {
     struct keep keep = {.for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_keep, argc, argv, options, &keep.place, set, &keep);
+    int code = arguments_parse(&verb_keep, argc, argv, &keep.place, set, &keep);
     if (code >= 0)
         return code;
     if (optind == argc)
@@ -107,5 +107,6 @@ const struct verb verb_keep = {
     "options\n"
     "  --for SECONDS       ends after so long (default: forever)\n" COMMON_HELP "\n"
     "SIGINT and SIGTERM end it, with exit code 130 or 143. More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -232,7 +232,7 @@ static int check(struct pub *pub, int operands) {
 static int run(int argc, char **argv) {
     static char dash[] = "-", *only_stdin[] = {dash, NULL};
     struct pub pub = {.repeat = 1};
-    int code = arguments_parse(&verb_pub, argc, argv, options, &pub.place, set, &pub);
+    int code = arguments_parse(&verb_pub, argc, argv, &pub.place, set, &pub);
     if (code >= 0)
         return code;
     if ((code = check(&pub, argc - optind)) != EXIT_OK)
@@ -287,5 +287,6 @@ const struct verb verb_pub = {
     "also\n"
     "  --quiet             no progress line, no notes on waiting\n" COMMON_HELP "\n"
     "SIGINT and SIGTERM end it without lingering, with exit code 130 or 143. More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -249,7 +249,7 @@ static void close_subscriber(struct sub *sub) {
 
 static int run(int argc, char **argv) {
     struct sub sub = {.for_ns = TARN_FOREVER, .losses = {.said_ns = -NS_PER_S}};
-    int code = arguments_parse(&verb_sub, argc, argv, options, &sub.place, set, &sub);
+    int code = arguments_parse(&verb_sub, argc, argv, &sub.place, set, &sub);
     if (code >= 0)
         return code;
     if (argc - optind != 1)
@@ -309,5 +309,6 @@ const struct verb verb_sub = {
     "  --held N            keeps the last N messages in shared memory for a while, as a program would that works on\n"
     "                      them (default: 0)\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };
