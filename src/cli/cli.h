@@ -9,7 +9,7 @@
  *   set.c get.c watch.c: blackboards        progress.c   the line on a terminal
  *   push.c work.c keep.c: work queues       stop.c       SIGINT and SIGTERM, and the clock
  *   ls.c match.c gc.c version.c help.c      bench.c machine.c verdict.c bench_json.c: see bench.h
- *   completion.c: the verbs, for shells
+ *   completion.c: the verbs, for shells     doctor.c doctor_*.c machine.c: see doctor.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
  * start with "tarn: ", and come from tarn_error() where the library knows better.
@@ -39,7 +39,7 @@ struct verb {
 };
 
 extern const struct verb verb_pub, verb_sub, verb_call, verb_serve, verb_notify, verb_listen, verb_set, verb_get,
-    verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_match, verb_gc, verb_bench, verb_completion,
+    verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_match, verb_gc, verb_bench, verb_doctor, verb_completion,
     verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
@@ -107,6 +107,8 @@ void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 void output_flush(void);
 /* EXIT_OK, or why nothing can be written any more (the reason was said); all output is ignored from then on. */
 int output_status(void);
+/* Whether colours are welcome: stdout is a terminal that knows them, and NO_COLOR (no-color.org) is not set. */
+bool output_is_coloured(void);
 /* Looks whether the reader of stdout is gone, without writing. Then output_status() says so. */
 void output_look(void);
 

@@ -9,10 +9,10 @@
 
 #include "cli/cli.h"
 
-const struct verb *const verbs[] = {&verb_pub,    &verb_sub,        &verb_call,    &verb_serve, &verb_notify,
-                                    &verb_listen, &verb_set,        &verb_get,     &verb_watch, &verb_push,
-                                    &verb_work,   &verb_keep,       &verb_ls,      &verb_match, &verb_gc,
-                                    &verb_bench,  &verb_completion, &verb_version, &verb_help,  NULL};
+const struct verb *const verbs[] = {
+    &verb_pub, &verb_sub,   &verb_call,   &verb_serve,      &verb_notify,  &verb_listen, &verb_set,
+    &verb_get, &verb_watch, &verb_push,   &verb_work,       &verb_keep,    &verb_ls,     &verb_match,
+    &verb_gc,  &verb_bench, &verb_doctor, &verb_completion, &verb_version, &verb_help,   NULL};
 
 const struct verb *verb_find(const char *name) {
     for (int i = 0; verbs[i]; i++)

@@ -9,7 +9,7 @@ expect_golden help "$work/help"
 expect_exit 2 "$tarn"
 cmp "$work/out" "$work/help" || fail "no arguments: the help was expected"
 
-for verb in pub sub call serve notify listen set get watch push work keep ls match gc bench completion version help; do
+for verb in pub sub call serve notify listen set get watch push work keep ls match gc bench doctor completion version help; do
     "$tarn" help $verb >"$work/help-$verb"
     expect_golden help-$verb "$work/help-$verb"
 done
