@@ -37,6 +37,11 @@ def full_names(text):
     return re.sub(r"(?<![\w.])_([A-Z][A-Z_]+)\b", r"TARN_ERROR_\1", text)
 
 
+def paragraphs(comment):
+    """What a call returns is a paragraph of its own."""
+    return re.split(r"\n\n|(?<=[.)])\s(?=Returns? )", full_names(comment))
+
+
 def strip_comment(lines):
     text = "\n".join(lines)
     text = re.sub(r"^/\*+ ?", "", text)

@@ -152,7 +152,7 @@ def overview_page(verbs):
 def prose(comment):
     """Paragraphs flow; what is indented, or drawn with columns, stays as it is."""
     text = ""
-    for paragraph in re.split(r"\n\n|\n(?=Returns? )", header.full_names(comment)):
+    for paragraph in header.paragraphs(comment):
         lines = paragraph.split("\n")
         if all(line.startswith("   ") for line in lines):
             text += literal(lines) + "\n"

@@ -36,5 +36,5 @@ for page in "$man"/*.3; do
 done | tr -cs '[:alnum:]' '\n' | sort -u >"$scratch/words"
 sed -n '/^ \* tarn: processes/,$p' "$TARN_SOURCE/include/tarn.h" | grep -vE '^/\* ---- |^#(if|include|endif|define TARN_H)|^extern|__cplusplus|see tests/unit' |
     tr -cs '[:alnum:]' '\n' | sort -u >"$scratch/header"
-missing=$(comm -23 "$scratch/header" "$scratch/words" | tr '\n' ' ')
+missing=$(comm -23 "$scratch/header" "$scratch/words" | grep . | tr '\n' ' ')
 [ -z "$missing" ] || die "words of the header that no page has: $missing"
