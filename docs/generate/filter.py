@@ -26,6 +26,11 @@ def is_drawn(lines):
     return all(line.startswith("   ") for line in lines) or any(re.match(r" {2,}\S.* {3,}\S", line) for line in lines)
 
 
+def flowing(line):
+    line = line.strip()
+    return "- " + escape(line[2:]) if line.startswith("- ") else escape(line)
+
+
 def documentation(comment):
     text = ""
     for paragraph in header.paragraphs(comment):
@@ -37,7 +42,7 @@ def documentation(comment):
         elif is_drawn(lines):
             text += "@verbatim\n%s\n@endverbatim\n\n" % paragraph
         else:
-            prose = "\n".join(escape(re.sub(r"^( -|  )? +(?=\S)", "", line)) if not re.match(r" *- ", line) else "- " + escape(line.strip()[2:]) for line in lines)
+            prose = "\n".join(flowing(line) for line in lines)
             text += re.sub(r"^Returns? ", "@return ", prose) + "\n\n"
     return text.rstrip("\n")
 
@@ -80,7 +85,8 @@ def filter_header(path):
             items[0] = header.Item("", items[0].code)
         about += [item.comment for item in items if item.comment and not item.code]
         name = group_name(title)
-        print(comment_of("\n\n" + "\n\n".join(map(documentation, about)), "@defgroup %s %s" % (name, title[0].upper() + title[1:])))
+        heading = "@defgroup %s %s\n\n" % (name, title[0].upper() + title[1:])
+        print(comment_of("\n\n".join(map(documentation, about)), heading))
         print("/** @addtogroup %s\n@{ */\n" % name)
         for item in items:
             if item.code.strip():
@@ -103,8 +109,9 @@ def filter_markdown(path):
             return "[%s](tarn_8h.html)" % text
         if file == "README.md" or re.fullmatch(r"docs/[a-z]+\.md", file):
             return match[0]
-        shown = re.sub(r"`", "", text)
-        return "`%s`" % shown if os.path.basename(file) in shown or file.rstrip("/") == shown.rstrip("/") else "%s (`%s`)" % (text, file)
+        shown = text.replace("`", "")
+        names_itself = os.path.basename(file) in shown or file.rstrip("/") == shown.rstrip("/")
+        return "`%s`" % shown if names_itself else "%s (`%s`)" % (text, file)
 
     text = open(path, encoding="utf-8").read()
     page = os.path.basename(path).removesuffix(".md").lower()

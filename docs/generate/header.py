@@ -2,6 +2,7 @@
 """Reads include/tarn.h as a guide: its essay, its sections, and in each what comments are about which declarations."""
 import re
 
+GUARDS = ("#ifndef TARN_H", "#define TARN_H", "#include", "#ifdef", "#endif", 'extern "C"')
 RULE = re.compile(r"^/\* ---- (.*?) -+ \*/$")
 
 
@@ -101,7 +102,7 @@ def read(path):
         if match:
             flush()
             sections.append(Section(match[1]))
-        elif not line.startswith(("#ifndef TARN_H", "#define TARN_H", "#include", "#ifdef", "#endif", 'extern "C"')) and line != "}":
+        elif not line.startswith(GUARDS) and line != "}":
             run.append(line)
     flush()
     return essay, sections

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """
-manual.py TARN HEADER OUT: writes man pages to OUT, by scdoc: tarn.1 and a page for each verb from what `tarn help` prints,
-and for the C API pages of section 3 from the comments of tarn.h. These two are the only sources.
+manual.py TARN HEADER OUT: writes man pages to OUT, by scdoc: tarn.1 and a page for each verb from what `tarn help`
+prints, and for the C API pages of section 3 from the comments of tarn.h. These two are the only sources.
 """
 import os
 import re
@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import header  # noqa: E402
 
 tarn, header_path, out = sys.argv[1:4]
+COMPILE = "cc program.c $(pkg-config --cflags --libs tarn)"
 ENTRY = re.compile(r"^( {2,6}\S.*?) {2,}(\S.*)$")
 
 
@@ -42,7 +43,7 @@ def write(name, section, text):
 
 
 def tidy(roff):
-    """No paragraphs where there is nothing to part, of which mandoc warns; no hyphens in names, which .TH had allowed."""
+    """No paragraphs where there is nothing to part, as mandoc wants it; no hyphens in names, which .TH allows."""
     roff = re.sub(r"(?m)^(\.TH .*)$", r"\1\n.nh\n.ad l", roff)
     before = None
     while before != roff:
@@ -58,6 +59,11 @@ def link(name, page):
 
 
 # ---- section 1: from the help pages ----------------------------------------------------------------------------------
+
+
+def entry_name(name):
+    option = re.match(r"(--\S+) (.*)$", name)
+    return "*%s* _%s_" % (escape(option[1]), escape(option[2])) if option else "*%s*" % escape(name)
 
 
 def entries(lines):
@@ -78,18 +84,14 @@ def entries(lines):
         if match:
             flush()
             column = line.index(match[2], len(match[1]))
-            words = match[1].split(" ")
-            name = match[1].strip()
-            option = re.match(r"(--\S+)(?: (.*))?$", name)
-            name = ("*%s*" % escape(option[1]) + (" _%s_" % escape(option[2]) if option[2] else "")) if option else "*%s*" % escape(name)
-            text += "\n%s\n\t%s\n" % (name, escape(match[2]))
+            text += "\n%s\n\t%s\n" % (entry_name(match[1].strip()), escape(match[2]))
         elif indent >= 7 and (indent > column or literals):
             literals.append(line)
         elif indent >= 7:
             text += "\t%s\n" % escape(line.strip())
         else:
             flush()
-            text += ("" if text.endswith(". \n") else "\n") * (column != 0 or not text) + escape(line.strip()) + "\n"
+            text += ("\n" if column else "") + escape(line.strip()) + "\n"
             column = 0
     flush()
     return text.lstrip("\n") + "\n"
@@ -140,13 +142,18 @@ def overview_page(verbs):
     text = "# NAME\n\ntarn - %s\n\n# SYNOPSIS\n\n" % escape(all_blocks[0][0].split(": ", 1)[1])
     usage = next(block for block in all_blocks if block[0].startswith("usage: "))
     text += "*tarn* %s\n\n" % escape(usage[0].removeprefix("usage: tarn "))
-    rest = [b for b in all_blocks[1:] if b is not usage and not b[0].startswith("  tarn ") and not b[0].startswith("'tarn help")]
+    rest = [b for b in all_blocks[1:] if b is not usage and not b[0].startswith(("  tarn ", "'tarn help"))]
     commands = "# COMMANDS\n\n" + "\n".join("*tarn-%s*(1)\n\t%s\n" % (v, escape(s)) for v, s in verbs.items())
     parts = re.split(r"(?m)^(?=# ENVIRONMENT)", body(rest))
     write("tarn", 1, text + parts[0] + commands + "\n" + "".join(parts[1:]) + see_also([("tarn", 3)]))
 
 
 # ---- section 3: from the header --------------------------------------------------------------------------------------
+
+
+def list_line(line):
+    mark = "- " if re.match(r" *- ", line) else "  "
+    return mark + escape(re.sub(r"^ *(- )?", "", line))
 
 
 def prose(comment):
@@ -157,7 +164,7 @@ def prose(comment):
         if all(line.startswith("   ") for line in lines):
             text += literal(lines) + "\n"
         elif any(re.match(r" *- ", line) for line in lines):
-            text += re.sub(r"\n {3,}", "\n  ", "\n".join(re.sub(r"^( *- )?(.*)$", lambda m: ("- " if m[1] else "  " if m[2].startswith(" ") else "") + escape(m[2].strip()), line) for line in lines)) + "\n\n"
+            text += "\n".join(list_line(line) for line in lines) + "\n\n"
         else:
             text += escape("\n".join(line.strip() for line in lines)) + "\n\n"
     return text
@@ -182,7 +189,8 @@ def api_page(section, all_pages):
     text += "# DESCRIPTION\n\n" + (about or "See *tarn*(3) for results, threads, fork and memory.\n\n")
     for item in section.items:
         if item.functions():
-            text += "## %s\n\n%s\n%s" % (escape(", ".join(item.functions())), literal(item.prototypes()), prose(item.comment))
+            names = escape(", ".join(item.functions()))
+            text += "## %s\n\n%s\n%s" % (names, literal(item.prototypes()), prose(item.comment))
     kinds = [item for item in section.items if item.types() or re.search(r"^#define", item.code, re.M)]
     if kinds:
         text += "# TYPES\n\n"
@@ -195,18 +203,28 @@ def api_page(section, all_pages):
             link(other, name)
 
 
+def guide_part(part):
+    """A part of the header's essay: a heading in capitals, and a list, or paragraphs and a table."""
+    head, rest = part.split("\n", 1)
+    text = "# %s\n\n" % escape(re.sub(r" \(.*", "", head))
+    if re.match(r" *- ", rest):
+        return text + prose(rest)
+    for paragraph in rest.strip("\n").split("\n\n"):
+        is_table = re.match(r" {2,}\S+ .*  ", paragraph)
+        text += literal(paragraph.split("\n")) + "\n" if is_table else prose(paragraph)
+    return text
+
+
 def guide_page(essay, first, pages):
     parts = re.split(r"\n\n(?=[A-Z][A-Z ]{5,})", essay)
     title, picture = parts[0].split("\n\n", 1)
-    text = "# NAME\n\ntarn - %s\n\n# SYNOPSIS\n\n```\n#include <tarn.h>\n\ncc program.c $(pkg-config --cflags --libs tarn)\n```\n\n" % escape(title.split(": ", 1)[1].rstrip("."))
+    text = "# NAME\n\ntarn - %s\n\n" % escape(title.split(": ", 1)[1].rstrip("."))
+    text += "# SYNOPSIS\n\n" + literal(["#include <tarn.h>", "", COMPILE]) + "\n"
     text += "# DESCRIPTION\n\n" + literal(picture.split("\n")) + "\n"
-    for part in parts[1:]:
-        head, rest = part.split("\n", 1)
-        text += "# %s\n\n" % escape(re.sub(r" \(.*", "", head))
-        text += prose(rest) if re.match(r" *- ", rest) else "\n".join(prose(p) if not re.match(r" {2,}\S+ .*  ", p) else literal(p.split("\n")) for p in rest.strip("\n").split("\n\n"))
-    text += "# STATUS CODES AND CONSTANTS\n\n"
+    text += "".join(map(guide_part, parts[1:])) + "# STATUS CODES AND CONSTANTS\n\n"
     for item in first.items:
-        text += (prose(item.comment) if item.comment else "") + (literal(item.code.split("\n")) + "\n" if item.code.strip() else "")
+        text += prose(item.comment) if item.comment else ""
+        text += literal(item.code.split("\n")) + "\n" if item.code.strip() else ""
     write("tarn", 3, text + see_also([("tarn", 1)] + [(name, 3) for name in pages]))
     for name in first.types():
         link(name, "tarn")
