@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# What the command line says about itself, and about mistakes in using it.
+# What the command line says about itself, and about mistakes in using it. What all verbs have in common: verbs.sh.
 . "$(dirname "$0")/common.sh"
 
 "$tarn" help >"$work/help"
@@ -9,7 +9,7 @@ expect_golden help "$work/help"
 expect_exit 2 "$tarn"
 cmp "$work/out" "$work/help" || fail "no arguments: the help was expected"
 
-for verb in pub sub call serve notify listen set get watch push work keep ls match gc bench doctor completion version help; do
+for verb in $(sed -n '/^usage:/,/^exit codes/s/^  tarn \([a-z]*\)  .*/\1/p' "$work/help"); do
     "$tarn" help $verb >"$work/help-$verb"
     expect_golden help-$verb "$work/help-$verb"
 done
