@@ -94,6 +94,26 @@ bool os_barrier(void) {
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
+int os_try_futex(void) {
+    uint32_t word = 0;
+    return syscall(SYS_futex, &word, FUTEX_WAKE, 1, NULL, NULL, 0) == 0 ? 0 : errno;
+}
+
+int os_try_pidfd(void) {
+    int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    return fd >= 0 ? close(fd) : errno;
+}
+
+int os_try_fine_timeout(void) {
+    struct epoll_event event;
+    int epoll = epoll_create1(EPOLL_CLOEXEC), error;
+    if (epoll < 0)
+        return errno;
+    error = syscall(SYS_epoll_pwait2, epoll, &event, 1, &(int64_t[2]){0, 1}, NULL, 0) == 0 ? 0 : errno;
+    close(epoll);
+    return error;
+}
+
 unsigned os_thread_count(void) {
 #ifdef KNOWS_SINGLE_THREADED
     if (__libc_single_threaded)

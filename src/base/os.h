@@ -38,6 +38,11 @@ int os_epoll_wait(int epoll, struct epoll_event *events, int most, int64_t timeo
 bool os_barrier_register(void);
 bool os_barrier(void);
 
+/* For tools: 0, or the errno of the kernel's refusal, which the functions above and os_pid_is_dead make do with. */
+int os_try_futex(void);
+int os_try_pidfd(void);
+int os_try_fine_timeout(void); /* of epoll */
+
 /* Threads of this process; 0 if /proc cannot tell. */
 unsigned os_thread_count(void);
 

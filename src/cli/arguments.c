@@ -39,10 +39,10 @@ int usage_error(const struct verb *verb, const char *format, ...) {
     return EXIT_USAGE;
 }
 
-int arguments_parse(const struct verb *verb, int argc, char **argv, const struct option *options, struct place *place,
+int arguments_parse(const struct verb *verb, int argc, char **argv, struct place *place,
                     bool (*set)(int option, const char *argument, void *context), void *context) {
     *place = (struct place){NULL, NULL};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "h", verb->options, NULL)) != -1;) {
         if (option == OPTION_DIRECTORY) {
             place->directory = optarg;
         } else if (option == OPTION_DOMAIN) {

@@ -502,10 +502,11 @@ static void measure(struct run *run, struct bench_cpus cpus) {
 
 enum { OPTION_JSON = OPTION_FIRST, OPTION_CPUS, OPTION_QUICK, OPTION_SECONDS };
 
-static const struct option options[] = {
-    {"json", no_argument, NULL, OPTION_JSON},   {"cpus", required_argument, NULL, OPTION_CPUS},
-    {"quick", no_argument, NULL, OPTION_QUICK}, {"seconds", required_argument, NULL, OPTION_SECONDS},
-    {"help", no_argument, NULL, OPTION_HELP},   {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                        {"cpus", required_argument, NULL, OPTION_CPUS},
+                                        {"quick", no_argument, NULL, OPTION_QUICK},
+                                        {"seconds", required_argument, NULL, OPTION_SECONDS},
+                                        HELP_OPTION};
 
 struct wishes {
     bool json, quick;
@@ -583,7 +584,7 @@ static int run_verb(int argc, char **argv) {
     static struct run run = {.results = &results};
     struct wishes wishes = {.json = false};
     struct place unused;
-    int code = arguments_parse(&verb_bench, argc, argv, options, &unused, set, &wishes);
+    int code = arguments_parse(&verb_bench, argc, argv, &unused, set, &wishes);
     if (code >= 0 || (code = choose_parts(&run, argv + optind)) >= 0)
         return code;
     if (wishes.quick && wishes.seconds > 0)
@@ -643,5 +644,6 @@ const struct verb verb_bench = {
     "  --help              this page\n"
     "\n"
     "Figures never decide about the exit code: it is 0 if all was measured. More in 'tarn help'.\n",
+    options,
     run_verb,
 };

@@ -185,7 +185,7 @@ static int run_call(struct call *call, const char *data) {
 
 static int run(int argc, char **argv) {
     struct call call = {.timeout_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_call, argc, argv, options, &call.place, set, &call);
+    int code = arguments_parse(&verb_call, argc, argv, &call.place, set, &call);
     if (code >= 0)
         return code;
     if (argc - optind < 1)
@@ -213,11 +213,13 @@ const struct verb verb_call = {
     "  tarn call upper 'hello, world'          in another\n"
     "  tarn call thumbnail <photo.jpg >small.jpg --timeout 5\n"
     "\n"
+    "options\n"
     "  --timeout SECONDS   gives up after so long, waiting for a server included (default: forever)\n"
     "  --memory BYTES      uses no more than that for the request (default: a quarter of the machine's)\n"
     "  --quiet             no notes on waiting\n" COMMON_HELP "\n"
     "Exit code 1: the server died or left, which is noticed at once, or ended the request without an answer; 3: not "
     "in\n"
     "time. More in 'tarn help'.\n",
+    options,
     run,
 };

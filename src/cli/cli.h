@@ -13,6 +13,7 @@
  *   latency.c histogram.c: how long messages are on their way
  *   ls.c match.c gc.c version.c help.c      bench.c machine.c verdict.c bench_json.c: see bench.h
  *   info.c info_json.c rates.c top*.c: topics as somebody sees them who takes no part; see look.h
+ *   completion.c: the verbs, for shells     doctor.c doctor_*.c machine.c: see doctor.h
  *
  * The command line sees tarn.h and core/inspect.h, nothing else of the library. Sentences for the user go to stderr,
  * start with "tarn: ", and come from tarn_error() where the library knows better.
@@ -29,7 +30,7 @@ enum exit_code {
     EXIT_OK = 0,
     EXIT_FAILED = 1,   /* a sentence on stderr says why */
     EXIT_USAGE = 2,    /* the command line was not understood; nothing was done */
-    EXIT_TIMEOUT = 3,  /* --for ran out before --count or --eof was reached */
+    EXIT_TIMEOUT = 3,  /* --for or --timeout ran out before what it waited for came */
     EXIT_SIGNAL = 128, /* plus the signal: 130 SIGINT, 143 SIGTERM; 141: stdout was closed, as SIGPIPE would say it */
 };
 
@@ -37,12 +38,13 @@ struct verb {
     const char *name;
     const char *summary; /* half a line for the list of verbs */
     const char *help;
+    const struct option *options;      /* all that it understands; for completion, too */
     int (*run)(int argc, char **argv); /* argv[0] is "tarn"; returns an exit code */
 };
 
 extern const struct verb verb_pub, verb_sub, verb_echo, verb_latency, verb_call, verb_serve, verb_notify, verb_listen,
     verb_set, verb_get, verb_watch, verb_push, verb_work, verb_keep, verb_ls, verb_info, verb_hz, verb_bw, verb_top,
-    verb_match, verb_gc, verb_bench, verb_version, verb_help;
+    verb_match, verb_gc, verb_bench, verb_doctor, verb_completion, verb_version, verb_help;
 
 extern const struct verb *const verbs[]; /* NULL ends it */
 
@@ -66,9 +68,12 @@ enum {
     OPTION_FIRST
 }; /* a verb numbers its own from OPTION_FIRST */
 
+/* The end of each verb's table: of one that is about topics, and of one that is not. */
 #define COMMON_OPTIONS                                                                                                 \
     {"directory", required_argument, NULL, OPTION_DIRECTORY}, {"domain", required_argument, NULL, OPTION_DOMAIN},      \
-        {"help", no_argument, NULL, OPTION_HELP}, {                                                                    \
+        HELP_OPTION
+#define HELP_OPTION                                                                                                    \
+    {"help", no_argument, NULL, OPTION_HELP}, {                                                                        \
         NULL, 0, NULL, 0                                                                                               \
     }
 #define COMMON_HELP                                                                                                    \
@@ -80,7 +85,7 @@ enum {
  * Parses the verb's options: set is called for each of the verb's own, and returns whether it liked the argument (it
  * has said why, if not). Returns -1 to go on, with optind at the operands, or an exit code: help was shown, or usage.
  */
-int arguments_parse(const struct verb *verb, int argc, char **argv, const struct option *options, struct place *place,
+int arguments_parse(const struct verb *verb, int argc, char **argv, struct place *place,
                     bool (*set)(int option, const char *argument, void *context), void *context);
 
 /* Each says on stderr what is wrong and returns false, or stores the value. */
@@ -106,6 +111,8 @@ void output_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 void output_flush(void);
 /* EXIT_OK, or why nothing can be written any more (the reason was said); all output is ignored from then on. */
 int output_status(void);
+/* Whether colours are welcome: stdout is a terminal that knows them, and NO_COLOR (no-color.org) is not set. */
+bool output_is_coloured(void);
 /* Looks whether the reader of stdout is gone, without writing. Then output_status() says so. */
 void output_look(void);
 

@@ -382,7 +382,7 @@ static int check(struct echo *echo, int operands) {
 }
 
 static int run_with(struct echo *echo, int argc, char **argv) {
-    int code = arguments_parse(&verb_echo, argc, argv, options, &echo->follow.place, set, echo);
+    int code = arguments_parse(&verb_echo, argc, argv, &echo->follow.place, set, echo);
     if (code >= 0 || (code = check(echo, argc - optind)) != EXIT_OK)
         return code;
     echo->follow.topic = argv[optind];
@@ -424,14 +424,17 @@ const struct verb verb_echo = {
     "  tarn echo log --grep 'error|warning' --format json | jq -r .data\n"
     "\n"
     "how messages are shown\n"
-    "  --format auto       by what they are: fields, if the struct is known; else text, if it is text; else a hexdump\n"
-    "  --format text       as one line each, what is no text escaped (\\n, \\x1b)\n"
-    "  --format hex        as a hexdump, with a line before it that names message and publisher\n"
-    "  --format json       as one object each: what 'sub --json' has, and as \"data\" the fields, the message itself "
-    "if\n"
-    "                      the topic's encoding is json, or the text; as \"hex\" what is no text. 64-bit integers are\n"
-    "                      there with all their digits (jq before 1.7 rounds them), NaN and infinity are null\n"
-    "  --format csv        a line with the names of the fields, then a line each; without a struct one column, text\n"
+    "  --format FORMAT     auto (the default): by what they are: fields, if the struct is known; else text, if it is "
+    "text;\n"
+    "                      else a hexdump\n"
+    "                      text: as one line each, what is no text escaped (\\n, \\x1b)\n"
+    "                      hex: as a hexdump, with a line before it that names message and publisher\n"
+    "                      json: as one object each: what 'sub --json' has, and as \"data\" the fields, the message\n"
+    "                      itself if the topic's encoding is json, or the text; as \"hex\" what is no text. 64-bit\n"
+    "                      integers are there with all their digits (jq before 1.7 rounds them), NaN and infinity\n"
+    "                      are null\n"
+    "                      csv: a line with the names of the fields, then a line each; without a struct one column,\n"
+    "                      text\n"
     "  --meta              in CSV, before these: sequence,publisher,bytes,lost,sent_ns; in text: sequence and "
     "publisher\n"
     "\n"
@@ -457,5 +460,6 @@ const struct verb verb_echo = {
     "  --count N           after N messages were shown\n" FOLLOW_HELP_ENDS "\n"
     "also\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

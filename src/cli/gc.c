@@ -44,7 +44,7 @@ static int run(int argc, char **argv) {
     struct place place;
     struct inspect_sweep sweep;
     bool json = false;
-    int code = arguments_parse(&verb_gc, argc, argv, options, &place, set, &json);
+    int code = arguments_parse(&verb_gc, argc, argv, &place, set, &json);
     if (code >= 0)
         return code;
     if (optind < argc)
@@ -72,5 +72,6 @@ const struct verb verb_gc = {
     "  --json              as JSON: topics_removed, doorbells_removed, slots_repaired, topics_busy, "
     "topics_failed\n" COMMON_HELP "\n"
     "The exit code is 1 if a topic could not be swept. More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -82,12 +82,12 @@ static int read_value(struct get *get) {
     say(key < 0 ? "topic '%s' has no key '%s', or nobody is in it"
                 : "topic '%s': key '%s' has no value (it was not set, or went with its writer)",
         get->topic, get->name);
-    return EXIT_FAILED;
+    return get->timeout_ns ? EXIT_TIMEOUT : EXIT_FAILED;
 }
 
 static int run(int argc, char **argv) {
     struct get get = {.timeout_ns = 0};
-    int code = arguments_parse(&verb_get, argc, argv, options, &get.place, set, &get);
+    int code = arguments_parse(&verb_get, argc, argv, &get.place, set, &get);
     if (code >= 0)
         return code;
     if (argc - optind != 2)
@@ -123,8 +123,10 @@ const struct verb verb_get = {
     "  tarn get robot map --timeout 5 >map.bin\n"
     "  tarn get robot map --json | jq .version\n"
     "\n"
-    "  --timeout SECONDS   waits so long for a value (or forever)\n"
+    "options\n"
+    "  --timeout SECONDS   waits so long for a value (or forever); without one in time the exit code is 3\n"
     "  --json              about the value one line: topic, key, version, writer, bytes\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -29,7 +29,7 @@ static const char overview_tail[] =
     "    0  all was done\n"
     "    1  it failed, or could not be finished; a sentence on stderr says why\n"
     "    2  the command line was not understood; nothing was done\n"
-    "    3  --for ran out before --count or --eof was reached\n"
+    "    3  --for or --timeout ran out before what it waited for came\n"
     "  130  ended by SIGINT (Ctrl-C)\n"
     "  141  the reader of stdout went away, as after 'tarn sub t | head -1'\n"
     "  143  ended by SIGTERM\n";
@@ -41,8 +41,21 @@ static void overview(void) {
     output_print("%s", overview_tail);
 }
 
+static const struct option options[] = {HELP_OPTION};
+
+static bool set(int option, const char *argument, void *context) {
+    (void)option, (void)argument, (void)context;
+    return true;
+}
+
 static int run(int argc, char **argv) {
-    const char *name = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
+    struct place unused;
+    int code = arguments_parse(&verb_help, argc, argv, &unused, set, NULL);
+    if (code >= 0)
+        return code;
+    if (argc - optind > 1)
+        return usage_error(&verb_help, "it explains one verb at a time");
+    const char *name = argv[optind];
     const struct verb *verb = name ? verb_find(name) : NULL;
     if (name && !verb)
         return verb_unknown(name);
@@ -56,8 +69,16 @@ static int run(int argc, char **argv) {
 const struct verb verb_help = {
     "help",
     "explains a verb by example",
-    "usage: tarn help [VERB]\n"
+    "usage: tarn help [VERB] [OPTION...]\n"
     "\n"
-    "Explains a verb by example, or lists the verbs and the exit codes.\n",
+    "Explains a verb by example, or lists the verbs and the exit codes.\n"
+    "\n"
+    "examples\n"
+    "  tarn help\n"
+    "  tarn help pub\n"
+    "\n"
+    "options\n"
+    "  --help              this page\n",
+    options,
     run,
 };

@@ -217,7 +217,7 @@ static int run(int argc, char **argv) {
     struct place place;
     struct inspect_watch *watch;
     bool json = false;
-    int code = arguments_parse(&verb_info, argc, argv, options, &place, set, &json);
+    int code = arguments_parse(&verb_info, argc, argv, &place, set, &json);
     if (code >= 0)
         return code;
     if (optind + 1 != argc)
@@ -274,5 +274,6 @@ const struct verb verb_info = {
     "                        problems: [sentences]\n" COMMON_HELP "\n"
     "The exit code is 0 also when something is wrong with the topic, and 1 when there is no such topic. More in 'tarn "
     "help'.\n",
+    options,
     run,
 };

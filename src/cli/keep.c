@@ -104,7 +104,7 @@ static int keep_on(struct keep *keep) {
 
 static int run(int argc, char **argv) {
     struct keep keep = {.for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_keep, argc, argv, options, &keep.place, set, &keep);
+    int code = arguments_parse(&verb_keep, argc, argv, &keep.place, set, &keep);
     if (code >= 0)
         return code;
     if (optind == argc)
@@ -136,9 +136,9 @@ const struct verb verb_keep = {
     "usage: tarn keep TOPIC... [OPTION...]\n"
     "\n"
     "Has the topics' memory attached, so that what is in it outlives the processes that sent it, killed ones too:\n"
-    "  messages            the last that each publisher keeps, for those who come later (sub --history)\n"
-    "  work queues         all that is not done, until a worker comes\n"
-    "  blackboards         the latest value of each key\n"
+    "of messages the last that each publisher keeps, for those who come later (sub --history); of work queues all "
+    "that\n"
+    "is not done, until a worker comes; of blackboards the latest value of each key.\n"
     "What a topic is for may be settled later. It takes and copies nothing; what nobody else has is lost when it "
     "ends.\n"
     "\n"
@@ -159,5 +159,6 @@ const struct verb verb_keep = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

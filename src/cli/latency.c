@@ -177,7 +177,7 @@ static int run(int argc, char **argv) {
     latency.follow.context = &latency;
     latency.follow.take = take;
     latency.follow.idle = idle;
-    int code = arguments_parse(&verb_latency, argc, argv, options, &latency.follow.place, set, &latency);
+    int code = arguments_parse(&verb_latency, argc, argv, &latency.follow.place, set, &latency);
     if (code >= 0)
         return code;
     if (argc - optind != 1)
@@ -229,5 +229,6 @@ const struct verb verb_latency = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -133,7 +133,7 @@ static int open_and_follow(struct listen *listen, const struct place *place) {
 static int run(int argc, char **argv) {
     struct place place;
     struct listen listen = {.for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_listen, argc, argv, options, &place, set, &listen);
+    int code = arguments_parse(&verb_listen, argc, argv, &place, set, &listen);
     if (code >= 0)
         return code;
     if (optind == argc)
@@ -169,5 +169,6 @@ const struct verb verb_listen = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "See also 'tarn help notify'. More in 'tarn help'.\n",
+    options,
     run,
 };

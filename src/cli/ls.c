@@ -8,13 +8,19 @@
 #include "cli/cli.h"
 #include "core/inspect.h"
 
-enum { OPTION_JSON = OPTION_FIRST };
+enum { OPTION_JSON = OPTION_FIRST, OPTION_NAMES };
 
-static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON}, COMMON_OPTIONS};
+static const struct option options[] = {
+    {"json", no_argument, NULL, OPTION_JSON}, {"names", no_argument, NULL, OPTION_NAMES}, COMMON_OPTIONS};
+
+struct wishes {
+    bool json, names;
+};
 
 static bool set(int option, const char *argument, void *context) {
+    struct wishes *wishes = context;
     (void)argument;
-    return *(bool *)context = option == OPTION_JSON;
+    return *(option == OPTION_JSON ? &wishes->json : &wishes->names) = true;
 }
 
 static bool is_wanted(const struct inspect_topic *topic, char **patterns) {
@@ -194,18 +200,28 @@ static void print_json(const struct inspect_domain *domain, char **patterns) {
     output_print("]}\n");
 }
 
+/* ---- for shells ----------------------------------------------------------------------------------------------- */
+
+static void print_names(const struct inspect_domain *domain, char **patterns) {
+    for (uint32_t i = 0; i < domain->topic_count; i++)
+        if (is_wanted(&domain->topics[i], patterns))
+            output_print("%s\n", domain->topics[i].name);
+}
+
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
 static int run(int argc, char **argv) {
     struct place place;
     struct inspect_domain *domain;
-    bool json = false;
-    int code = arguments_parse(&verb_ls, argc, argv, options, &place, set, &json);
+    struct wishes wishes = {.json = false};
+    int code = arguments_parse(&verb_ls, argc, argv, &place, set, &wishes);
     if (code >= 0)
         return code;
+    if (wishes.json && wishes.names)
+        return usage_error(&verb_ls, "--json and --names exclude each other");
     if (inspect_domain_open(&domain, place.directory, place.domain) < 0)
         return say_error();
-    (json ? print_json : print_table)(domain, argv + optind);
+    (wishes.json ? print_json : wishes.names ? print_names : print_table)(domain, argv + optind);
     inspect_domain_close(domain);
     return EXIT_OK;
 }
@@ -232,6 +248,7 @@ const struct verb verb_ls = {
     "  The dead are listed until somebody repairs their place: whoever uses the topic next, or 'tarn gc'.\n"
     "\n"
     "options\n"
+    "  --names             the topics' names only, one a line\n"
     "  --json              as JSON, whose fields stay as they are:\n"
     "                        directory, topics: [\n"
     "                          name, in_use, problem (null, or why it cannot be looked into),\n"
@@ -243,5 +260,6 @@ const struct verb verb_ls = {
     "                            opened_ns (CLOCK_MONOTONIC), messages,\n"
     "                            of who sends: identity, bytes_held; of the others: reliable, lost]]\n" COMMON_HELP "\n"
     "No topics is no failure: the exit code is 0. See also 'tarn info', 'tarn top'. More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What Linux tells about the machine, for `tarn bench`: /proc, /sys and the cgroup. Everything may be missing (in
+ * What Linux tells about the machine: /proc, /sys and the cgroup. Everything may be missing (in
  * containers, virtual machines, on other architectures), and is then left out.
  */
 #include <errno.h>
@@ -15,11 +15,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "cli/bench.h"
+#include "cli/cli.h"
+#include "cli/machine.h"
 
-/* The first line of a file, "" if there is none. */
-static void read_line(char *ret, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void read_line(char *ret, size_t size, const char *format, ...) {
+void machine_line(char *ret, size_t size, const char *format, ...) {
     char path[512];
     va_list arguments;
     va_start(arguments, format);
@@ -37,7 +36,7 @@ static void read_line(char *ret, size_t size, const char *format, ...) {
 
 static double read_number(const char *path) {
     char line[64];
-    read_line(line, sizeof(line), "%s", path);
+    machine_line(line, sizeof(line), "%s", path);
     return strtod(line, NULL);
 }
 
@@ -78,10 +77,10 @@ static void read_cache(char *ret, size_t size, int cpu) {
     char level[16];
     ret[0] = '\0';
     for (int index = 0; index < 8; index++) {
-        read_line(level, sizeof(level), CPU_PATH "cache/index%d/level", cpu, index);
+        machine_line(level, sizeof(level), CPU_PATH "cache/index%d/level", cpu, index);
         if (atoi(level) > largest) {
             largest = atoi(level);
-            read_line(ret, size, CPU_PATH "cache/index%d/shared_cpu_list", cpu, index);
+            machine_line(ret, size, CPU_PATH "cache/index%d/shared_cpu_list", cpu, index);
         }
     }
 }
@@ -89,9 +88,9 @@ static void read_cache(char *ret, size_t size, int cpu) {
 static void read_idle(struct machine_cpu *cpu) {
     char name[32], off[16], exit_us[32];
     for (int state = 0; state < 16; state++) {
-        read_line(name, sizeof(name), CPU_PATH "cpuidle/state%d/name", cpu->number, state);
-        read_line(off, sizeof(off), CPU_PATH "cpuidle/state%d/disable", cpu->number, state);
-        read_line(exit_us, sizeof(exit_us), CPU_PATH "cpuidle/state%d/latency", cpu->number, state);
+        machine_line(name, sizeof(name), CPU_PATH "cpuidle/state%d/name", cpu->number, state);
+        machine_line(off, sizeof(off), CPU_PATH "cpuidle/state%d/disable", cpu->number, state);
+        machine_line(exit_us, sizeof(exit_us), CPU_PATH "cpuidle/state%d/latency", cpu->number, state);
         if (name[0] && atoi(off) == 0) {
             memcpy(cpu->idle_state, name, sizeof(name));
             cpu->idle_exit_us = strtod(exit_us, NULL);
@@ -101,10 +100,10 @@ static void read_idle(struct machine_cpu *cpu) {
 
 static void read_cpu(struct machine_cpu *cpu, int number) {
     *cpu = (struct machine_cpu){.number = number};
-    read_line(cpu->package, sizeof(cpu->package), CPU_PATH "topology/physical_package_id", number);
-    read_line(cpu->threads, sizeof(cpu->threads), CPU_PATH "topology/thread_siblings_list", number);
-    read_line(cpu->governor, sizeof(cpu->governor), CPU_PATH "cpufreq/scaling_governor", number);
-    read_line(cpu->driver, sizeof(cpu->driver), CPU_PATH "cpufreq/scaling_driver", number);
+    machine_line(cpu->package, sizeof(cpu->package), CPU_PATH "topology/physical_package_id", number);
+    machine_line(cpu->threads, sizeof(cpu->threads), CPU_PATH "topology/thread_siblings_list", number);
+    machine_line(cpu->governor, sizeof(cpu->governor), CPU_PATH "cpufreq/scaling_governor", number);
+    machine_line(cpu->driver, sizeof(cpu->driver), CPU_PATH "cpufreq/scaling_driver", number);
     read_cache(cpu->cache, sizeof(cpu->cache), number);
     read_idle(cpu);
 }
@@ -132,8 +131,8 @@ struct bench_cpus machine_cpus_choose(void) {
             read_cpu(&first, cpu);
             continue;
         }
-        read_line(threads, sizeof(threads), CPU_PATH "topology/thread_siblings_list", cpu);
-        read_line(package, sizeof(package), CPU_PATH "topology/physical_package_id", cpu);
+        machine_line(threads, sizeof(threads), CPU_PATH "topology/thread_siblings_list", cpu);
+        machine_line(package, sizeof(package), CPU_PATH "topology/physical_package_id", cpu);
         read_cache(cache, sizeof(cache), cpu);
         int nearness =
             4 * !list_has(threads, cpus.here) + 2 * list_has(cache, cpus.here) + (strcmp(package, first.package) == 0);
@@ -174,6 +173,23 @@ bool machine_same_package(const struct machine *machine) {
     return strcmp(machine->cpus[0].package, machine->cpus[1].package) == 0;
 }
 
+bool machine_is_slowed(char *ret, size_t size, const struct machine *machine) {
+    const struct machine_cpu *cpu = &machine->cpus[0];
+    if (strcmp(cpu->governor, "powersave") != 0)
+        return false;
+    if (strstr(cpu->driver, "pstate"))
+        snprintf(ret, size,
+                 "Frequency scaling: governor powersave (%s) raises the clock only after some load, so rare messages "
+                 "meet slow CPUs. For comparisons: cpupower frequency-set -g performance.",
+                 cpu->driver);
+    else
+        snprintf(ret, size,
+                 "Frequency scaling: governor powersave (%s) keeps the clock at its lowest. For speed: cpupower "
+                 "frequency-set -g performance.",
+                 cpu->driver);
+    return true;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
 static void cut(char *text, const char *word) {
@@ -208,7 +224,7 @@ static void read_cpuinfo(struct machine *machine) {
 static void read_model(struct machine *machine) {
     read_cpuinfo(machine);
     if (!machine->model[0])
-        read_line(machine->model, sizeof(machine->model), "/proc/device-tree/model");
+        machine_line(machine->model, sizeof(machine->model), "/proc/device-tree/model");
     if (!machine->model[0])
         snprintf(machine->model, sizeof(machine->model), "unknown CPU");
     cut(machine->model, "(R)");
@@ -236,13 +252,30 @@ static void read_cgroup(char *ret, size_t size) {
         fclose(file);
 }
 
+/* Of this process's cgroup and those above it, the one that has least left. */
+struct machine_memory machine_memory_read(void) {
+    struct machine_memory least = {0, 0};
+    char path[512], limit[64], used[64];
+    read_cgroup(path, sizeof(path));
+    for (char *end; strlen(path) >= strlen("/sys/fs/cgroup"); *end = '\0') {
+        machine_line(limit, sizeof(limit), "%s/memory.max", path);
+        machine_line(used, sizeof(used), "%s/memory.current", path);
+        struct machine_memory group = {strtod(limit, NULL), strtod(used, NULL)}; /* "max" is 0 */
+        if (group.limit_bytes > 0 &&
+            (least.limit_bytes == 0 || group.limit_bytes - group.used_bytes < least.limit_bytes - least.used_bytes))
+            least = group;
+        end = strrchr(path, '/');
+    }
+    return least;
+}
+
 /* The tightest of the cgroup's limit and its parents'. */
 static double read_quota(void) {
     char path[512], line[64];
     double least = 0, quota, period;
     read_cgroup(path, sizeof(path));
     for (char *end; strlen(path) >= strlen("/sys/fs/cgroup"); *end = '\0') {
-        read_line(line, sizeof(line), "%s/cpu.max", path);
+        machine_line(line, sizeof(line), "%s/cpu.max", path);
         if (sscanf(line, "%lf %lf", &quota, &period) == 2 && period > 0 && (least == 0 || quota / period < least))
             least = quota / period;
         end = strrchr(path, '/');

@@ -9,11 +9,11 @@
 
 #include "cli/cli.h"
 
-const struct verb *const verbs[] = {&verb_pub,   &verb_sub,    &verb_echo,    &verb_latency, &verb_call,
-                                    &verb_serve, &verb_notify, &verb_listen,  &verb_set,     &verb_get,
-                                    &verb_watch, &verb_push,   &verb_work,    &verb_keep,    &verb_ls,
-                                    &verb_info,  &verb_hz,     &verb_bw,      &verb_top,     &verb_match,
-                                    &verb_gc,    &verb_bench,  &verb_version, &verb_help,    NULL};
+const struct verb *const verbs[] = {
+    &verb_pub,    &verb_sub,    &verb_echo,       &verb_latency, &verb_call, &verb_serve, &verb_notify,
+    &verb_listen, &verb_set,    &verb_get,        &verb_watch,   &verb_push, &verb_work,  &verb_keep,
+    &verb_ls,     &verb_info,   &verb_hz,         &verb_bw,      &verb_top,  &verb_match, &verb_gc,
+    &verb_bench,  &verb_doctor, &verb_completion, &verb_version, &verb_help, NULL};
 
 const struct verb *verb_find(const char *name) {
     for (int i = 0; verbs[i]; i++)
@@ -80,13 +80,13 @@ static void fill_standard_descriptors(void) {
 }
 
 static int run_verb(int argc, char **argv) {
-    static char name[] = "tarn";
+    static char name[] = "tarn", *only_name[] = {name, NULL};
     if (argc < 2)
-        return verb_help.run(0, NULL), EXIT_USAGE;
+        return verb_help.run(1, only_name), EXIT_USAGE;
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        return verb_help.run(1, argv);
+        return verb_help.run(1, only_name);
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
-        return verb_version.run(1, argv);
+        return verb_version.run(1, only_name);
     const struct verb *verb = verb_find(argv[1]);
     if (!verb)
         return verb_unknown(argv[1]);

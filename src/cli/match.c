@@ -106,7 +106,7 @@ static int follow(struct watch *watch) {
 static int run(int argc, char **argv) {
     struct place place;
     struct watch watch = {.for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_match, argc, argv, options, &place, set, &watch);
+    int code = arguments_parse(&verb_match, argc, argv, &place, set, &watch);
     if (code >= 0)
         return code;
     if (optind + 1 != argc)
@@ -154,5 +154,6 @@ const struct verb verb_match = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

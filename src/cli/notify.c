@@ -40,7 +40,7 @@ static int run(int argc, char **argv) {
     struct notify notify = {.count = 1};
     uint64_t id;
     tarn_notifier *notifier;
-    int code = arguments_parse(&verb_notify, argc, argv, options, &place, set, &notify);
+    int code = arguments_parse(&verb_notify, argc, argv, &place, set, &notify);
     if (code >= 0)
         return code;
     if (argc - optind != 2)
@@ -74,5 +74,6 @@ const struct verb verb_notify = {
     "  --count N           raises it N times at once\n"
     "  --wait N            waits until N listeners are there\n" COMMON_HELP "\n"
     "See also 'tarn help listen'. More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -249,7 +249,7 @@ static int check(struct pub *pub, int operands) {
 static int run(int argc, char **argv) {
     static char dash[] = "-", *only_stdin[] = {dash, NULL};
     struct pub pub = {.repeat = 1};
-    int code = arguments_parse(&verb_pub, argc, argv, options, &pub.place, set, &pub);
+    int code = arguments_parse(&verb_pub, argc, argv, &pub.place, set, &pub);
     if (code >= 0)
         return code;
     if ((code = check(&pub, argc - optind)) != EXIT_OK)
@@ -290,7 +290,7 @@ const struct verb verb_pub = {
     "\n"
     "when it is sent\n"
     "  --wait N            starts when N subscribers are there (default: 0; with --reliable 1, as a pipe does)\n"
-    "  --rate N            N messages per second, e.g. 30 or 0.5\n"
+    "  --rate HZ           so many messages per second, e.g. 30 or 0.5\n"
     "  --repeat N          sends all the input N times; 0 or forever: until it is stopped\n"
     "\n"
     "whether it arrives\n"
@@ -305,5 +305,6 @@ const struct verb verb_pub = {
     "also\n"
     "  --quiet             no progress line, no notes on waiting\n" COMMON_HELP "\n"
     "SIGINT and SIGTERM end it without lingering, with exit code 130 or 143. More in 'tarn help'.\n",
+    options,
     run,
 };

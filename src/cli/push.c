@@ -159,7 +159,7 @@ static int finish(struct push *push, int code) {
 
 static int run(int argc, char **argv) {
     struct push push = {.limit_ns = 0};
-    int code = arguments_parse(&verb_push, argc, argv, options, &push.place, set, &push);
+    int code = arguments_parse(&verb_push, argc, argv, &push.place, set, &push);
     if (code >= 0)
         return code;
     if (optind == argc)
@@ -195,7 +195,7 @@ const struct verb verb_push = {
     "what a message is\n"
     "  --chunk BYTES       so many bytes of the input, the last one fewer (suffixes K, M, G: times 1024)\n"
     "  --whole             all of the input\n"
-    "  --rate N            N messages per second, e.g. 30 or 0.5\n"
+    "  --rate HZ           so many messages per second, e.g. 30 or 0.5\n"
     "\n"
     "when it ends\n"
     "  --done              when all messages are acknowledged; exit code 1 if some were rejected\n"
@@ -211,5 +211,6 @@ const struct verb verb_push = {
     "also\n"
     "  --quiet             no progress line, no notes on waiting\n" COMMON_HELP "\n"
     "SIGINT and SIGTERM end it without waiting, with exit code 130 or 143. More in 'tarn help'.\n",
+    options,
     run,
 };

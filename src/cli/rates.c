@@ -341,7 +341,7 @@ static int open_and_follow(struct rates *rates, char **topics, const struct plac
 static int run(const struct verb *verb, int argc, char **argv, bool in_bytes) {
     struct place place;
     struct rates rates = {.interval_ns = NS_PER_S, .for_ns = TARN_FOREVER, .in_bytes = in_bytes};
-    int code = arguments_parse(verb, argc, argv, options, &place, set, &rates);
+    int code = arguments_parse(verb, argc, argv, &place, set, &rates);
     if (code >= 0)
         return code;
     if (optind == argc)
@@ -409,6 +409,7 @@ const struct verb verb_hz = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "See also 'tarn bw' and 'tarn info'. More in 'tarn help'.\n",
+    options,
     run_hz,
 };
 
@@ -456,5 +457,6 @@ const struct verb verb_bw = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "See also 'tarn hz' and 'tarn info'. More in 'tarn help'.\n",
+    options,
     run_bw,
 };

@@ -284,7 +284,7 @@ static int open_server(struct serve *serve) {
 
 static int run(int argc, char **argv) {
     struct serve serve = {0};
-    int code = arguments_parse(&verb_serve, argc, argv, options, &serve.place, set, &serve);
+    int code = arguments_parse(&verb_serve, argc, argv, &serve.place, set, &serve);
     if (code >= 0)
         return code;
     if (argc - optind < 1)
@@ -324,9 +324,11 @@ const struct verb verb_serve = {
     "  tarn serve thumbnail -- convert - -resize 100x100 jpg:-\n"
     "  tarn serve ask -- sh -c 'read -r name; grep \"$name\" /etc/passwd'\n"
     "\n"
+    "options\n"
     "  --count N           ends after N requests (default: goes on until it is stopped)\n"
     "  --memory BYTES      uses no more than that for answers to one client (default: a quarter of the machine's)\n"
     "  --quiet             no notes on commands that fail\n" COMMON_HELP "\n"
     "A command whose client has died, or has given up, is stopped. More in 'tarn help'.\n",
+    options,
     run,
 };

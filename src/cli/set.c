@@ -129,7 +129,7 @@ static int stay(struct set *set) {
 
 static int run(int argc, char **argv) {
     struct set set = {.for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_set, argc, argv, options, &set.place, set_option, &set);
+    int code = arguments_parse(&verb_set, argc, argv, &set.place, set_option, &set);
     if (code >= 0)
         return code;
     int operands = argc - optind;
@@ -169,6 +169,7 @@ const struct verb verb_set = {
     "  tarn set robot map <map.bin --once\n"
     "  sensor | tarn set robot temperature --lines\n"
     "\n"
+    "options\n"
     "  --lines             each line of standard input is a value, as it comes, without its newline\n"
     "\n"
     "when it ends\n"
@@ -179,5 +180,6 @@ const struct verb verb_set = {
     "also\n"
     "  --quiet             does not say how long the value stays\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -111,7 +111,7 @@ static void give_back_all(struct sub *sub) {
 
 static int run(int argc, char **argv) {
     struct sub sub = {.follow = FOLLOW_START};
-    int code = arguments_parse(&verb_sub, argc, argv, options, &sub.follow.place, set, &sub);
+    int code = arguments_parse(&verb_sub, argc, argv, &sub.follow.place, set, &sub);
     if (code >= 0)
         return code;
     if (argc - optind != 1)
@@ -160,5 +160,6 @@ const struct verb verb_sub = {
     "  --held N            keeps the last N messages in shared memory for a while, as a program would that works on\n"
     "                      them (default: 0)\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -142,7 +142,7 @@ static int show(struct top *top) {
 
 static int run(int argc, char **argv) {
     struct top top = {.interval_ns = NS_PER_S};
-    int code = arguments_parse(&verb_top, argc, argv, options, &top.model.place, set, &top);
+    int code = arguments_parse(&verb_top, argc, argv, &top.model.place, set, &top);
     if (code >= 0)
         return code;
     if (optind != argc)
@@ -205,5 +205,6 @@ const struct verb verb_top = {
     "  NO_COLOR            no colours, whatever it is set to\n"
     "\n"
     "q ends it with exit code 0, Ctrl-C with 130. More in 'tarn help'.\n",
+    options,
     run,
 };

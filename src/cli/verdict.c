@@ -145,21 +145,9 @@ static void say_slow(struct verdict *verdict, const struct results *results) {
 }
 
 static void say_governor(struct verdict *verdict, const struct machine *machine) {
-    const struct machine_cpu *cpu = &machine->cpus[0];
-    if (strcmp(cpu->governor, "powersave") != 0)
-        return;
-    if (strstr(cpu->driver, "pstate"))
-        add(verdict, "governor",
-            "Frequency scaling: governor powersave (%s) raises the clock only after some load, so rare messages meet "
-            "slow "
-            "CPUs. For comparisons: cpupower frequency-set -g performance.",
-            cpu->driver);
-    else
-        add(verdict, "governor",
-            "Frequency scaling: governor powersave (%s) keeps the clock at its lowest. For speed: cpupower "
-            "frequency-set -g "
-            "performance.",
-            cpu->driver);
+    char text[640];
+    if (machine_is_slowed(text, sizeof(text), machine))
+        add(verdict, "governor", "%s", text);
 }
 
 static void say_waking(struct verdict *verdict, const struct results *results) {

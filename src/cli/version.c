@@ -3,15 +3,16 @@
 #include "cli/cli.h"
 #include "tarn.h"
 
+static const struct option options[] = {HELP_OPTION};
+
 static bool set(int option, const char *argument, void *context) {
     (void)option, (void)argument, (void)context;
     return true;
 }
 
 static int run(int argc, char **argv) {
-    static const struct option options[] = {COMMON_OPTIONS};
     struct place place;
-    int code = arguments_parse(&verb_version, argc, argv, options, &place, set, NULL);
+    int code = arguments_parse(&verb_version, argc, argv, &place, set, NULL);
     if (code >= 0)
         return code;
     if (optind < argc)
@@ -23,8 +24,16 @@ static int run(int argc, char **argv) {
 const struct verb verb_version = {
     "version",
     "says which version this is",
-    "usage: tarn version\n"
+    "usage: tarn version [OPTION...]\n"
     "\n"
-    "Says which version this is. So does tarn --version.\n",
+    "Says which version this is. So does tarn --version.\n"
+    "\n"
+    "examples\n"
+    "  tarn version\n"
+    "  tarn --version\n"
+    "\n"
+    "options\n"
+    "  --help              this page\n",
+    options,
     run,
 };

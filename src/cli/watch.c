@@ -139,7 +139,7 @@ static int follow(struct watch *watch) {
 
 static int run(int argc, char **argv) {
     struct watch watch = {.for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_watch, argc, argv, options, &watch.place, set, &watch);
+    int code = arguments_parse(&verb_watch, argc, argv, &watch.place, set, &watch);
     if (code >= 0)
         return code;
     if (argc == optind)
@@ -176,6 +176,7 @@ const struct verb verb_watch = {
     "  tarn watch robot speed temperature --for 10\n"
     "  tarn watch robot --json | jq .key\n"
     "\n"
+    "options\n"
     "  --json              about each change one line: topic, key, version, writer, bytes\n"
     "\n"
     "when it ends\n"
@@ -185,5 +186,6 @@ const struct verb verb_watch = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

@@ -251,7 +251,7 @@ static int open_worker(struct work *work) {
 
 static int run(int argc, char **argv) {
     struct work work = {.jobs = 1, .for_ns = TARN_FOREVER};
-    int code = arguments_parse(&verb_work, argc, argv, options, &work.place, set, &work);
+    int code = arguments_parse(&verb_work, argc, argv, &work.place, set, &work);
     if (code >= 0)
         return code;
     if (argc == optind)
@@ -309,5 +309,6 @@ const struct verb verb_work = {
     "\n"
     "also\n" COMMON_HELP "\n"
     "More in 'tarn help'.\n",
+    options,
     run,
 };

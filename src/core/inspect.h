@@ -157,4 +157,24 @@ struct inspect_sweep {
 /* Sweeps what the dead left behind in a domain. Returns 0 or a negative tarn_status, with tarn_error() set. */
 int inspect_sweep(struct inspect_sweep *ret, const char *directory, const char *domain);
 
+/* What a sweep would find to do, besides the dead in topics that are alive, which a look at these shows. */
+struct inspect_left {
+    uint32_t topics;   /* files of topics that nobody is in */
+    uint32_t segments; /* that somebody made, and died within a few instructions */
+};
+
+/* Looks, and changes nothing. Returns 0 or a negative tarn_status, with tarn_error() set. */
+int inspect_left(struct inspect_left *ret, const char *directory, const char *domain);
+
+/* What the library needs of the kernel, tried: 0, or the errno of the refusal. */
+struct inspect_probe {
+    int wipe_on_fork, locks, segments;       /* nothing works without */
+    int barrier, futex, pidfd, fine_timeout; /* does without, and worse */
+    uint64_t ipc_namespace;                  /* 0: cannot be told */
+    uint64_t memory_limit_bytes;             /* the default of memory_limit_bytes */
+};
+
+/* Tries it all, by what handles use. Registers the process for membarrier. */
+void inspect_probe(struct inspect_probe *ret);
+
 #endif

@@ -128,18 +128,22 @@ bool segment_is_shared(int32_t id) {
     return shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch > 1;
 }
 
-static bool sweep(uint32_t key) {
+/* The segment of that key, if its maker died before he could mark it; else -1. */
+static int find_orphan(uint32_t key) {
     int id = shmget((key_t)key, 0, 0);
     struct shmid_ds state;
     if (id < 0 || shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch != 0)
-        return false;
+        return -1;
     /*
      * Keys are taken in turn, so one that a dead process noted may be a living one's, between shmget and shmat. 0: a
      * process of another pid namespace, of which nothing can be told; should it live, it makes another.
      */
-    if (state.shm_cpid > 0 && !os_pid_is_dead(state.shm_cpid))
-        return false;
-    return shmctl(id, IPC_RMID, NULL) == 0;
+    return state.shm_cpid > 0 && !os_pid_is_dead(state.shm_cpid) ? -1 : id;
+}
+
+static bool sweep(uint32_t key) {
+    int id = find_orphan(key);
+    return id >= 0 && shmctl(id, IPC_RMID, NULL) == 0;
 }
 
 bool segment_sweep(uint32_t key_seed, uint32_t key_noted) {
@@ -154,4 +158,11 @@ uint32_t segment_sweep_all(uint32_t key_seed) {
     for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
         swept += sweep(key_of(key_seed, i));
     return swept;
+}
+
+uint32_t segment_count_orphans(uint32_t key_seed) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SEGMENT_KEYS; i++)
+        count += find_orphan(key_of(key_seed, i)) >= 0;
+    return count;
 }

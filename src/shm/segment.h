@@ -59,4 +59,7 @@ bool segment_sweep(uint32_t key_seed, uint32_t key_noted);
 /* Nobody being alive in the topic: removes whatever orphans it has, under all of its keys. Returns their number. */
 uint32_t segment_sweep_all(uint32_t key_seed);
 
+/* How many orphans the topic has. Changes nothing. */
+uint32_t segment_count_orphans(uint32_t key_seed);
+
 #endif

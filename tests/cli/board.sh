@@ -30,7 +30,7 @@ until_true alive_is reader board 1
 printf 'a\0b' | "$tarn" set board late --once --quiet
 expect_ended 0 $getter
 expect "what was waited for" "$(printf 'a\0b' | od -c)" "$(od -c <"$work/late")"
-expect_exit 1 "$tarn" get board late --timeout 0.2
+expect_exit 3 "$tarn" get board late --timeout 0.2
 
 # watch prints all keys, and each change; a value outlives its writer with it.
 "$tarn" watch board >"$work/watched" &

@@ -25,6 +25,11 @@ for file in include/tarn.h bin/tarn "${libdir#"$prefix"/}/libtarn.so.0" "${libdi
 done
 "$prefix/bin/tarn" version | grep -qF "$version" || die "the installed tarn does not say version $version"
 
+for file in man/man1/tarn.1 man/man1/tarn-pub.1 man/man3/tarn.3 man/man3/tarn_publisher_open.3 \
+    bash-completion/completions/tarn zsh/site-functions/_tarn; do
+    [ -s "$prefix/share/$file" ] || die "share/$file is not installed"
+done
+
 echo "pkg-config"
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
 [ "$(pkg-config --modversion tarn)" = "$version" ] || die "tarn.pc has another version than tarn.h"
