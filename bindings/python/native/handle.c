@@ -8,6 +8,7 @@
 #define DROPPED_LINGER_NS 1000000000
 
 static Handle *open_handles;
+static bool is_ending; /* nobody is to be told any more that something was not closed */
 
 static void list_add(Handle *handle) {
     handle->next = open_handles;
@@ -195,6 +196,7 @@ static PyObject *handle_close(PyObject *self, PyObject *unused) {
 }
 
 void handle_close_all(void) {
+    is_ending = true;
     for (Handle *handle = open_handles, *next; handle; handle = next) {
         next = handle->next;
         if (!is_ours(handle) || handle->busy || handle->views)
@@ -221,7 +223,8 @@ static void warn_unclosed(Handle *handle) {
 
 void handle_drop(Handle *handle) {
     if (is_ours(handle)) {
-        warn_unclosed(handle);
+        if (!is_ending)
+            warn_unclosed(handle);
         if (handle->kind->linger)
             handle->kind->linger(handle->tarn, DROPPED_LINGER_NS);
     }
