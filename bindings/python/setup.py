@@ -76,8 +76,8 @@ setup(
             depends=["native/binding.h"],
             include_dirs=[str(LIBRARY / "include"), str(LIBRARY / "src")],
             define_macros=[("_GNU_SOURCE", "")],
-            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-flto", "-DNDEBUG"],
-            extra_link_args=["-O2", "-flto=auto", "-pthread", "-Wl,-z,relro,-z,now,-z,noexecstack"],
+            extra_compile_args=["-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-fvisibility=hidden", "-flto", "-DNDEBUG"],
+            extra_link_args=["-O2", "-s", "-flto=auto", "-pthread", "-Wl,-z,relro,-z,now,-z,noexecstack"],
             py_limited_api=True,
         )
     ],

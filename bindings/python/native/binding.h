@@ -85,9 +85,10 @@ struct kind {
     int (*interrupt)(void *tarn);
     int (*fd)(void *tarn);
     int (*take)(Handle *handle, PyObject **ret); /* 1; 0: nothing there; -1: raised */
-    int (*idle)(void *tarn); /* 0: there is nothing to wait for. NULL: there always is */
-    bool has_no_topic;       /* a waitset */
-    int (*linger)(void *tarn, int64_t timeout_ns); /* what closing waits for, where the library's own wait may be endless */
+    int (*idle)(void *tarn);                     /* 0: there is nothing to wait for. NULL: there always is */
+    bool has_no_topic;                           /* a waitset */
+    int (*linger)(void *tarn,
+                  int64_t timeout_ns); /* what closing waits for, where the library's own wait may be endless */
 };
 
 struct orphan {
@@ -97,8 +98,7 @@ struct orphan {
 };
 
 struct Handle {
-    PyObject_HEAD
-    void *tarn; /* NULL: closed, or not opened yet */
+    PyObject_HEAD void *tarn; /* NULL: closed, or not opened yet */
     const struct kind *kind;
     uint32_t epoch;       /* fork.h: of the process that opened it */
     bool busy;            /* a call of it has given up the GIL */
@@ -148,24 +148,35 @@ PyObject *handle_interrupt(PyObject *self, PyObject *unused);
 PyObject *handle_fileno(PyObject *self, PyObject *unused);
 PyObject *handle_count(PyObject *self, int (*count)(void *tarn));
 /* Waits, in slices, for what returns 1 when it is so. True or False. */
-PyObject *handle_until(PyObject *self, PyObject *arguments, PyObject *names, int (*wait)(void *tarn, int64_t timeout_ns));
+PyObject *handle_until(PyObject *self, PyObject *arguments, PyObject *names,
+                       int (*wait)(void *tarn, int64_t timeout_ns));
 
-#define HANDLE_WAITING_METHODS                                                                                             \
-    {"take", handle_take, METH_NOARGS, "take()\n--\n\nThe next one that is there, or None."},                              \
-        {"receive", (PyCFunction)(void (*)(void))handle_receive, METH_VARARGS | METH_KEYWORDS,                             \
-         "receive(timeout=None)\n--\n\nThe next one, waiting up to timeout seconds (None: for ever); None: not in time."}, \
-        {"wait", (PyCFunction)(void (*)(void))handle_ready, METH_VARARGS | METH_KEYWORDS,                                  \
-         "wait(timeout=None)\n--\n\nWhether there is something to take within timeout seconds."},                          \
-        {"interrupt", handle_interrupt, METH_NOARGS,                                                                       \
-         "interrupt()\n--\n\nEnds the wait under way, or the next one, with WaitInterrupted. From any thread."},           \
-    {                                                                                                                      \
-        "fileno", handle_fileno, METH_NOARGS,                                                                              \
-            "fileno()\n--\n\nA descriptor for event loops: readable when there may be something. Take until None."         \
+#define HANDLE_WAITING_METHODS                                                                                         \
+    {"take", handle_take, METH_NOARGS, "take()\n--\n\nThe next one that is there, or None."},                          \
+        {"receive", (PyCFunction)(void (*)(void))handle_receive, METH_VARARGS | METH_KEYWORDS,                         \
+         "receive(timeout=None)\n--\n\nThe next one, waiting up to timeout seconds (None: for ever); None: not in "    \
+         "time."},                                                                                                     \
+        {"wait", (PyCFunction)(void (*)(void))handle_ready, METH_VARARGS | METH_KEYWORDS,                              \
+         "wait(timeout=None)\n--\n\nWhether there is something to take within timeout seconds."},                      \
+        {"interrupt", handle_interrupt, METH_NOARGS,                                                                   \
+         "interrupt()\n--\n\nEnds the wait under way, or the next one, with WaitInterrupted. From any thread."},       \
+    {                                                                                                                  \
+        "fileno", handle_fileno, METH_NOARGS,                                                                          \
+            "fileno()\n--\n\nA descriptor for event loops: readable when there may be something. Take until None."     \
     }
 
 /* ---- options.c ---------------------------------------------------------------------------------------------------- */
 
-enum option_form { OPTION_U32, OPTION_U64, OPTION_TIME, OPTION_TEXT, OPTION_TYPE, OPTION_FLAG, OPTION_IDS, OPTION_AFTER };
+enum option_form {
+    OPTION_U32,
+    OPTION_U64,
+    OPTION_TIME,
+    OPTION_TEXT,
+    OPTION_TYPE,
+    OPTION_FLAG,
+    OPTION_IDS,
+    OPTION_AFTER
+};
 
 struct option {
     const char *name; /* as in tarn.h, but for times, which are seconds here: _s */
@@ -173,14 +184,10 @@ struct option {
     size_t offset;
 };
 
-#define OPTION(form, options, field)         \
-    {                                        \
-        #field, form, offsetof(options, field) \
-    }
-#define OPTION_SECONDS(options, field)                              \
-    {                                                               \
-        #field "_s", OPTION_TIME, offsetof(options, field##_ns)     \
-    }
+#define OPTION(form, options, field)                                                                                   \
+    { #field, form, offsetof(options, field) }
+#define OPTION_SECONDS(options, field)                                                                                 \
+    { #field "_s", OPTION_TIME, offsetof(options, field##_ns) }
 
 /* Fills in the library's options, for which there is room: struct parsed. 0, or -1: raised. */
 struct parsed {
@@ -220,13 +227,12 @@ struct payload_kind {
     size_t struct_bytes;
     int (*discard)(void *what); /* gives back what was not ended; in a child, or when it is over, says so */
     bool is_writable;
-    bool is_owned;     /* ends with its handle */
+    bool is_owned;      /* ends with its handle */
     bool is_any_thread; /* may be discarded by any thread */
 };
 
 typedef struct Payload {
-    PyObject_HEAD
-    const struct payload_kind *kind;
+    PyObject_HEAD const struct payload_kind *kind;
     Handle *owner; /* NULL: does not end with a handle */
     PyObject *type;
     Py_ssize_t views;
@@ -249,7 +255,8 @@ typedef struct Payload {
 extern const struct payload_kind message_payload, request_payload, job_payload, loan_payload;
 int payload_add_types(PyObject *module);
 /* Takes over what is given back if it fails. */
-PyObject *payload_new(const struct payload_kind *kind, PyObject *class, Handle *owner, PyObject *type, const void *what);
+PyObject *payload_new(const struct payload_kind *kind, PyObject *class, Handle *owner, PyObject *type,
+                      const void *what);
 PyObject *message_new(Handle *handle, PyObject *type, tarn_message *message);
 /* Whether it is there, without views, and its owner not used by another thread: may end. Else raises. */
 bool payload_may_end(Payload *payload, const char *what);
@@ -284,7 +291,7 @@ int queue_add_types(PyObject *module);
 int monitor_add_types(PyObject *module);
 int waitset_add_types(PyObject *module);
 
-#define METHOD_WITH_NAMES(name, function, text) \
-    {name, (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS, text}
+#define METHOD_WITH_NAMES(name, function, text)                                                                        \
+    { name, (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS, text }
 
 #endif

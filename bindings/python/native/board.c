@@ -12,12 +12,9 @@ static int writer_close(void *tarn) {
 }
 
 static const struct option writer_options[] = {
-    OPTION(OPTION_TEXT, tarn_writer_options, directory),
-    OPTION(OPTION_TEXT, tarn_writer_options, domain),
-    OPTION(OPTION_TYPE, tarn_writer_options, type),
-    OPTION(OPTION_U64, tarn_writer_options, memory_limit_bytes),
-    OPTION(OPTION_U32, tarn_writer_options, alignment),
-    {NULL, 0, 0},
+    OPTION(OPTION_TEXT, tarn_writer_options, directory), OPTION(OPTION_TEXT, tarn_writer_options, domain),
+    OPTION(OPTION_TYPE, tarn_writer_options, type),      OPTION(OPTION_U64, tarn_writer_options, memory_limit_bytes),
+    OPTION(OPTION_U32, tarn_writer_options, alignment),  {NULL, 0, 0},
 };
 
 static const struct kind writer_kind = {
@@ -253,13 +250,16 @@ static PyObject *key_name(PyObject *self, PyObject *number) {
 static PyMethodDef reader_methods[] = {
     {"_changed", handle_take, METH_NOARGS, "_changed()\n--\n\nA key that has a value not yet read, or None."},
     METHOD_WITH_NAMES("_next", handle_receive, "_next(timeout=None)\n--\n\nThe same, waiting for it."),
-    METHOD_WITH_NAMES("wait", handle_ready, "wait(timeout=None)\n--\n\nWhether a key that was looked up has a value not yet "
-                                            "read, within timeout seconds."),
-    {"interrupt", handle_interrupt, METH_NOARGS, "interrupt()\n--\n\nEnds the wait under way, or the next one, with WaitInterrupted."},
+    METHOD_WITH_NAMES("wait", handle_ready,
+                      "wait(timeout=None)\n--\n\nWhether a key that was looked up has a value not yet "
+                      "read, within timeout seconds."),
+    {"interrupt", handle_interrupt, METH_NOARGS,
+     "interrupt()\n--\n\nEnds the wait under way, or the next one, with WaitInterrupted."},
     {"fileno", handle_fileno, METH_NOARGS, "fileno()\n--\n\nA descriptor for event loops. Take changes until None."},
     {"_key", reader_key, METH_O, "_key(name)\n--\n\nLooks a key up."},
     {"_take", reader_value, METH_O, "_take(key)\n--\n\nThe latest value where it lies, or None."},
-    {"_wait_key", reader_wait_key, METH_VARARGS, "_wait_key(key, version, timeout)\n--\n\nWaits for a version above that."},
+    {"_wait_key", reader_wait_key, METH_VARARGS,
+     "_wait_key(key, version, timeout)\n--\n\nWaits for a version above that."},
     {"_keys", keys_count, METH_NOARGS, "_keys()\n--\n\nHow many keys there are."},
     {"_key_name", key_name, METH_O, "_key_name(key)\n--\n\nIts name, or None."},
     {NULL, NULL, 0, NULL},

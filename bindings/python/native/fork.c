@@ -78,9 +78,10 @@ static int say(void *unused) {
     PyObject *number = PyLong_FromLong(TARN_ERROR_FORKED);
     PyObject *class = number && classes.errors ? PyDict_GetItemWithError(classes.errors, number) : NULL;
     Py_XDECREF(number);
-    PyErr_SetString(class ? class : PyExc_RuntimeError,
-                    "an array or memoryview was touched that the parent process had made of a message or loan before it "
-                    "forked: that memory is not mapped in the child. Open a handle of its own in the child, or copy first");
+    PyErr_SetString(
+        class ? class : PyExc_RuntimeError,
+        "an array or memoryview was touched that the parent process had made of a message or loan before it "
+        "forked: that memory is not mapped in the child. Open a handle of its own in the child, or copy first");
     return -1;
 }
 

@@ -43,7 +43,8 @@ bool handle_enter(Handle *handle) {
         if (number && classes.errors)
             class = PyDict_GetItemWithError(classes.errors, number);
         Py_XDECREF(number);
-        PyErr_Format(class ? class : PyExc_ValueError, "the %s is closed", handle->kind ? handle->kind->name : "handle");
+        PyErr_Format(class ? class : PyExc_ValueError, "the %s is closed",
+                     handle->kind ? handle->kind->name : "handle");
         return false;
     }
     return true;
@@ -186,9 +187,10 @@ static PyObject *handle_close(PyObject *self, PyObject *unused) {
     if (!handle->tarn)
         return PyLong_FromLong(0);
     if (handle->views) {
-        PyErr_Format(PyExc_BufferError,
-                     "the %s cannot be closed: arrays or memoryviews of what ends with it are in use; delete them first",
-                     handle->kind->name);
+        PyErr_Format(
+            PyExc_BufferError,
+            "the %s cannot be closed: arrays or memoryviews of what ends with it are in use; delete them first",
+            handle->kind->name);
         return NULL;
     }
     int result = leave(handle);

@@ -97,7 +97,8 @@ static PyMethodDef publisher_methods[] = {
     {"publish", publisher_publish, METH_O,
      "publish(data)\n--\n\nCopies data into a message and sends it. False: dropped, as when_full allows."},
     {"loan", publisher_loan, METH_O, "loan(bytes)\n--\n\nA place to write a message to. None: as publish's False."},
-    METHOD_WITH_NAMES("flush", flush, "flush(timeout=None)\n--\n\nWhether all have what was sent, within timeout seconds."),
+    METHOD_WITH_NAMES("flush", flush,
+                      "flush(timeout=None)\n--\n\nWhether all have what was sent, within timeout seconds."),
     {"subscribers", subscribers, METH_NOARGS, "subscribers()\n--\n\nHow many live ones the topic has."},
     {NULL, NULL, 0, NULL},
 };

@@ -71,7 +71,7 @@ int add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **ret
 /* use(errors=..., message=..., ...): the classes to make objects of. */
 static PyObject *use(PyObject *self, PyObject *arguments, PyObject *names) {
     static char *known[] = {"errors", "error", "thread_error", "message", "request", "job",
-                            "loan", "event", "match", "ready", NULL};
+                            "loan",   "event", "match",        "ready",   NULL};
     struct classes given = {0};
     (void)self;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "$OOOOOOOOOO", known, &given.errors, &given.error,
@@ -125,8 +125,8 @@ static struct PyModuleDef definition = {
 };
 
 static int (*const parts[])(PyObject *module) = {
-    fork_prepare,    handle_add_type, payload_add_types, messages_add_types, service_add_types,
-    events_add_types, board_add_types, queue_add_types,  monitor_add_types,  waitset_add_types,
+    fork_prepare,     handle_add_type, payload_add_types, messages_add_types, service_add_types,
+    events_add_types, board_add_types, queue_add_types,   monitor_add_types,  waitset_add_types,
 };
 
 PyMODINIT_FUNC PyInit__tarn(void) {

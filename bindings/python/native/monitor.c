@@ -73,6 +73,7 @@ static PyType_Slot monitor_slots[] = {
 };
 
 int monitor_add_types(PyObject *module) {
-    PyType_Spec spec = {"tarn_ipc._tarn.Monitor", sizeof(Handle), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, monitor_slots};
+    PyType_Spec spec = {"tarn_ipc._tarn.Monitor", sizeof(Handle), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                        monitor_slots};
     return add_type(module, &spec, handle_base, NULL);
 }

@@ -51,7 +51,8 @@ const struct payload_kind loan_payload = {
     .is_owned = true,
 };
 
-PyObject *payload_new(const struct payload_kind *kind, PyObject *class, Handle *owner, PyObject *type, const void *what) {
+PyObject *payload_new(const struct payload_kind *kind, PyObject *class, Handle *owner, PyObject *type,
+                      const void *what) {
     allocfunc allocate = (allocfunc)PyType_GetSlot((PyTypeObject *)class, Py_tp_alloc);
     Payload *payload = (Payload *)allocate((PyTypeObject *)class, 0);
     if (!payload) {
@@ -111,9 +112,10 @@ bool payload_may_end(Payload *payload, const char *what) {
         return false;
     }
     if (payload->views) {
-        PyErr_Format(PyExc_BufferError,
-                     "the %s cannot be %s: an array or memoryview of it is in use; delete it, or copy what is needed, first",
-                     payload->kind->name, what);
+        PyErr_Format(
+            PyExc_BufferError,
+            "the %s cannot be %s: an array or memoryview of it is in use; delete it, or copy what is needed, first",
+            payload->kind->name, what);
         return false;
     }
     return !payload->owner || payload->kind->is_any_thread || handle_enter(payload->owner);
@@ -133,8 +135,10 @@ static int get_buffer(PyObject *self, Buffer *ret, int flags) {
     if (!is_there(payload))
         return fail_absent(payload);
     if ((flags & ~BUFFER_WRITABLE) == BUFFER_ANY_CONTIGUOUS) {
-        PyErr_Format(PyExc_BufferError, "numpy.ndarray(buffer=) would not say when it is done with the %s: use its array(), "
-                                        "or numpy.frombuffer()", payload->kind->name);
+        PyErr_Format(PyExc_BufferError,
+                     "numpy.ndarray(buffer=) would not say when it is done with the %s: use its array(), "
+                     "or numpy.frombuffer()",
+                     payload->kind->name);
         return -1;
     }
     static char nothing;
@@ -293,11 +297,13 @@ static PyObject *get_views(PyObject *self, void *unused) {
     return PyBool_FromLong(((Payload *)self)->views == 0);
 }
 
-#define NUMBER(name, field, text) {name, get_number, NULL, text, (void *)offsetof(Payload, field)}
-#define COMMON                                                                                  \
-    {"over", get_released, NULL, "Whether it was released, or ended, or is another process'.", NULL}, \
-        {"has_no_views", get_views, NULL, "Whether nothing uses its buffer: it may end.", NULL}, \
-        {"type", get_type, NULL, "The payload type, or None.", NULL}
+#define NUMBER(name, field, text)                                                                                      \
+    { name, get_number, NULL, text, (void *)offsetof(Payload, field) }
+#define COMMON                                                                                                         \
+    {"over", get_released, NULL, "Whether it was released, or ended, or is another process'.", NULL},                  \
+        {"has_no_views", get_views, NULL, "Whether nothing uses its buffer: it may end.", NULL}, {                     \
+        "type", get_type, NULL, "The payload type, or None.", NULL                                                     \
+    }
 
 static PyGetSetDef message_getters[] = {
     COMMON,
@@ -522,8 +528,9 @@ static PyMethodDef request_methods[] = {
     {"stream", request_stream, METH_O, "stream(data)\n--\n\nOne response of several. False: the client gave up."},
     {"end", request_finish, METH_NOARGS, "end()\n--\n\nEnds the request without a further response."},
     {"abandoned", request_abandoned, METH_NOARGS, "abandoned()\n--\n\nWhether the client gave up, or is gone."},
-    METHOD_WITH_NAMES("loan", request_loan, "loan(bytes, last=True)\n--\n\nA place to write a response to, or None: the "
-                                            "client gave up."),
+    METHOD_WITH_NAMES("loan", request_loan,
+                      "loan(bytes, last=True)\n--\n\nA place to write a response to, or None: the "
+                      "client gave up."),
     {NULL, NULL, 0, NULL},
 };
 static PyMethodDef job_methods[] = {
@@ -538,7 +545,8 @@ static PyMethodDef loan_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int add(PyObject *module, const char *name, const char *doc, PyMethodDef *methods, PyGetSetDef *getters, bool is_owned) {
+static int add(PyObject *module, const char *name, const char *doc, PyMethodDef *methods, PyGetSetDef *getters,
+               bool is_owned) {
     PyType_Slot slots[] = {
         {Py_tp_doc, (void *)doc},
         {Py_tp_dealloc, payload_dealloc},
@@ -559,10 +567,12 @@ int payload_add_types(PyObject *module) {
     int status = add(module, "tarn_ipc._tarn.Message", "A message, read where it was written.", message_methods,
                      message_getters, false);
     if (status == 0)
-        status = add(module, "tarn_ipc._tarn.Request", "A request to be answered.", request_methods, request_getters, true);
+        status =
+            add(module, "tarn_ipc._tarn.Request", "A request to be answered.", request_methods, request_getters, true);
     if (status == 0)
         status = add(module, "tarn_ipc._tarn.Job", "A job of a work queue.", job_methods, job_getters, true);
     if (status == 0)
-        status = add(module, "tarn_ipc._tarn.Loan", "A place where a message will be.", loan_methods, loan_getters, true);
+        status =
+            add(module, "tarn_ipc._tarn.Loan", "A place where a message will be.", loan_methods, loan_getters, true);
     return status;
 }

@@ -227,7 +227,8 @@ static PyObject *servers(PyObject *self, PyObject *unused) {
 
 static PyMethodDef client_methods[] = {
     HANDLE_WAITING_METHODS,
-    METHOD_WITH_NAMES("call", client_call, "call(data, timeout=None)\n--\n\nSends a request and returns its first response."),
+    METHOD_WITH_NAMES("call", client_call,
+                      "call(data, timeout=None)\n--\n\nSends a request and returns its first response."),
     {"send", client_send, METH_O, "send(data)\n--\n\nSends a request; returns its number, which its responses carry."},
     {"loan", client_loan, METH_O, "loan(bytes)\n--\n\nA place to write a request to."},
     {"abandon", client_abandon, METH_O, "abandon(request)\n--\n\nGives a request up. False: no such one is pending."},

@@ -220,7 +220,8 @@ static PyObject *waitset_wait(PyObject *self, PyObject *arguments, PyObject *nam
     PyObject *seconds = NULL;
     tarn_ready ready[READY_MAX];
     int64_t timeout_ns;
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &seconds) || timeout_parse(seconds, &timeout_ns) < 0)
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &seconds) ||
+        timeout_parse(seconds, &timeout_ns) < 0)
         return NULL;
     for (int64_t deadline = deadline_ns(timeout_ns);;) {
         if (!enter_all(set))
@@ -262,9 +263,12 @@ static PyMethodDef methods[] = {
     METHOD_WITH_NAMES("add_fd", waitset_add_fd, "add_fd(fd, events=select.POLLIN, tag=None)\n--\n\nAdds a descriptor."),
     {"remove", waitset_remove, METH_O, "remove(handle)\n--\n\nTakes a handle out."},
     {"remove_fd", waitset_remove_fd, METH_O, "remove_fd(fd)\n--\n\nTakes a descriptor out."},
-    METHOD_WITH_NAMES("wait", waitset_wait, "wait(timeout=None)\n--\n\nA list of what is ready; empty: nothing in time."),
-    {"interrupt", handle_interrupt, METH_NOARGS, "interrupt()\n--\n\nEnds the wait under way, or the next one, with WaitInterrupted."},
-    {"fileno", handle_fileno, METH_NOARGS, "fileno()\n--\n\nA descriptor for event loops. Wait with a timeout of 0 until nothing is ready."},
+    METHOD_WITH_NAMES("wait", waitset_wait,
+                      "wait(timeout=None)\n--\n\nA list of what is ready; empty: nothing in time."),
+    {"interrupt", handle_interrupt, METH_NOARGS,
+     "interrupt()\n--\n\nEnds the wait under way, or the next one, with WaitInterrupted."},
+    {"fileno", handle_fileno, METH_NOARGS,
+     "fileno()\n--\n\nA descriptor for event loops. Wait with a timeout of 0 until nothing is ready."},
     {NULL, NULL, 0, NULL},
 };
 
