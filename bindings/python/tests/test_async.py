@@ -164,13 +164,14 @@ def test_a_server_that_leaves_ends_its_calls_only():
 
 def test_closing_ends_a_wait(subscriber):
     async def main():
-        task = asyncio.create_task(subscriber.receive_async())
-        await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        subscriber.close()
-        with pytest.raises(tarn_ipc.ClosedError):
-            await subscriber.receive_async()
+        with tarn_ipc.Waitset() as waitset, tarn_ipc.Listener("idle") as idle:
+            waitset.add(idle)
+            tasks = [asyncio.create_task(subscriber.receive_async()), asyncio.create_task(waitset.wait_async())]
+            await asyncio.sleep(0.01)
+            subscriber.close()
+            waitset.close()
+        for task in tasks:
+            with pytest.raises(tarn_ipc.ClosedError):
+                await asyncio.wait_for(task, 5)
 
     asyncio.run(main())

@@ -48,7 +48,7 @@ def test_messages_to_c(tarn):
 
 
 def test_messages_from_c(tarn, subscriber):
-    process = tarn("pub", "topic", "--whole", "--quiet")
+    tarn("pub", "topic", "--whole", "--quiet")
     assert bytes(subscriber.receive(10)) == BYTES
 
 
@@ -91,7 +91,7 @@ def test_values_to_c(tarn):
 
 def test_values_from_c(tarn):
     with tarn_ipc.Reader("topic") as reader:
-        process = tarn("set", "topic", "key", "-", "--quiet")
+        tarn("set", "topic", "key", "-", "--quiet")
         assert reader.wait_key("key", timeout=10)
         assert bytes(reader.value_of("key")) == BYTES
 

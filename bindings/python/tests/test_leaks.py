@@ -11,7 +11,7 @@ import pytest
 
 import tarn_ipc
 
-RUNS = 40  # what is left by each shows beside what caches keep
+RUNS = 20  # what is left by each shows beside what caches keep
 
 
 def fails(errors, work):
@@ -105,10 +105,10 @@ def test_nothing_is_left(work):
         gc.collect()
         return len(gc.get_objects()), sys.getallocatedblocks(), len(os.listdir("/proc/self/fd"))
 
-    for _ in range(200):
+    for _ in range(100):
         work()
     grown = []
-    for _ in range(4):
+    for _ in range(3):
         before = state()
         for _ in range(RUNS):
             work()

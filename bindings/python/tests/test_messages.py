@@ -109,7 +109,7 @@ def test_history_and_counts():
 
 def test_lost_messages_are_counted():
     with tarn_ipc.Publisher("topic", depth=4, memory_limit_bytes=512 << 10) as publisher, tarn_ipc.Subscriber("topic") as subscriber:
-        for i in range(100):
+        for _ in range(100):
             publisher.publish(bytes(50_000))
         got = list(subscriber.iterate(timeout=0))
         assert sum(m.lost for m in got) + len(got) == 100 and subscriber.lost == 100 - len(got)

@@ -103,7 +103,7 @@ def test_a_loan_with_views_cannot_be_sent(publisher, subscriber):
     del array
     loan.send()
     assert subscriber.take().array("i8")[0] == 5
-    for use in (memoryview, len, lambda l: l.array(), lambda l: l.send(), lambda l: l.drop()):
+    for use in (memoryview, len, lambda lent: lent.array(), lambda lent: lent.send(), lambda lent: lent.drop()):
         with pytest.raises(tarn_ipc.ReleasedError, match="sent or dropped before"):
             use(loan)
 
@@ -112,7 +112,7 @@ def test_what_ends_with_its_handle_says_so():
     publisher = tarn_ipc.Publisher("topic")
     loan = publisher.loan(8)
     publisher.close()
-    for use in (memoryview, len, lambda l: l.array(), lambda l: l.send(), lambda l: l.drop()):
+    for use in (memoryview, len, lambda lent: lent.array(), lambda lent: lent.send(), lambda lent: lent.drop()):
         with pytest.raises(tarn_ipc.ClosedError):
             use(loan)
 

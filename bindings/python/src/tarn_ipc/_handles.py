@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import TracebackType
-from typing import Any, AsyncIterator, Generic, Iterator, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, AsyncIterator, Generic, Iterator, NamedTuple, TypeVar
 
 from . import _tarn
 from ._errors import ThreadError
@@ -36,7 +36,38 @@ class _Closing:
         return f"<{'closed ' if self.closed else ''}{type(self).__name__}>"  # type: ignore[attr-defined]
 
 
-class _Waiting(_Closing, Generic[T]):
+class _Awaitable(_Closing):
+    """Has a descriptor that asyncio's loop can watch. Classes have a slot _waiting."""
+
+    __slots__ = ()
+
+    async def _readable(self) -> None:
+        if getattr(self, "_waiting", None) is not None:
+            raise ThreadError(f"another task waits for this {type(self).__name__.lower()} already")
+        loop = asyncio.get_running_loop()
+        fd = self.fileno()  # type: ignore[attr-defined]
+        readable = loop.create_future()
+        loop.add_reader(fd, _set, readable)
+        self._waiting: tuple[asyncio.Future[None], int] | None = (readable, fd)  # type: ignore[misc]
+        try:
+            await readable
+        finally:
+            if self._waiting is not None:
+                loop.remove_reader(fd)
+                self._waiting = None  # type: ignore[misc]
+
+    def close(self) -> int:
+        """Leaves the topic. What it returns tarn.h says, of most 0. A task that waits for it gets a ClosedError."""
+        result: int = super().close()  # type: ignore[misc]
+        waiting, self._waiting = getattr(self, "_waiting", None), None  # type: ignore[misc]
+        if waiting is not None:
+            readable, fd = waiting
+            readable.get_loop().remove_reader(fd)
+            _set(readable)
+        return result
+
+
+class _Waiting(_Awaitable, Generic[T]):
     """What take() and receive() give can be iterated, and awaited on asyncio's loop: no thread, no polling."""
 
     __slots__ = ()
@@ -70,39 +101,10 @@ class _Waiting(_Closing, Generic[T]):
             yield one
             del one
 
-    async def _readable(self) -> None:
-        loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        fd = self.fileno()  # type: ignore[attr-defined]
-        if fd in _awaited(loop):
-            raise ThreadError(f"another task waits for this {type(self).__name__.lower()} already")
-        _awaited(loop).add(fd)
-        loop.add_reader(fd, _set, readable)
-        try:
-            await readable
-        finally:
-            _awaited(loop).discard(fd)
-            loop.remove_reader(fd)
-
 
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _awaited(loop: asyncio.AbstractEventLoop) -> set[int]:
-    """Descriptors that a task waits for: the loop would silently forget the first of two."""
-    awaited = loop.__dict__.get("_tarn_ipc_awaited") if hasattr(loop, "__dict__") else _elsewhere.get(id(loop))
-    if awaited is None:
-        awaited = set()
-        if hasattr(loop, "__dict__"):
-            loop._tarn_ipc_awaited = awaited  # type: ignore[attr-defined]
-        else:
-            _elsewhere[id(loop)] = awaited
-    return awaited
-
-
-_elsewhere: dict[int, set[int]] = {}
 
 
 def _typed(options: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -118,15 +120,19 @@ def _typed(options: dict[str, Any], *names: str) -> dict[str, Any]:
 class Publisher(_Closing, _tarn.Publisher):
     __slots__ = ()
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "type"))
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "type"))
 
 
 class Subscriber(_Waiting[Message], _tarn.Subscriber):
-    __slots__ = ()
+    __slots__ = ("_waiting",)
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "type"))
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "type"))
 
 
 # ---- requests -------------------------------------------------------------------------------------------------------
@@ -135,7 +141,7 @@ class Subscriber(_Waiting[Message], _tarn.Subscriber):
 class Client(_Waiting[Message], _tarn.Client):
     """What is iterated are responses, of any request; it ends when none is pending."""
 
-    __slots__ = ("_answers", "_reading")
+    __slots__ = ("_answers", "_reading", "_waiting")
 
     def __init__(self, topic: str, **options: Any) -> None:
         super().__init__(topic, **_typed(options, "request_type", "response_type"))
@@ -185,10 +191,12 @@ class Client(_Waiting[Message], _tarn.Client):
 
 
 class Server(_Waiting[Request], _tarn.Server):
-    __slots__ = ()
+    __slots__ = ("_waiting",)
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "request_type", "response_type"))
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "request_type", "response_type"))
 
 
 # ---- events ---------------------------------------------------------------------------------------------------------
@@ -198,7 +206,7 @@ class Event(NamedTuple):
     """That an event was raised: count times since this listener last took it, total times since the topic began."""
 
     id: int
-    count: int
+    count: int  # type: ignore[assignment]
     total: int
 
 
@@ -207,7 +215,7 @@ class Notifier(_Closing, _tarn.Notifier):
 
 
 class Listener(_Waiting[Event], _tarn.Listener):
-    __slots__ = ()
+    __slots__ = ("_waiting",)
 
 
 # ---- blackboard -----------------------------------------------------------------------------------------------------
@@ -246,7 +254,7 @@ class Writer(_Closing, _tarn.Writer):
 class Reader(_Waiting["tuple[str, Message]"], _tarn.Reader):
     """What is iterated are (key, value), of the keys that were looked up, as they change; values between may be skipped."""
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_numbers", "_waiting")
 
     def __init__(self, topic: str, *, keys: Any = (), **options: Any) -> None:
         super().__init__(topic, **_typed(options, "type"))
@@ -311,15 +319,19 @@ class Reader(_Waiting["tuple[str, Message]"], _tarn.Reader):
 class Producer(_Closing, _tarn.Producer):
     __slots__ = ()
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "type"))
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "type"))
 
 
 class Worker(_Waiting[Job], _tarn.Worker):
-    __slots__ = ()
+    __slots__ = ("_waiting",)
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "type"))
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "type"))
 
 
 # ---- who is there, and waiting for many -----------------------------------------------------------------------------
@@ -344,7 +356,7 @@ class Match(NamedTuple):
 
 
 class Monitor(_Waiting[Match], _tarn.Monitor):
-    __slots__ = ()
+    __slots__ = ("_waiting",)
 
 
 class Ready(NamedTuple):
@@ -357,11 +369,11 @@ class Ready(NamedTuple):
     status: int
 
 
-class Waitset(_Closing, _tarn.Waitset):
-    __slots__ = ()
+class Waitset(_Awaitable, _tarn.Waitset):
+    __slots__ = ("_waiting",)
 
     async def wait_async(self) -> list[Ready]:
         """What is ready, on asyncio's loop."""
         while not (ready := self.wait(0)):
-            await _Waiting._readable(self)  # type: ignore[arg-type]
+            await self._readable()
         return ready

@@ -58,7 +58,7 @@ def dataclass_dtype(made: type) -> numpy.dtype:
     return numpy_or_say().dtype(fields, align=True)
 
 
-def _describe(dtype: numpy.dtype, prefix: str = "", at: int = 0) -> list[str]:
+def _describe(dtype: Any, prefix: str = "", at: int = 0) -> list[str]:
     if dtype.names is None:
         base, shape = dtype.subdtype or (dtype, ())
         dimensions = "".join(f"[{size}]" for size in shape)
