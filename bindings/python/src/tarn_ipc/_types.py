@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from typing import Annotated, Any
 
@@ -193,20 +194,43 @@ def _from_record(made: type, record: Any) -> Any:
     return made(**values)
 
 
-def array_of_payload(payload: Any, dtype: Any = None, shape: Any = None) -> Any:
-    """An array of a payload's memory: writable for loans, read-only else."""
+# What a dtype comes to, by what it was asked for as: (of one element, shape of what the dtype has many of).
+_known: dict[Any, tuple[Any, tuple[int, ...]]] = {}
+_KNOWN_MAX = 256
+
+
+def _look_up(dtype: Any) -> tuple[Any, tuple[int, ...]]:
     numpy = numpy_or_say()
     wanted = numpy.dtype(numpy.uint8 if dtype is None else dtype)
     if wanted.hasobject:
         raise TypeError(f"{wanted} has Python objects, which mean nothing to another process")
-    base, inner = wanted.subdtype or (wanted, ())
-    if len(payload) == 0:
-        array = numpy.empty(0, base)
-        array.flags.writeable = False
-    elif len(payload) % wanted.itemsize:
-        raise ValueError(f"{len(payload)} bytes are not a number of {wanted}, of {wanted.itemsize} bytes each")
-    else:
-        array = numpy.frombuffer(payload, base)
+    found = wanted.subdtype or (wanted, ())
+    if len(_known) < _KNOWN_MAX:
+        try:
+            _known[dtype] = found
+        except TypeError:  # a list of fields has no hash
+            pass
+    return found
+
+
+def _array_of_odd_size(payload: Any, base: Any) -> Any:
+    if len(payload):
+        raise ValueError(f"{len(payload)} bytes are not a number of {base}, of {base.itemsize} bytes each")
+    array = numpy_or_say().empty(0, base)
+    array.flags.writeable = False
+    return array
+
+
+def array_of_payload(payload: Any, dtype: Any = None, shape: Any = None) -> Any:
+    """An array of a payload's memory: writable for loans, read-only else."""
+    try:
+        base, inner = _known[dtype]
+    except (KeyError, TypeError):
+        base, inner = _look_up(dtype)
+    try:
+        array = sys.modules["numpy"].frombuffer(payload, base)
+    except ValueError:  # says less than we can
+        array = _array_of_odd_size(payload, base)
     if shape is not None:
         return array.reshape(shape)
     return array.reshape((-1, *inner)) if inner else array
