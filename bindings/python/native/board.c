@@ -204,11 +204,13 @@ static PyObject *reader_value(PyObject *self, PyObject *number) {
 /* Waits in slices, as handle_wait does, for the version of one key. */
 static PyObject *reader_wait_key(PyObject *self, PyObject *arguments) {
     Handle *handle = (Handle *)self;
-    PyObject *seconds;
-    unsigned long long version;
+    PyObject *seconds, *number;
     int key, result = 0;
     int64_t timeout_ns;
-    if (!PyArg_ParseTuple(arguments, "iKO", &key, &version, &seconds) || timeout_parse(seconds, &timeout_ns) < 0)
+    if (!PyArg_ParseTuple(arguments, "iOO", &key, &number, &seconds) || timeout_parse(seconds, &timeout_ns) < 0)
+        return NULL;
+    uint64_t version = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred())
         return NULL;
     for (int64_t deadline = deadline_ns(timeout_ns); result == 0;) {
         if (!handle_enter(handle))

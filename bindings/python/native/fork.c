@@ -96,7 +96,9 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     uintptr_t address = (uintptr_t)info->si_addr;
     (void)context;
     if (info->si_code <= 0 || !is_gone(address)) {
-        sigaction(number, &others_action, NULL); /* the fault is repeated on return */
+        sigaction(number, &others_action, NULL); /* a fault is repeated on return; what was sent is not */
+        if (info->si_code <= 0)
+            raise(number);
         return;
     }
     void *page = (void *)(address & ~(page_bytes - 1));

@@ -230,6 +230,8 @@ def test_a_key_has_one_writer():
                 one.set(wrong, b"")
         with pytest.raises(TypeError):
             one.set("a")
+        with tarn_ipc.Reader("topic") as reader, pytest.raises(OverflowError):
+            reader.wait_key("a", -1, 1)
 
 
 # ---- work queue -----------------------------------------------------------------------------------------------------

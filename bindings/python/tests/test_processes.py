@@ -93,7 +93,8 @@ def test_grandchildren(publisher, subscriber):
     assert "ForkedError" in in_child(lambda: in_child(lambda: bytes(array)))
 
 
-def test_other_faults_stay_faults(publisher, subscriber):
+@pytest.mark.parametrize("fault", ["of another place", "sent"])
+def test_other_faults_stay_faults(publisher, subscriber, fault):
     publisher.publish(b"abc")
     view = memoryview(subscriber.receive(1))
     pid = os.fork()
@@ -101,6 +102,9 @@ def test_other_faults_stay_faults(publisher, subscriber):
         faulthandler.disable()
         import ctypes
 
+        if fault == "sent":
+            os.kill(os.getpid(), signal.SIGSEGV)
+            os._exit(0)
         ctypes.string_at(8)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] & 127 == signal.SIGSEGV

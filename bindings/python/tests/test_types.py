@@ -129,6 +129,9 @@ def test_types_that_cannot_be():
     for wrong in (object, "O", "V0", [("a", "O")]):
         with pytest.raises(TypeError):
             tarn_ipc.Type.of(wrong)
+    for wrong in ({"bytes": -1}, {"bytes": 1 << 64}, {"alignment": -8}, {"alignment": 8192}):
+        with pytest.raises(ValueError, match="cannot be"):
+            tarn_ipc.Type("x", **wrong)
     with pytest.raises(TypeError, match="field 'text'.*no fixed size"):
         tarn_ipc.Type.of(Text)
 

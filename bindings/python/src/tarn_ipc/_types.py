@@ -98,6 +98,8 @@ class Type:
     def __init__(
         self, name: str, *, bytes: int = 0, alignment: int = 0, encoding: str = "raw", schema: bytes | None = None
     ) -> None:
+        if not 0 <= bytes < 1 << 64 or not 0 <= alignment <= 4096:
+            raise ValueError(f"a type of {bytes} bytes, aligned to {alignment}, cannot be")
         self.name, self.bytes, self.alignment, self.encoding, self.schema = name, bytes, alignment, encoding, schema
         self.dtype: Any = None
         self.dataclass: type | None = None
