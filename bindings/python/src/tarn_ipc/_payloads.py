@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""
+Messages, requests, jobs and loans. Each is a buffer: bytes(m), memoryview(m), numpy.frombuffer(m, dtype), m.array(dtype).
+
+A view keeps what it is of; and what it is of cannot end while there are views: release(), reply(), acknowledge() and send() then
+raise BufferError, and nothing has changed.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from . import _tarn
+from ._types import array_of_payload
+
+
+class _Array:
+    __slots__ = ()
+
+    def array(self, dtype: Any = None, shape: Any = None) -> Any:
+        """Its memory as a numpy array: of dtype, else of the topic's type, else of bytes. Read-only, but for loans."""
+        kind = self.type  # type: ignore[attr-defined]
+        if dtype is None and kind is not None:
+            dtype = kind.dtype
+        return array_of_payload(self, dtype, shape)
+
+    def value(self) -> Any:
+        """What the topic's type says it is: a dataclass's object, or an array."""
+        kind = self.type  # type: ignore[attr-defined]
+        if kind is None or kind.dtype is None:
+            raise TypeError("the topic has no type from which Python could tell; use array(dtype), bytes() or memoryview()")
+        return kind.decode(self)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        """For numpy, where the buffer protocol refused: says why."""
+        array = array_of_payload(self)
+        return array if dtype is None else array.astype(dtype)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name}, over>" if self.over else f"<{name} of {len(self)} bytes>"  # type: ignore
+
+
+class Message(_Array, _tarn.Message):
+    """A message, a response, or a blackboard's value, where it was written. with message: releases it at the end."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Message:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+
+class Request(_Array, _tarn.Request):
+    """A request: answered by reply(), or by stream() and end(). One that is dropped is ended without an answer."""
+
+    __slots__ = ()
+
+
+class Job(_Array, _tarn.Job):
+    """A job. with job: acknowledges it at the end, or gives it back if an exception comes out."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.over:
+            return
+        if error is None:
+            self.acknowledge()
+        elif self.has_no_views:
+            self.give_back()
+
+
+class Loan(_Array, _tarn.Loan):
+    """A place for a message in the making. with loan: sends it at the end, or drops it if an exception comes out."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Loan:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.over:
+            return
+        if error is None:
+            self.send()
+        elif self.has_no_views:
+            self.drop()

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+"""The examples do what their first lines say."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tarn_ipc
+from conftest import until
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def example():
+    started = []
+
+    def start(name, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ, MPLCONFIGDIR=os.environ.get("MPLCONFIGDIR", os.environ["TARN_DIR"] + "/../matplotlib")),
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ends(process):
+    said, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+    return said
+
+
+def test_hello(example):
+    subscriber = example("hello_sub")
+    with tarn_ipc.Publisher("hello") as publisher:
+        until(lambda: publisher.subscribers() == 1)
+        ends(example("hello_pub"))
+    assert subscriber.stdout.readline() == "Hello, world\n"
+
+
+def test_asyncio_many(example):
+    process = example("asyncio_many")
+    with tarn_ipc.Notifier("doors") as doors, tarn_ipc.Publisher("hello") as hello:
+        until(lambda: doors.listeners() == 1 and hello.subscribers() == 1)
+        hello.publish(b"abc")
+        assert process.stdout.readline() == "message: abc\n"
+        assert ends(example("client", "abc")) == "ABC\n"
+        doors.notify(3, 2)
+        assert process.stdout.readline() in ("door 3: 2\n", "another second\n")
+        doors.notify(0)
+        assert "door 0: 1" in ends(process)
+
+
+def test_frames_to_a_plot(example, place):
+    picture = place / "camera.png"
+    plot = example("plot", 10, picture)
+    assert plot.stdout.readline() == "ready\n"
+    ends(example("camera", 10))
+    assert ends(plot) == f"10 frames, {picture}\n"
+    assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 5000
+
+
+def test_pandas_from_a_topic(example):
+    table = example("table", 1000)
+    assert table.stdout.readline() == "ready\n"
+    ends(example("samples", 1000))
+    lines = [line.split() for line in ends(table).splitlines()]
+    assert lines[2:] == [["0", "250", "20.0"], ["1", "250", "21.0"], ["2", "250", "22.0"], ["3", "250", "23.0"]]
+
+
+def test_requests(example):
+    example("server")
+    with tarn_ipc.Client("upper", server_timeout_s=10) as client:
+        client.call(b"", 10)
+    assert ends(example("client", "hello")) == "HELLO\n"
+
+
+def test_jobs(example):
+    worker = example("worker")
+    with tarn_ipc.Producer("jobs") as producer:
+        producer.push(b"a")
+        assert worker.stdout.readline() == "a, attempt 1\n" and producer.flush(10)
+
+
+def test_values(example):
+    board = example("board")
+    with tarn_ipc.Writer("robot") as writer:
+        writer.set("speed", b"1.5")
+        assert board.stdout.readline() == "speed 1.5\n"
