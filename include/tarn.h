@@ -908,10 +908,7 @@ typedef struct tarn_worker_options {
     const tarn_type *type;  /* NULL: untyped, matches all */
     uint32_t prefetch;      /* jobs that this worker may have at a time. 0: 1, as taking one costs no way to a server; more
                                for one that works on several side by side; up to 65536 */
-    uint32_t keep_only;     /* 1: a keeper of jobs only, with their type: gets none, but has all attached, while it waits. See
-                               tarn_keeper_open for one of any topic */
     uint32_t wait_strategy; /* enum tarn_wait_strategy */
-    uint32_t reserved;      /* 0 */
     int64_t spin_ns;        /* 0: 10 us */
 } tarn_worker_options;
 

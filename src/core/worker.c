@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Workers, keepers and jobs: the public calls, following producers, claiming, ending jobs. The protocol is in shm/queue.h.
+ * Workers and jobs: the public calls, following producers, claiming, ending jobs. The protocol is in shm/queue.h.
  *
  * A worker is a subscriber slot with a source per producer. It is its incarnation that owns jobs, so all it takes to give
  * them back when it closes or dies is that the incarnation ends. A job keeps its memory by a hold of its own, which ends
@@ -49,7 +49,6 @@ struct tarn_worker {
     int64_t clock_ns;
     int64_t looked_ns; /* at peers, when we last started again because of that */
     uint64_t owner;    /* queue_owner() */
-    bool keep_only;
     struct holds holds;
     struct waiter waiter;
     int trouble; /* status of a producer that cannot be attached, told by the next take */
@@ -438,9 +437,6 @@ static int check_take(struct tarn_worker *worker, tarn_job *ret) {
         return status;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the job is NULL");
-    if (worker->keep_only)
-        return fail(TARN_ERROR_ARGUMENT, "topic \"%s\": this worker is a keeper, which gets no jobs",
-                    worker->waiter.topic->name);
     return 0;
 }
 
@@ -484,8 +480,6 @@ static int ready(void *owner) {
     keep_up(worker);
     if (worker->trouble)
         return say_trouble(worker);
-    if (worker->keep_only)
-        return 0;
     for (uint32_t i = 0; i < worker->source_count; i++) {
         struct job_source *source = worker->sources[i];
         if (source->is_gone || source->is_damaged)
@@ -501,7 +495,6 @@ int tarn_worker_wait(tarn_worker *worker, int64_t timeout_ns) {
     int status = check(worker);
     if (!status)
         status = waiter_wait(&worker->waiter, ready, worker, timeout_ns);
-    /* a keeper has no take to make its descriptor quiet */
     return status ? status : waiter_make_quiet(&worker->waiter, ready, worker);
 }
 
@@ -624,7 +617,7 @@ static int open_in_slot(struct tarn_worker *worker, const tarn_worker_options *o
     if (status)
         return status;
     store_relaxed(&slot->reliable, 0);
-    store_relaxed(&slot->role, options->keep_only ? ROLE_KEEPER : ROLE_WORKER);
+    store_relaxed(&slot->role, ROLE_WORKER);
     store_release(&slot->state, SLOT_JOINING); /* producers heed its cells from now on */
     POINT(worker_joining);
     topic_ring(topic); /* R1, and the fence of H2's other side */
@@ -650,11 +643,6 @@ static int open_locked(struct tarn_worker **ret, const char *name, const tarn_wo
     waiter_init(&worker->waiter, topic, slot, number, options->wait_strategy, options->spin_ns);
     worker->waiter.subscribers_too = true;
     worker->prefetch = options->prefetch ? options->prefetch : DEFAULT_PREFETCH;
-    worker->keep_only = options->keep_only;
-    if (slot && worker->keep_only) { /* messages are nothing to wake a keeper for */
-        worker->waiter.bell = &slot->bell;
-        store_release(&topic->roster.header->monitors, 1); /* changes ring us from here on */
-    }
     status = slot ? open_in_slot(worker, options) : topic_say_damaged(topic);
     if (status)
         leave(worker);

@@ -557,13 +557,12 @@ static tarn_producer *open_producer(void) {
     return producer;
 }
 
-static tarn_worker *open_worker(bool keeps) {
+static tarn_worker *open_worker(void) {
     tarn_worker *worker = NULL;
     is_well(tarn_worker_open(&worker, TOPIC,
                              &(tarn_worker_options){.struct_bytes = sizeof(tarn_worker_options),
                                                     .domain = "queue",
                                                     .prefetch = 3,
-                                                    .keep_only = keeps,
                                                     .wait_strategy = TARN_WAIT_SLEEP}));
     return worker;
 }
@@ -612,7 +611,7 @@ static unsigned work(const struct input *input, tarn_worker *worker) {
 static void queue(const struct input *input) {
     unsigned taken = 0;
     tarn_producer *producer = open_producer();
-    tarn_worker *worker = open_worker(false);
+    tarn_worker *worker = open_worker();
     moment(input, 1);
     if (producer)
         push(producer, SENT);
@@ -646,8 +645,10 @@ static void build_queue(void) {
     stay(producer);
     push(producer, SENT);
     push(dead_producer, SENT);
-    tarn_worker *keeper = open_worker(true);
-    dead_worker = open_worker(false);
+    tarn_keeper *keeper = NULL;
+    tarn_keeper_options keeping = {.struct_bytes = sizeof keeping, .domain = "queue"};
+    EXPECT(tarn_keeper_open(&keeper, TOPIC, &keeping) == 0 && tarn_keeper_wait(keeper, 0) == 0);
+    dead_worker = open_worker();
     EXPECT(dead_worker);
     stay(keeper);
     EXPECT(tarn_worker_take(dead_worker, &job) == 1 && tarn_worker_take(dead_worker, &job) == 1);

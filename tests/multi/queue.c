@@ -216,12 +216,19 @@ static void push_beyond_what_is_attached(void *arg) {
     sleep_until_killed();
 }
 
+static tarn_keeper *open_keeper(void) {
+    tarn_keeper *keeper = NULL;
+    CHECK_STATUS(tarn_keeper_open(&keeper, TOPIC, NULL), 0);
+    return keeper;
+}
+
 /* Its memory is gone in part: what is left is there for those who come later, too. */
 TEST(messages_of_a_killed_producer_that_somebody_had_in_part) {
     make_stage();
     pid_t child = spawn(push_beyond_what_is_attached, NULL);
-    tarn_worker *first = WORKER(.keep_only = 1), *second;
-    AWAIT(tarn_worker_wait(first, MS) == 0 && stage->at == 1);
+    tarn_keeper *first = open_keeper();
+    tarn_worker *second;
+    AWAIT(tarn_keeper_wait(first, MS) == 0 && stage->at == 1);
     stage->at = 2;
     AWAIT(stage->at == 3);
     kill_child(child);
@@ -236,17 +243,17 @@ TEST(messages_of_a_killed_producer_that_somebody_had_in_part) {
     CHECK_INT(next, >, 0);
     CHECK_INT(next, <, 11);
     tarn_worker_close(second);
-    tarn_worker_close(first);
+    tarn_keeper_close(first);
     CHECK_INT(count_segments(), ==, 0);
 }
 
 static void keep(void *arg) {
     (void)arg;
-    tarn_worker *keeper = WORKER(.keep_only = 1);
+    tarn_keeper *keeper = open_keeper();
     stage->at = 1;
     while (stage->at != 9)
-        CHECK_STATUS(tarn_worker_wait(keeper, 20 * MS), 0);
-    tarn_worker_close(keeper);
+        CHECK_STATUS(tarn_keeper_wait(keeper, 20 * MS), 0);
+    tarn_keeper_close(keeper);
 }
 
 static void push_large_and_close(void *count) {
@@ -506,11 +513,11 @@ static void work(void *arg) {
 
 static void keep_all(void *arg) {
     (void)arg;
-    tarn_worker *keeper = WORKER(.keep_only = 1);
+    tarn_keeper *keeper = open_keeper();
     ledger->keeping = true;
     while (!ledger->stop_working)
-        CHECK_STATUS(tarn_worker_wait(keeper, 10 * MS), 0);
-    tarn_worker_close(keeper);
+        CHECK_STATUS(tarn_keeper_wait(keeper, 10 * MS), 0);
+    tarn_keeper_close(keeper);
 }
 
 static void kill_worker(pid_t *pid, uintptr_t number) {

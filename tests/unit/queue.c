@@ -329,20 +329,19 @@ TEST(a_closed_producers_messages_stay_with_who_has_them) {
 }
 
 TEST(a_keeper_gets_no_jobs) {
-    tarn_worker *keeper = worker_with(.keep_only = 1);
+    tarn_keeper *keeper;
+    CHECK_STATUS(tarn_keeper_open(&keeper, TOPIC, NULL), 0);
     tarn_producer *producer = producer_with(0);
-    tarn_job job;
     push_word(producer, 1);
     CHECK_STATUS(tarn_producer_kept(producer, 0), 0);
-    CHECK_STATUS(tarn_worker_wait(keeper, 0), 0);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
     CHECK_STATUS(tarn_producer_kept(producer, 0), 1);
     CHECK_INT(tarn_producer_workers(producer), ==, 0);
-    CHECK_STATUS(tarn_worker_take(keeper, &job), TARN_ERROR_ARGUMENT);
     CHECK_INT(tarn_producer_close(producer), ==, 0);
     tarn_worker *worker = worker_with(0);
     work_on(worker, 1);
     tarn_worker_close(worker);
-    tarn_worker_close(keeper);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
 }
 
 TEST(an_overdue_claim_is_taken_over) {

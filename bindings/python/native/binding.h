@@ -204,6 +204,7 @@ struct parsed {
         tarn_producer_options producer;
         tarn_worker_options worker;
         tarn_monitor_options monitor;
+        tarn_keeper_options keeper;
         tarn_waitset_options waitset;
     };
     tarn_type types[2];
@@ -289,6 +290,7 @@ int events_add_types(PyObject *module);
 int board_add_types(PyObject *module);
 int queue_add_types(PyObject *module);
 int monitor_add_types(PyObject *module);
+int keeper_add_types(PyObject *module);
 int waitset_add_types(PyObject *module);
 
 #define METHOD_WITH_NAMES(name, function, text)                                                                        \

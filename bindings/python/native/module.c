@@ -125,8 +125,8 @@ static struct PyModuleDef definition = {
 };
 
 static int (*const parts[])(PyObject *module) = {
-    fork_prepare,     handle_add_type, payload_add_types, messages_add_types, service_add_types,
-    events_add_types, board_add_types, queue_add_types,   monitor_add_types,  waitset_add_types,
+    fork_prepare,    handle_add_type, payload_add_types, messages_add_types, service_add_types, events_add_types,
+    board_add_types, queue_add_types, monitor_add_types, keeper_add_types,   waitset_add_types,
 };
 
 PyMODINIT_FUNC PyInit__tarn(void) {

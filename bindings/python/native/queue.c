@@ -159,10 +159,13 @@ static int worker_take(Handle *handle, PyObject **ret) {
 }
 
 static const struct option worker_options[] = {
-    OPTION(OPTION_TEXT, tarn_worker_options, directory), OPTION(OPTION_TEXT, tarn_worker_options, domain),
-    OPTION(OPTION_TYPE, tarn_worker_options, type),      OPTION(OPTION_U32, tarn_worker_options, prefetch),
-    OPTION(OPTION_FLAG, tarn_worker_options, keep_only), OPTION(OPTION_U32, tarn_worker_options, wait_strategy),
-    OPTION_SECONDS(tarn_worker_options, spin),           {NULL, 0, 0},
+    OPTION(OPTION_TEXT, tarn_worker_options, directory),
+    OPTION(OPTION_TEXT, tarn_worker_options, domain),
+    OPTION(OPTION_TYPE, tarn_worker_options, type),
+    OPTION(OPTION_U32, tarn_worker_options, prefetch),
+    OPTION(OPTION_U32, tarn_worker_options, wait_strategy),
+    OPTION_SECONDS(tarn_worker_options, spin),
+    {NULL, 0, 0},
 };
 
 static const struct kind worker_kind = {

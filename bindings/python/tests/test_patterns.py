@@ -290,13 +290,39 @@ def test_a_workers_jobs_are_gone_with_it():
 
 
 def test_a_keeper_and_a_producer_that_closes(python):
-    process = python("import tarn_ipc\nw = tarn_ipc.Worker('topic', keep_only=True)\nprint('here', flush=True)\nwhile True: w.wait(1)\n")
+    process = python("import tarn_ipc\nw = tarn_ipc.Keeper('topic')\nprint('here', flush=True)\nwhile True: w.wait(1)\n")
     process.stdout.readline()
     with tarn_ipc.Producer("topic") as producer:
         producer.push(b"kept")
         assert producer.kept(5) is True
     with tarn_ipc.Worker("topic") as worker, worker.receive(5) as job:
         assert bytes(job) == b"kept"
+
+
+def test_a_keeper_keeps_messages_of_publishers_that_left(python):
+    process = python("import tarn_ipc\nk = tarn_ipc.Keeper('topic', left_max=1)\nprint('here', flush=True)\nwhile True: k.wait(0.1)\n")
+    process.stdout.readline()
+    for text in (b"first", b"second"):
+        with tarn_ipc.Publisher("topic") as publisher:
+            publisher.publish(text)
+            time.sleep(0.3)  # it attaches who comes
+    time.sleep(0.3)
+    with tarn_ipc.Subscriber("topic", history=8) as subscriber:
+        with subscriber.receive(5) as message:
+            assert bytes(message) == b"second"
+        assert subscriber.receive(0.1) is None
+
+
+def test_a_keeper_counts():
+    with tarn_ipc.Keeper("topic", memory_max_bytes=1 << 20) as keeper:
+        with tarn_ipc.Publisher("topic") as publisher:
+            publisher.publish(b"x")
+            assert keeper.wait(0) is False
+        keeper.wait(0.05)
+        assert (keeper.left(), keeper.let_go()) == (1, 0)
+    with pytest.raises(tarn_ipc.MismatchError):
+        with tarn_ipc.Server("asked"):
+            tarn_ipc.Keeper("asked")
 
 
 def test_ctrl_c_ends_a_close_that_lingers(python):

@@ -359,6 +359,12 @@ class Monitor(_Waiting[Match], _tarn.Monitor):
     __slots__ = ("_waiting",)
 
 
+class Keeper(_Closing, _tarn.Keeper):
+    """What is in a topic outlives the processes that sent it, as long as this waits, or is asked again and again."""
+
+    __slots__ = ()
+
+
 class Ready(NamedTuple):
     """A source that is ready. handle, or fd and its poll events; status: 0, or what the handle's next call will tell."""
 
