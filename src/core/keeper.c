@@ -35,6 +35,7 @@ struct kept {
     struct publisher_slot *publisher;
     struct reader_row *row;
     uint64_t number; /* identity */
+    uint64_t told;   /* of the last publisher here whose memory could not be attached, which was said */
     uint64_t left_ns, bytes;
 };
 
@@ -48,7 +49,6 @@ struct tarn_keeper {
     uint64_t memory_max_bytes;
     uint64_t let_go, let_go_told;
     uint16_t incarnation;
-    uint64_t trouble_number; /* of the publisher that was last told to be trouble */
     struct waiter waiter;
     int trouble;
     char trouble_text[512];
@@ -91,22 +91,27 @@ static int begin(struct tarn_keeper *keeper, struct kept *kept, struct publisher
     int error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation);
     if (error)
         return error;
-    *kept = (struct kept){
-        .incarnation = incarnation, .remote = remote, .publisher = publisher, .row = row, .number = remote->number};
+    *kept = (struct kept){.incarnation = incarnation,
+                          .remote = remote,
+                          .publisher = publisher,
+                          .row = row,
+                          .number = remote->number,
+                          .told = kept->told};
     store_release(&row->oldest[row_place(keeper->waiter.slot_number)], GENERATION_GONE); /* R2: we hold nothing */
     tell_attached(keeper, kept);
     return 0;
 }
 
-static void note_trouble(struct tarn_keeper *keeper, struct publisher_slot *publisher, int error) {
+static void note_trouble(struct tarn_keeper *keeper, struct kept *kept, struct publisher_slot *publisher, int error) {
     uint64_t number = publisher->who.number;
-    if (error == -EINVAL || keeper->trouble_number == number)
-        return; /* nobody has its memory any more; or said before */
-    keeper->trouble_number = number;
-    keep_trouble(keeper, fail_system(status_of_errno(-error), -error,
-                                     "topic \"%s\": memory of %.15s (%s) cannot be attached, and is not kept",
-                                     keeper->waiter.topic->name, publisher->who.command,
-                                     process_pid_text(publisher->who.pid, publisher->who.namespaces).text));
+    if (error == -EINVAL || kept->told == number || keeper->trouble)
+        return; /* nobody has its memory any more; or said before; or another one's turn */
+    kept->told = number;
+    keep_trouble(keeper,
+                 fail_system(status_of_errno(-error), -error,
+                             "topic \"%s\": memory of %.15s (%s) cannot be attached, and is not kept, or only in part",
+                             keeper->waiter.topic->name, publisher->who.command,
+                             process_pid_text(publisher->who.pid, publisher->who.namespaces).text));
 }
 
 /* The slot's words are another's by now, or nobody's. */
@@ -153,7 +158,7 @@ static void follow(struct tarn_keeper *keeper, uint32_t slot) {
     else if (kept->remote)
         error = remote_attach_all(kept->remote);
     if (error)
-        note_trouble(keeper, publisher, error);
+        note_trouble(keeper, kept, publisher, error);
     if (!kept->remote)
         return;
     tell_attached(keeper, kept);

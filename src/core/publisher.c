@@ -22,6 +22,7 @@
 
 #define DEFAULT_FULL_TIMEOUT_NS NS_PER_SECOND
 #define DEFAULT_LINGER_NS NS_PER_SECOND
+#define KEEPERS_TIMEOUT_NS NS_PER_SECOND
 #define REALTIME_MEMORY_BYTES (UINT64_C(1) << 20)
 
 /*
@@ -658,29 +659,33 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
 /* ---- the rest of a life --------------------------------------------------------------------------------------- */
 
 /* Those who are behind, but for the dead among them, who are buried. */
-static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence) {
+static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence, bool with_keepers) {
     if (!readers_refresh(&publisher->readers))
         return UINT32_MAX;
     process_lock();
     uint32_t segments = publisher->writer.extents.segment_count;
-    uint32_t behind = readers_behind(&publisher->readers, segments, sequence, reap_reader, publisher->topic);
+    uint32_t behind =
+        readers_behind(&publisher->readers, segments, sequence, with_keepers, reap_reader, publisher->topic);
     process_unlock();
     return behind;
 }
 
-/* Waits until nobody is behind that sequence; returns how many are when the time is over. */
+/*
+ * Waits until nobody is behind that sequence; returns how many are when the time is over. Keepers are waited for as well, but
+ * no longer than KEEPERS_TIMEOUT_NS: one may be stopped, or not be able to attach our memory, and nobody is held up by keepers.
+ */
 static uint32_t wait_for_readers(struct tarn_publisher *publisher, uint64_t sequence, int64_t timeout_ns) {
-    int64_t deadline_ns = os_deadline_ns(timeout_ns);
-    uint32_t first = count_behind(publisher, sequence);
-    if (first == 0 || timeout_ns <= 0)
-        return first;
+    if (timeout_ns <= 0 || count_behind(publisher, sequence, true) == 0)
+        return count_behind(publisher, sequence, false);
+    int64_t deadline_ns = os_deadline_ns(timeout_ns), keepers_until_ns = os_deadline_ns(KEEPERS_TIMEOUT_NS);
     for (;;) {
         bool barrier;
         uint32_t value = space_arm(publisher->slot, sequence, &barrier);
-        uint32_t behind = count_behind(publisher, sequence);
-        int64_t now = behind ? os_now_ns() : 0;
-        if (behind == 0 || now >= deadline_ns)
-            return behind;
+        int64_t now = os_now_ns();
+        if (count_behind(publisher, sequence, now < keepers_until_ns) == 0)
+            return 0;
+        if (now >= deadline_ns)
+            return count_behind(publisher, sequence, false);
         space_sleep(publisher->slot, value, barrier, deadline_ns - now);
     }
 }

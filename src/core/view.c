@@ -353,7 +353,8 @@ static bool view_memories(struct inspect_topic *view, struct topic *topic) {
         if (!slot || peek_open(&peek, slot, who->slot, who->incarnation) != 0)
             continue;
         who->has_memory = true;
-        who->bytes_held = load_relaxed(&remote_header(&peek.remote)->bytes_held);
+        uint64_t held = load_relaxed(&remote_header(&peek.remote)->bytes_held);
+        who->bytes_held = held < peek.mapped_bytes ? held : peek.mapped_bytes; /* some may have gone with its owner */
         who->bytes_mapped = peek.mapped_bytes;
         bool done = view_memory(view, topic, i, slot, &peek);
         who->messages = who->traffic.sent;

@@ -178,11 +178,13 @@ static void leave_out(struct readers *readers, uint32_t index) {
     readers->list[index] = readers->list[--readers->count];
 }
 
-uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, reader_visit *visit,
-                        void *context) {
+uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, bool with_keepers,
+                        reader_visit *visit, void *context) {
     uint32_t behind = 0;
     for (uint32_t i = 0; i < readers->count; i++) {
         struct reader *reader = &readers->list[i];
+        if (!with_keepers && load_relaxed(&reader->subscriber->role) == ROLE_KEEPER)
+            continue;
         if (!reader->live || (has_attached(readers, reader, segment_count) &&
                               (!reader->reliable || cursor_of(readers, reader) >= sequence)))
             continue;

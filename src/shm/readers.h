@@ -59,10 +59,10 @@ typedef bool reader_visit(void *context, const struct reader *reader);
 
 /*
  * Live readers that have not attached segment_count segments, or are reliable and have not taken all before sequence:
- * calls visit for each, and returns their number.
+ * calls visit for each, and returns their number. with_keepers: those who read nothing count, too.
  */
-uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, reader_visit *visit,
-                        void *context);
+uint32_t readers_behind(struct readers *readers, uint32_t segment_count, uint64_t sequence, bool with_keepers,
+                        reader_visit *visit, void *context);
 
 /* How many live readers have attached so many segments. Calls visit for each that seems to have. */
 uint32_t readers_attached(struct readers *readers, uint32_t segment_count, reader_visit *visit, void *context);
