@@ -61,7 +61,7 @@ static void describe_sharing(struct finding *finding, const char *path, const st
     } else if (mode & 0004) {
         found(finding, STATE_NOTE, "%s (user %s, mode %04o): others may not take part, but read what is sent", path,
               user, mode);
-        advise(finding, "if that is not meant: chmod o= %s", path);
+        advise(finding, "if that is not meant: a directory for a group, as 'install -d -m 2770 -g GROUP /run/tarn'");
     } else if (mode & 0020)
         found(finding, STATE_OK, "%s: shared by user %s and group %s (mode %04o)", path, user, group, mode);
     else if (mode & 0040)
@@ -71,16 +71,39 @@ static void describe_sharing(struct finding *finding, const char *path, const st
         found(finding, STATE_OK, "%s: private to user %s (mode %04o)", path, user, mode);
 }
 
+/* Of a path that is not there: what is to be made it in. */
+static void keep_parent(char *path) {
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        strcpy(path, ".");
+    else
+        slash[slash == path] = '\0';
+}
+
+static void look_at_parent(struct finding *finding, const char *path) {
+    char parent[4200];
+    snprintf(parent, sizeof(parent), "%s", path);
+    keep_parent(parent);
+    if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) == 0) {
+        found(finding, STATE_OK, "%s is not there yet: the first participant makes it, private to its user", path);
+        return;
+    }
+    found(finding, STATE_PROBLEM, "%s is not there, and cannot be made in %s: %s", path, parent, strerror(errno));
+    advise(finding, "make it, or choose another directory with TARN_DIR or --directory");
+}
+
 void look_at_directory(struct finding *finding, const struct patient *patient) {
     char path[4200];
     struct stat state;
     if (patient->refusal[0]) {
         refused(finding, patient);
     } else if (!nearest_directory(path, sizeof(path), patient) || stat(path, &state) != 0) {
-        found(finding, STATE_OK, "%s is not there yet: the first participant makes it, private to its user", path);
+        look_at_parent(finding, path);
     } else if (!S_ISDIR(state.st_mode) || faccessat(AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+        char self[64];
+        snprintf(self, sizeof(self), "%s", user_name(geteuid())); /* its memory is the next one's */
         found(finding, STATE_PROBLEM, "%s (user %s, group %s, mode %04o): user %s may not take part there", path,
-              user_name(state.st_uid), group_name(state.st_gid), state.st_mode & 07777u, user_name(geteuid()));
+              user_name(state.st_uid), group_name(state.st_gid), state.st_mode & 07777u, self);
         advise(finding, "join that group (then log in anew), or choose another directory with TARN_DIR or --directory");
     } else {
         describe_sharing(finding, path, &state);
@@ -131,7 +154,7 @@ void look_at_file_system(struct finding *finding, const struct patient *patient)
         return;
     }
     if (!nearest_directory(path, sizeof(path), patient))
-        *(strrchr(path, '/') > path ? strrchr(path, '/') : path + 1) = '\0';
+        keep_parent(path);
     if (statfs(path, &kind) != 0 || statvfs(path, &state) != 0) {
         found(finding, STATE_NOTE, "%s: %s", path, strerror(errno));
         return;
