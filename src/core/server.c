@@ -117,7 +117,6 @@ static void tell_load(struct tarn_server *server) {
 static inline void prepare(struct tarn_server *server, struct open_request *open, tarn_request *ret) {
     uint64_t ticket = service_ticket(&server->service);
     open->ticket = ticket;
-    open->abandoned = false;
     ret->taken_by = server;
     ret->place = open;
     ret->ticket = ticket;
@@ -128,6 +127,7 @@ static inline void begin(struct tarn_server *server, struct open_request *open, 
     struct peer *peer = message_reader(message)->peer;
     open->number = message->request;
     open->peer = peer;
+    open->abandoned = false; /* what it was before may have been abandoned just now */
     open->hold = message->held_by;
     ret->data = message->data; /* one by one, as in clear_request() */
     ret->bytes = message->bytes;
