@@ -100,6 +100,12 @@ echoed schema "$work/text" --
 expect "the exit code" 0 $code
 expect_in "$work/err" "tarn: the topic's schema is no description of a struct, so it is not used: 'message' is no type"
 grep -qF 'Hello, "world"\ncaf' "$work/schema" || fail "not shown: $(cat "$work/schema")"
+expect_exit 0 "$tarn" pub t "$work/text" "${pub_options[@]}"
+expect_in "$work/err" "tarn: --schema is no description of a struct, so 'tarn echo' will not decode by it: 'message' is no type"
+expect_exit 0 "$tarn" pub t "$work/text" "${pub_options[@]}" --encoding protobuf
+expect "stderr with another encoding" "" "$(cat "$work/err")"
+expect_exit 0 "$tarn" pub t "$work/text" --type Pose --schema "$struct"
+expect "stderr with a struct" "" "$(cat "$work/err")"
 
 # ---- filters ------------------------------------------------------------------------------------------------------
 
