@@ -168,6 +168,9 @@ refused "the value is none" --struct 'u32 id' --where 'id = one'
 refused "starts with no field" --where '= 3'
 refused "none of = != < <= > >=" --where 'id ~ 3'
 refused "a value is missing" --where 'id ='
+refused "nothing is less than, equal to or more than nan" --struct 'f64 x' --where 'x > nan'
+expect_exit 2 "$tarn" echo t --struct ''
+expect "an empty struct" "tarn: --struct: it is empty: a field is missing, such as u32 id;" "$(cat "$work/err")"
 refused "equal or not" --struct 'u8 id' --where 'publisher > 1'
 refused "is no regular expression" --grep '('
 refused "'tarn sub --raw'" --format raw
