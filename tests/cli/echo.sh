@@ -205,6 +205,17 @@ expect "the last one" 200 "$(tail -1 "$work/out")"
 [ "$(wc -l <"$work/out")" -ge 2 ] && [ "$(wc -l <"$work/out")" -le 20 ] || fail "--rate 5: $(xargs <"$work/out")"
 sort -nc "$work/out"
 
+# The one that waits for its time is shown at the end, and counts.
+"$tarn" echo pace --rate 0.1 --count 2 --for 0.5 >"$work/out" &
+echo=$!
+seq 3 | "$tarn" pub pace --wait 1
+expect_ended 0 $echo
+expect "what is shown" "1 3" "$(xargs <"$work/out")"
+"$tarn" echo pace --rate 0.1 --count 3 --for 0.5 >"$work/out" &
+echo=$!
+seq 3 | "$tarn" pub pace --wait 1
+expect_ended 3 $echo
+
 # A publisher whose reliable end waits does not wait for an echo that is stopped, and the losses are told.
 mkfifo "$work/fifo"
 "$tarn" echo pace --eof >"$work/out" 2>"$work/err" &
