@@ -364,9 +364,16 @@ static int64_t idle(void *context) {
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
+/* The one that waits is shown at the end, and counts. Returns the exit code. */
+static int print_last(struct echo *echo, int code) {
+    print(echo, &echo->newest);
+    bool is_complete = echo->follow.count && ++echo->follow.counted == echo->follow.count;
+    return code == EXIT_TIMEOUT && is_complete ? EXIT_OK : code;
+}
+
 static int finish(struct echo *echo, int code) {
     if (echo->has_newest && stop_status() == EXIT_OK)
-        print(echo, &echo->newest);
+        code = print_last(echo, code);
     else if (echo->has_newest)
         tarn_message_release(&echo->newest);
     if (echo->too_short == 0)

@@ -102,6 +102,10 @@ static void print_bar(uint64_t count, uint64_t most, unsigned width, bool utf8) 
     output_print("%s\n", parts[length % steps]);
 }
 
+unsigned histogram_lines(const struct histogram *histogram) {
+    return histogram->count ? row_of(histogram->most_ns) - row_of(histogram->least_ns) + 1 : 0;
+}
+
 unsigned histogram_print(const struct histogram *histogram, unsigned width, bool utf8) {
     enum { BEFORE_BAR = 36 };
     unsigned first = row_of(histogram->least_ns), last = row_of(histogram->most_ns);
@@ -116,5 +120,5 @@ unsigned histogram_print(const struct histogram *histogram, unsigned width, bool
         output_print(" %10" PRIu64 "  ", histogram->rows[row]);
         print_bar(histogram->rows[row], most, width > BEFORE_BAR + 10 ? width - BEFORE_BAR : 10, utf8);
     }
-    return histogram->count ? last - first + 1 : 0;
+    return histogram_lines(histogram);
 }

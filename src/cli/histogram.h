@@ -24,6 +24,8 @@ uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 /* Where a row begins; it ends where the next one begins, but the last one has no end. */
 uint64_t histogram_row_start(unsigned row);
 
+/* How many rows there are, from the first to the last that has something. */
+unsigned histogram_lines(const struct histogram *histogram);
 /* Prints the rows, from the first to the last that has something, and how many lines that were. */
 unsigned histogram_print(const struct histogram *histogram, unsigned width, bool utf8);
 

@@ -36,7 +36,8 @@ static void print_head(const struct inspect_participant *who) {
 static void print_last(const struct inspect_traffic *traffic) {
     if (!traffic->last_seen)
         return;
-    output_print("    last      number %" PRIu64 ", %" PRIu64 " bytes", traffic->sent, traffic->last_bytes);
+    output_print("    last      number %" PRIu64 ", %" PRIu64 " byte%s", traffic->sent, traffic->last_bytes,
+                 traffic->last_bytes == 1 ? "" : "s");
     int64_t age_ns = clock_ns() - traffic->last_sent_ns;
     if (traffic->last_sent_ns > 0 && age_ns >= 0)
         output_print(", sent %s ago", duration_text(age_ns));
@@ -163,7 +164,7 @@ static void print_flows(const struct inspect_topic *topic) {
         format_text(flow->name, strlen(flow->name));
         output_print(", version %" PRIu64, flow->traffic.sent);
         if (flow->traffic.last_seen)
-            output_print(", %" PRIu64 " bytes", flow->traffic.last_bytes);
+            output_print(", %" PRIu64 " byte%s", flow->traffic.last_bytes, flow->traffic.last_bytes == 1 ? "" : "s");
         if (flow->participant != INSPECT_NOBODY)
             output_print(", of %s", who_text(writer, &topic->participants[flow->participant]));
         output_print("\n");

@@ -51,15 +51,33 @@ static bool parse_number(struct parser *parser) {
     return skip_digits(parser);
 }
 
+static bool parse_unit(struct parser *parser, unsigned *ret) {
+    *ret = 0;
+    for (int i = 0; i < 4; i++, parser->at++) {
+        char digit = next(parser);
+        if (!isxdigit((unsigned char)digit))
+            return false;
+        *ret = *ret << 4 | (unsigned)(isdigit((unsigned char)digit) ? digit - '0' : (digit | 0x20) - 'a' + 10);
+    }
+    return true;
+}
+
+/* Surrogates are there in pairs, or they are no character. */
+static bool parse_character(struct parser *parser) {
+    unsigned unit;
+    if (!parse_unit(parser, &unit))
+        return false;
+    if (unit >> 11 != 0xd800 >> 11)
+        return true;
+    return unit < 0xdc00 && skip(parser, "\\u") && parse_unit(parser, &unit) && unit >> 10 == 0xdc00 >> 10;
+}
+
 static bool parse_escape(struct parser *parser) {
     char kind = next(parser);
     if (!kind || !strchr("\"\\/bfnrtu", kind))
         return false;
     parser->at++;
-    for (int i = 0; kind == 'u' && i < 4; i++, parser->at++)
-        if (!isxdigit((unsigned char)next(parser)))
-            return false;
-    return true;
+    return kind != 'u' || parse_character(parser);
 }
 
 static bool parse_string(struct parser *parser) {

@@ -70,6 +70,12 @@ static void say_let_go(struct keep *keep, int i) {
     if (keep->quiet || let_go < keep->say_from[i])
         return;
     keep->say_from[i] = 2 * let_go;
+    if (tarn_keeper_left(keep->keepers[i]) == 0) { /* --left is never less than 1 */
+        say("let go of what the last publisher of '%s' had left: it had more memory than --memory allows for all; next "
+            "said at %" PRIu64,
+            keep->topics[i], keep->say_from[i]);
+        return;
+    }
     say("let go of what %" PRIu64
         " publisher%s of '%s' had left, who left first (--left and --memory bound it); next said "
         "at %" PRIu64,
@@ -150,7 +156,11 @@ const struct verb verb_keep = {
     "\n"
     "what is kept of messages\n"
     "  --left N            what up to N publishers left (default: 64); those who left first are let go\n"
-    "  --memory BYTES      no more than that (suffixes K, M, G: times 1024; default: a quarter of the machine's)\n"
+    "  --memory BYTES      no more than that (suffixes K, M, G: times 1024; default: a quarter of the machine's). What "
+    "counts\n"
+    "                      is the memory they had for messages, which is more than the payload; one that had more "
+    "than\n"
+    "                      this by itself is let go at once\n"
     "  --quiet             does not say that it lets go of some\n"
     "\n"
     "when it ends\n"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * tarn latency: how long messages are on their way, from the time of sending that they carry to their arrival here. Best effort,
- * so it slows nobody down. On a terminal the histogram is drawn anew five times a second.
+ * so it slows nobody down. On a terminal that has the place for it the histogram is drawn anew five times a second.
  */
 #include <inttypes.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -22,7 +24,7 @@ static const struct option options[] = {
     COMMON_OPTIONS,
 };
 
-enum { DRAW_MS = 200 };
+enum { DRAW_MS = 200, COLUMNS_LEAST = 80, TITLE_BYTES = 512 };
 
 struct latency {
     struct follow follow;
@@ -84,16 +86,31 @@ static void print_json(const struct latency *latency) {
     output_print("]}\n");
 }
 
-static unsigned terminal_width(void) {
+/* Zeros where it does not say. */
+static struct winsize terminal_size(void) {
     struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size : (struct winsize){0};
+}
+
+static unsigned terminal_width(void) {
+    unsigned width = terminal_size().ws_col;
+    return width ? width : 80;
+}
+
+/* How many characters it has. */
+static size_t write_title(const struct latency *latency, char ret[static TITLE_BYTES]) {
+    snprintf(ret, TITLE_BYTES, "%s: %" PRIu64 " messages in %.1f s, %s", latency->follow.topic,
+             latency->histogram.count, seconds_since(latency->start_ns),
+             latency->follow.spin ? "spinning" : "sleeping between them");
+    return strlen(ret);
 }
 
 /* How many lines that were. */
 static unsigned print_text(const struct latency *latency) {
     const struct histogram *histogram = &latency->histogram;
-    output_print("%s: %" PRIu64 " messages in %.1f s, %s\n", latency->follow.topic, histogram->count,
-                 seconds_since(latency->start_ns), latency->follow.spin ? "spinning" : "sleeping between them");
+    char title[TITLE_BYTES];
+    write_title(latency, title);
+    output_print("%s\n", title);
     if (histogram->count == 0)
         return 1;
     unsigned lines = histogram_print(histogram, terminal_width(), latency->utf8);
@@ -104,12 +121,30 @@ static unsigned print_text(const struct latency *latency) {
     return lines + 2;
 }
 
-/* In place of what was drawn before. */
-static void draw(struct latency *latency) {
+/* Whether what is drawn now can be drawn over: no line is folded, and none is above the screen. */
+static bool fits(const struct latency *latency) {
+    char title[TITLE_BYTES];
+    struct winsize size = terminal_size();
+    return size.ws_col >= COLUMNS_LEAST && size.ws_col >= write_title(latency, title) &&
+           size.ws_row > histogram_lines(&latency->histogram) + 2;
+}
+
+static void draw_over(struct latency *latency) {
     if (latency->lines)
         output_print("\033[%uA\033[J", latency->lines);
     latency->lines = print_text(latency);
+}
+
+/* In place of what was drawn before. */
+static void draw(struct latency *latency) {
+    if (fits(latency))
+        draw_over(latency);
     latency->next_draw_ns = clock_ns() + DRAW_MS * NS_PER_MS;
+}
+
+static bool knows_terminal(void) {
+    const char *kind = getenv("TERM");
+    return isatty(STDOUT_FILENO) && kind && kind[0] && strcmp(kind, "dumb") != 0;
 }
 
 /* ---- following ------------------------------------------------------------------------------------------------ */
@@ -161,8 +196,8 @@ static int64_t idle(void *context) {
 static int finish(struct latency *latency, int code) {
     if (latency->json)
         print_json(latency);
-    else if (latency->is_live)
-        draw(latency);
+    else if (latency->is_live && fits(latency))
+        draw_over(latency);
     else
         print_text(latency);
     if (latency->ahead)
@@ -183,7 +218,7 @@ static int run(int argc, char **argv) {
     if (argc - optind != 1)
         return usage_error(&verb_latency, argc == optind ? "a topic is missing" : "only one topic at a time");
     latency.follow.topic = argv[optind];
-    latency.is_live = !latency.json && isatty(STDOUT_FILENO);
+    latency.is_live = !latency.json && knows_terminal();
     setlocale(LC_CTYPE, "");
     latency.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     if ((code = follow_open(&latency.follow)) != EXIT_OK)

@@ -54,11 +54,13 @@ struct meter {
     uint32_t count;
     bool started;
     uint64_t life;
+    int64_t looked_ns; /* 0: never yet */
 };
 
 /*
  * What was sent since the look before, by each of the topic's flows: ret has room for flow_count. topic NULL: it is not
- * there. The first look finds nothing; who comes later has sent all that it has since. False: no memory.
+ * there. The first look finds nothing; who opens later has sent all that it has since. Who is missing from a look goes on
+ * from where it was; who was there all the time, and is seen for the first time, starts from what it has. False: no memory.
  */
 bool meter_update(struct meter *meter, const struct inspect_topic *topic, struct amount *ret);
 void meter_free(struct meter *meter);

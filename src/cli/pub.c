@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/feed.h"
+#include "cli/record.h"
 
 enum {
     OPTION_CHUNK = OPTION_FIRST,
@@ -229,6 +230,18 @@ static int finish(struct pub *pub, int code) {
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
+/* Another tool may know it, so it is sent as it is. */
+static void check_schema(const struct pub *pub) {
+    struct record_error error;
+    if (!pub->schema || (pub->encoding && strcmp(pub->encoding, "raw") != 0))
+        return;
+    struct record *record = record_parse(pub->schema, strlen(pub->schema), &error);
+    if (!record)
+        record_say_error("--schema is no description of a struct, so 'tarn echo' will not decode by it", pub->schema,
+                         strlen(pub->schema), &error);
+    record_free(record);
+}
+
 static int check(struct pub *pub, int operands) {
     if (operands < 1)
         return usage_error(&verb_pub, "a topic is missing");
@@ -238,6 +251,7 @@ static int check(struct pub *pub, int operands) {
         return usage_error(&verb_pub, "--encoding needs --type");
     if (pub->schema && !pub->type)
         return usage_error(&verb_pub, "--schema needs --type");
+    check_schema(pub);
     pub->feed.split = pub->whole ? FEED_WHOLE : pub->feed.chunk_bytes ? FEED_CHUNKS : FEED_LINES;
     if (!pub->wait_given)
         pub->wait = pub->reliable;

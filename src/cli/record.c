@@ -463,6 +463,10 @@ struct record *record_parse(const char *text, size_t length, struct record_error
     struct parser parser = {.text = text, .length = length, .error = ret_error};
     struct mode mode = {.packed = false};
     *ret_error = (struct record_error){.place = 0};
+    if (at_end(&parser)) {
+        refuse(&parser, parser.place, "it is empty: a field is missing, such as u32 id;");
+        return NULL;
+    }
     parse_mode(&parser, &mode);
     struct record *record = parse_whole(&parser, mode);
     return record || ret_error->text[0] ? record : parse_fields(&parser, mode, false);
@@ -484,6 +488,8 @@ void record_say_error(const char *what, const char *text, size_t length, const s
     while (end < length && text[end] != '\n' && end - start < 100)
         end++;
     say("%s: %s", what, error->text);
+    if (start == end)
+        return;
     fprintf(stderr, "  ");
     for (size_t i = start; i < end; i++)
         fputc(isprint((unsigned char)text[i]) ? text[i] : ' ', stderr);

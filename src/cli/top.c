@@ -202,7 +202,7 @@ const struct verb verb_top = {
     "behind,\n"
     "                      lost, bytes_held, problems (how many; 'tarn info --json' has them)]\n" COMMON_HELP "\n"
     "environment\n"
-    "  NO_COLOR            no colours, whatever it is set to\n"
+    "  NO_COLOR            no colours, if it is set and not empty\n"
     "\n"
     "q ends it with exit code 0, Ctrl-C with 130. More in 'tarn help'.\n",
     options,

@@ -85,7 +85,8 @@ static bool take_over(struct top_model *model, const struct inspect_domain *doma
         }
         strcpy(rows[i].name, domain->topics[i].name);
         rows[i].topic = &domain->topics[i];
-        rows[i].meter.started |= model->looked_ns > 0; /* it came since */
+        if (!before && model->looked_ns > 0) /* it came since */
+            rows[i].meter = (struct meter){.started = true, .looked_ns = model->looked_ns};
     }
     for (uint32_t i = 0; i < model->count; i++)
         free_row(&model->rows[i]);

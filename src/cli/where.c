@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +115,8 @@ static bool parse_number(struct where *where) {
     where->number = strtold(where->value, &end);
     if (end != where->value + where->value_bytes)
         return refuse(where, "the field is a number, the value is none");
+    if (isnan(where->number))
+        return refuse(where, "nothing is less than, equal to or more than nan");
     if (field && field->kind == RECORD_REAL)
         where->number = field->bytes == sizeof(float) ? (float)where->number : (double)where->number;
     return true;

@@ -100,6 +100,12 @@ echoed schema "$work/text" --
 expect "the exit code" 0 $code
 expect_in "$work/err" "tarn: the topic's schema is no description of a struct, so it is not used: 'message' is no type"
 grep -qF 'Hello, "world"\ncaf' "$work/schema" || fail "not shown: $(cat "$work/schema")"
+expect_exit 0 "$tarn" pub t "$work/text" "${pub_options[@]}"
+expect_in "$work/err" "tarn: --schema is no description of a struct, so 'tarn echo' will not decode by it: 'message' is no type"
+expect_exit 0 "$tarn" pub t "$work/text" "${pub_options[@]}" --encoding protobuf
+expect "stderr with another encoding" "" "$(cat "$work/err")"
+expect_exit 0 "$tarn" pub t "$work/text" --type Pose --schema "$struct"
+expect "stderr with a struct" "" "$(cat "$work/err")"
 
 # ---- filters ------------------------------------------------------------------------------------------------------
 
@@ -162,6 +168,9 @@ refused "the value is none" --struct 'u32 id' --where 'id = one'
 refused "starts with no field" --where '= 3'
 refused "none of = != < <= > >=" --where 'id ~ 3'
 refused "a value is missing" --where 'id ='
+refused "nothing is less than, equal to or more than nan" --struct 'f64 x' --where 'x > nan'
+expect_exit 2 "$tarn" echo t --struct ''
+expect "an empty struct" "tarn: --struct: it is empty: a field is missing, such as u32 id;" "$(cat "$work/err")"
 refused "equal or not" --struct 'u8 id' --where 'publisher > 1'
 refused "is no regular expression" --grep '('
 refused "'tarn sub --raw'" --format raw
@@ -195,6 +204,17 @@ wait $!
 expect "the last one" 200 "$(tail -1 "$work/out")"
 [ "$(wc -l <"$work/out")" -ge 2 ] && [ "$(wc -l <"$work/out")" -le 20 ] || fail "--rate 5: $(xargs <"$work/out")"
 sort -nc "$work/out"
+
+# The one that waits for its time is shown at the end, and counts.
+"$tarn" echo pace --rate 0.1 --count 2 --for 0.5 >"$work/out" &
+echo=$!
+seq 3 | "$tarn" pub pace --wait 1
+expect_ended 0 $echo
+expect "what is shown" "1 3" "$(xargs <"$work/out")"
+"$tarn" echo pace --rate 0.1 --count 3 --for 0.5 >"$work/out" &
+echo=$!
+seq 3 | "$tarn" pub pace --wait 1
+expect_ended 3 $echo
 
 # A publisher whose reliable end waits does not wait for an echo that is stopped, and the losses are told.
 mkfifo "$work/fifo"

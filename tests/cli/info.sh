@@ -127,6 +127,11 @@ writer=$!
 until_true has_bytes "$work/set"
 "$tarn" info robot >"$work/out"
 expect_in "$work/out" "key       speed, version 1, 3 bytes, of writer $writer (tarn)"
+"$tarn" set gripper grip 1 2>"$work/set-one" &
+until_true has_bytes "$work/set-one"
+"$tarn" info gripper >"$work/out"
+expect_in "$work/out" "key       grip, version 1, 1 byte, of writer $! (tarn)"
+kill $!
 "$tarn" push jobs a b c --done --quiet 2>/dev/null &
 producer=$!
 jobs_wait() { "$tarn" info jobs >"$work/out" 2>/dev/null && grep -q '3 waiting, 0 in work' "$work/out"; }

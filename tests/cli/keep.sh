@@ -65,6 +65,18 @@ kill $keeper
 expect_ended 143 $keeper
 nothing_left
 
+# One that is larger than the bound by itself.
+"$tarn" keep news --memory 1K 2>"$work/keeper" &
+keeper=$!
+until_true alive_is keeper news 1
+echo 1 | "$tarn" pub news
+until_true has_bytes "$work/keeper"
+expect "what is said" "tarn: let go of what the last publisher of 'news' had left: it had more memory than --memory allows for all; next said at 2" \
+    "$(cat "$work/keeper")"
+kill $keeper
+expect_ended 143 $keeper
+nothing_left
+
 # What cannot be kept, and mistakes.
 "$tarn" listen bell --for 20 >/dev/null &
 listener=$!

@@ -52,10 +52,19 @@ expect "the text" "t: 100 messages in TIME, sleeping between them
  ROW
 min TIME  p50 TIME  p90 TIME  p99 TIME  p99.9 TIME  max TIME" "$(shown "$work/out")"
 grep -q '#' "$work/out" || fail "no bars: $(cat "$work/out")"
-LC_ALL=C.UTF-8 script -qefc "'$tarn' latency t --eof" /dev/null >"$work/terminal" </dev/null &
-terminal=$!
-seq 100 | "$tarn" pub t --wait 1 --timestamps --rate 200
-expect_ended 0 $terminal
+# on_terminal COLUMNS ROWS KIND: what it shows of 100 messages, in $work/terminal
+on_terminal() {
+    LC_ALL=C.UTF-8 TERM=$3 script -qefc "stty cols $1 rows $2; '$tarn' latency t --eof" /dev/null >"$work/terminal" </dev/null &
+    terminal=$!
+    seq 100 | "$tarn" pub t --wait 1 --timestamps --rate 200
+    expect_ended 0 $terminal
+}
+for narrow in "79 50 xterm" "80 2 xterm" "80 50 dumb"; do
+    on_terminal $narrow
+    expect "results on a terminal of $narrow" 1 "$(grep -c 'messages in' "$work/terminal")"
+    grep -q $'\033' "$work/terminal" && fail "it is drawn over on a terminal of $narrow: $(cat "$work/terminal")"
+done
+on_terminal 80 50 xterm
 grep -q '█' "$work/terminal" || fail "no blocks: $(cat "$work/terminal")"
 [ "$(grep -c 'messages in' "$work/terminal")" -ge 3 ] || fail "it was not drawn anew: $(cat "$work/terminal")"
 grep -q $'\033\\[[0-9]*A\033\\[Jt: 100 messages in' "$work/terminal" || fail "the last: $(cat "$work/terminal")"

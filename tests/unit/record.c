@@ -394,3 +394,17 @@ TEST(nothing_is_too_deep_or_too_much) {
     record_free(record);
     free(text);
 }
+
+TEST(json_characters) {
+    static const struct {
+        const char *text;
+        bool is_value;
+    } cases[] = {{"\"\\u00e9\"", true},         {"\"\\ud83D\\uDE00\"", true},  {"\"\\ud7ff\\ue000\"", true},
+                 {"\"\\ud800\"", false},        {"\"\\udc00\"", false},        {"\"\\ud800x\"", false},
+                 {"\"\\ud800\\u0041\"", false}, {"\"\\ud800\\ud800\"", false}, {"\"\\ud800\\udc0\"", false},
+                 {"\"\\u12g4\"", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set_context("%s", cases[i].text);
+        CHECK_INT(json_is_value(cases[i].text, strlen(cases[i].text)), ==, cases[i].is_value);
+    }
+}
