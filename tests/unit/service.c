@@ -315,6 +315,24 @@ TEST(a_server_that_does_not_take_is_full) {
 
 /* ---- abandoning ------------------------------------------------------------------------------------------------ */
 
+/* The place that a server has for its next request was that of the one before, which is abandoned only now. */
+TEST(what_is_abandoned_late_does_not_end_the_next) {
+    tarn_client *client = client_with();
+    tarn_server *server = server_with();
+    tarn_request request;
+    uint64_t first = send_text(client, "first");
+    CHECK_STATUS(tarn_server_receive(server, &request, 0), 1);
+    CHECK_STATUS(tarn_client_abandon(client, first), 1);
+    CHECK_STATUS(tarn_request_reply(&request, "late", 4), 1);
+    uint64_t second = send_text(client, "second");
+    CHECK_STATUS(tarn_server_receive(server, &request, 0), 1);
+    CHECK_INT(request.number, ==, second);
+    CHECK_STATUS(tarn_request_reply(&request, "answer", 6), 1);
+    take_response(client, second, "answer", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 TEST(an_abandoned_request_is_seen_as_such) {
     tarn_server *server = server_with();
     tarn_client *client = client_with();
