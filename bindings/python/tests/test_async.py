@@ -35,6 +35,23 @@ def test_cancelling_loses_nothing(publisher, subscriber):
     asyncio.run(main())
 
 
+def test_calls_one_after_the_other():
+    async def main():
+        with tarn_ipc.Server("topic") as server, tarn_ipc.Client("topic") as client:
+
+            async def serve():
+                async for request in server:
+                    request.reply(bytes(request))
+
+            serving = asyncio.create_task(serve())
+            for i in range(5):
+                assert bytes(await asyncio.wait_for(client.call_async(b"%d" % i), 5)) == b"%d" % i
+            serving.cancel()
+            await asyncio.wait([serving])
+
+    asyncio.run(main())
+
+
 def test_cancelled_by_chance(publisher, subscriber):
     async def main():
         got, sent = [], 0

@@ -167,6 +167,7 @@ class Client(_Waiting[Message], _tarn.Client):
             self._answers.pop(request, None)
             if not self._answers and self._reading is not None:
                 self._reading.cancel()
+                self._reading = None  # not done before it runs again
 
     async def _read(self) -> None:
         while self._answers:
