@@ -230,7 +230,7 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     Payload *payload = (Payload *)self;
     PyObject *bytes = Py_None;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &bytes) || !payload_may_end(payload, "sent") ||
-        (payload->is_last && !payload_may_end(payload->answers, "answered")))
+        (payload->answers && !payload_may_end(payload->answers, "answered")))
         return NULL;
     tarn_loan loan = payload->loan;
     if (bytes != Py_None) {
@@ -243,11 +243,15 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     }
     Handle *owner = payload->owner;
     PyThreadState *state = owner->may_wait ? handle_unlock(owner) : NULL;
-    payload->over = state != NULL; /* nobody else may send it meanwhile */
+    payload->over = state != NULL; /* nobody else may send it meanwhile, nor see the request that may end with it */
+    if (payload->answers)
+        payload->answers->over = state != NULL;
     int sent = tarn_loan_send(&loan);
     if (state)
         handle_lock(owner, state);
     payload->over = false;
+    if (payload->answers)
+        payload->answers->over = false;
     if (!loan.loaned_by) {
         payload_end(payload);
         if (payload->answers && (payload->is_last || sent != 1))
@@ -398,9 +402,9 @@ static PyObject *request_answer(PyObject *self, PyObject *object, bool is_last) 
     PyObject *result = NULL;
     bool is_echo = data.obj == self && payload->views == 1;
     payload->views -= is_echo; /* its own bytes, for as long as this lasts */
-    if (is_last ? payload_may_end(payload, "answered") : handle_enter(payload->owner)) {
+    if (payload_may_end(payload, "answered")) { /* any response ends it, if the client is gone */
         tarn_request asked = payload->asked;
-        payload->over = is_last; /* no views meanwhile */
+        payload->over = true; /* no views meanwhile */
         int sent = send_data(payload->owner, &data, is_last ? reply : stream, &asked);
         payload->over = false;
         payload->asked = asked;
@@ -468,16 +472,14 @@ static PyObject *request_loan(PyObject *self, PyObject *arguments, PyObject *nam
     tarn_loan loan;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "O|p", known, &number, &last) || loan_bytes(number, &bytes) < 0)
         return NULL;
-    if (!is_there(payload)) {
-        fail_absent(payload);
-        return NULL;
-    }
-    if (!handle_enter(payload->owner))
+    if (!payload_may_end(payload, "answered")) /* it ends, if the client is gone */
         return NULL;
     tarn_request asked = payload->asked;
+    payload->over = true; /* no views meanwhile */
     PyThreadState *state = handle_unlock(payload->owner);
     int lent = tarn_request_loan(&asked, (size_t)bytes, last, &loan);
     handle_lock(payload->owner, state);
+    payload->over = false;
     payload->asked = asked;
     if (lent == 1)
         return answering_loan(payload, last, &loan);
