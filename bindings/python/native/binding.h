@@ -102,6 +102,7 @@ struct Handle {
     const struct kind *kind;
     uint32_t epoch;       /* fork.h: of the process that opened it */
     bool busy;            /* a call of it has given up the GIL */
+    bool is_late;         /* opened when the interpreter was ending */
     bool may_wait;        /* sending waits where there is no space */
     int64_t linger_ns;    /* for kind->linger */
     Py_ssize_t views;     /* buffers of what ends with it */
