@@ -47,8 +47,9 @@ extern int PyBuffer_FillInfo(Buffer *ret, PyObject *object, void *data, Py_ssize
 #define Py_bf_releasebuffer 2
 #endif
 
-/* PyBUF_ANY_CONTIGUOUS, PyBUF_WRITABLE. */
+/* PyBUF_ANY_CONTIGUOUS, PyBUF_FORMAT | PyBUF_ND, PyBUF_WRITABLE. */
 #define BUFFER_ANY_CONTIGUOUS 0x98
+#define BUFFER_FORMAT 0xc
 #define BUFFER_WRITABLE 1
 
 /* ---- module.c ----------------------------------------------------------------------------------------------------- */

@@ -217,7 +217,8 @@ static void linger_shortly(Handle *handle) {
 
 void handle_close_all(void) {
     is_ending = true;
-    for (Handle *handle; (handle = first_to_close());) { /* closing gives up the GIL: the list may be another after it */
+    for (Handle *handle;
+         (handle = first_to_close());) { /* closing gives up the GIL: the list may be another after it */
         Py_INCREF(handle);
         linger_shortly(handle);
         leave(handle);

@@ -345,13 +345,38 @@ static bool is_plain(PyObject *object) {
     return PyBytes_Check(object) || PyByteArray_Check(object) || PyMemoryView_Check(object);
 }
 
+/* Of struct's formats, as buffers have them. Names of fields are between colons. */
+static bool has_objects(const char *format) {
+    bool is_name = false;
+    for (; format && *format; format++) {
+        is_name ^= *format == ':';
+        if (*format == 'O' && !is_name)
+            return true;
+    }
+    return false;
+}
+
+static int get_bytes(PyObject *object, Buffer *ret) {
+    if (PyBytes_Check(object) || PyByteArray_Check(object))
+        return PyObject_GetBuffer(object, ret, 0);
+    if (PyObject_GetBuffer(object, ret, BUFFER_FORMAT) < 0) {
+        PyErr_Clear(); /* there are dtypes without a format */
+        return PyObject_GetBuffer(object, ret, 0);
+    }
+    if (!has_objects(ret->format))
+        return 0;
+    PyBuffer_Release(ret);
+    PyErr_SetString(PyExc_TypeError, "Python objects mean nothing to another process: send numbers or bytes");
+    return -1;
+}
+
 int data_get(PyObject *object, PyObject *type, Buffer *ret) {
     if (!type || is_plain(object))
-        return PyObject_GetBuffer(object, ret, 0);
+        return get_bytes(object, ret);
     PyObject *encoded = PyObject_CallMethod(type, "encode", "O", object);
     if (!encoded)
         return -1;
-    int status = PyObject_GetBuffer(encoded, ret, 0); /* keeps it alive */
+    int status = get_bytes(encoded, ret); /* keeps it alive */
     Py_DECREF(encoded);
     return status;
 }
@@ -401,7 +426,7 @@ static PyObject *request_answer(PyObject *self, PyObject *object, bool is_last) 
         return NULL;
     PyObject *result = NULL;
     bool is_echo = data.obj == self && payload->views == 1;
-    payload->views -= is_echo; /* its own bytes, for as long as this lasts */
+    payload->views -= is_echo;                  /* its own bytes, for as long as this lasts */
     if (payload_may_end(payload, "answered")) { /* any response ends it, if the client is gone */
         tarn_request asked = payload->asked;
         payload->over = true; /* no views meanwhile */

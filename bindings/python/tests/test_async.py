@@ -192,3 +192,16 @@ def test_closing_ends_a_wait(subscriber):
                 await asyncio.wait_for(task, 5)
 
     asyncio.run(main())
+
+
+def test_the_rest_of_a_called_stream_is_given_up():
+    async def main():
+        with tarn_ipc.Server("topic") as server, tarn_ipc.Client("topic", max_pending=2) as client:
+            for _ in range(5):
+                calling = asyncio.create_task(client.call_async(b"x"))
+                request = await server.receive_async()
+                request.stream(b"0")
+                assert bytes(await asyncio.wait_for(calling, 5)) == b"0"
+                assert client.pending() == 0
+
+    asyncio.run(main())

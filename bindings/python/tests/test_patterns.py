@@ -441,3 +441,18 @@ def test_a_key_with_a_nul_is_refused(use):
         with pytest.raises(ValueError, match="null"):
             use(writer, reader)
         assert reader.keys() == []
+
+
+def test_the_rest_of_a_called_stream_is_given_up(server):
+    def answer(request):
+        assert request.stream(b"0")
+        while request.stream(b"more"):
+            time.sleep(0.001)
+
+    with tarn_ipc.Client("topic", max_pending=2) as client:
+        for _ in range(5):
+            thread = answering(server, 1, answer)
+            assert bytes(client.call(b"x", 10)) == b"0"
+            thread.join()
+            assert client.pending() == 0
+        assert client.take() is None
