@@ -47,8 +47,9 @@ extern int PyBuffer_FillInfo(Buffer *ret, PyObject *object, void *data, Py_ssize
 #define Py_bf_releasebuffer 2
 #endif
 
-/* PyBUF_ANY_CONTIGUOUS, PyBUF_WRITABLE. */
+/* PyBUF_ANY_CONTIGUOUS, PyBUF_FORMAT | PyBUF_ND, PyBUF_WRITABLE. */
 #define BUFFER_ANY_CONTIGUOUS 0x98
+#define BUFFER_FORMAT 0xc
 #define BUFFER_WRITABLE 1
 
 /* ---- module.c ----------------------------------------------------------------------------------------------------- */
@@ -102,6 +103,7 @@ struct Handle {
     const struct kind *kind;
     uint32_t epoch;       /* fork.h: of the process that opened it */
     bool busy;            /* a call of it has given up the GIL */
+    bool is_late;         /* opened when the interpreter was ending */
     bool may_wait;        /* sending waits where there is no space */
     int64_t linger_ns;    /* for kind->linger */
     Py_ssize_t views;     /* buffers of what ends with it */

@@ -34,7 +34,8 @@ static PyObject *key_number(Handle *handle, PyObject *name, int (*look_up)(void 
     PyObject *text = PyUnicode_AsUTF8String(name);
     if (!text)
         return NULL;
-    int key = handle_enter(handle) ? look_up(handle->tarn, PyBytes_AsString(text)) : 0;
+    char *cut; /* a NUL in it raises ValueError */
+    int key = PyBytes_AsStringAndSize(text, &cut, NULL) == 0 && handle_enter(handle) ? look_up(handle->tarn, cut) : 0;
     Py_DECREF(text);
     if (PyErr_Occurred())
         return NULL;

@@ -11,6 +11,7 @@ static Handle *open_handles;
 static bool is_ending; /* nobody is to be told any more that something was not closed */
 
 static void list_add(Handle *handle) {
+    handle->is_late = is_ending;
     handle->next = open_handles;
     if (open_handles)
         open_handles->previous = handle;
@@ -197,21 +198,31 @@ static PyObject *handle_close(PyObject *self, PyObject *unused) {
     return result < 0 ? raise_status(result) : PyLong_FromLong(result);
 }
 
+/* What is opened by threads that go on is not waited for, or there might be no end. */
+static Handle *first_to_close(void) {
+    for (Handle *handle = open_handles; handle; handle = handle->next)
+        if (is_ours(handle) && !handle->busy && !handle->views && !handle->is_late)
+            return handle;
+    return NULL;
+}
+
+/* As when it is dropped. */
+static void linger_shortly(Handle *handle) {
+    if (!handle->kind->linger)
+        return;
+    PyThreadState *state = handle_unlock(handle);
+    handle->kind->linger(handle->tarn, DROPPED_LINGER_NS);
+    PyEval_RestoreThread(state); /* and still busy: nobody else is to close it */
+}
+
 void handle_close_all(void) {
     is_ending = true;
-    for (Handle *handle = open_handles, *next; handle; handle = next) {
-        next = handle->next;
-        if (!is_ours(handle) || handle->busy || handle->views)
-            continue;
-        Py_INCREF(handle); /* closing gives up the GIL */
-        if (next)
-            Py_INCREF(next);
-        if (handle->kind->linger)
-            handle->kind->linger(handle->tarn, DROPPED_LINGER_NS);
+    for (Handle *handle;
+         (handle = first_to_close());) { /* closing gives up the GIL: the list may be another after it */
+        Py_INCREF(handle);
+        linger_shortly(handle);
         leave(handle);
         Py_DECREF(handle);
-        if (next)
-            Py_DECREF(next);
     }
 }
 
@@ -225,10 +236,10 @@ static void warn_unclosed(Handle *handle) {
 
 void handle_drop(Handle *handle) {
     if (is_ours(handle)) {
+        handle->busy = true; /* what has no references is nothing for handle_close_all() */
         if (!is_ending)
             warn_unclosed(handle);
-        if (handle->kind->linger)
-            handle->kind->linger(handle->tarn, DROPPED_LINGER_NS);
+        linger_shortly(handle);
     }
     leave(handle);
 }

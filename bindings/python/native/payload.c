@@ -230,7 +230,7 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     Payload *payload = (Payload *)self;
     PyObject *bytes = Py_None;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &bytes) || !payload_may_end(payload, "sent") ||
-        (payload->is_last && !payload_may_end(payload->answers, "answered")))
+        (payload->answers && !payload_may_end(payload->answers, "answered")))
         return NULL;
     tarn_loan loan = payload->loan;
     if (bytes != Py_None) {
@@ -243,11 +243,15 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     }
     Handle *owner = payload->owner;
     PyThreadState *state = owner->may_wait ? handle_unlock(owner) : NULL;
-    payload->over = state != NULL; /* nobody else may send it meanwhile */
+    payload->over = state != NULL; /* nobody else may send it meanwhile, nor see the request that may end with it */
+    if (payload->answers)
+        payload->answers->over = state != NULL;
     int sent = tarn_loan_send(&loan);
     if (state)
         handle_lock(owner, state);
     payload->over = false;
+    if (payload->answers)
+        payload->answers->over = false;
     if (!loan.loaned_by) {
         payload_end(payload);
         if (payload->answers && (payload->is_last || sent != 1))
@@ -341,13 +345,38 @@ static bool is_plain(PyObject *object) {
     return PyBytes_Check(object) || PyByteArray_Check(object) || PyMemoryView_Check(object);
 }
 
+/* Of struct's formats, as buffers have them. Names of fields are between colons. */
+static bool has_objects(const char *format) {
+    bool is_name = false;
+    for (; format && *format; format++) {
+        is_name ^= *format == ':';
+        if (*format == 'O' && !is_name)
+            return true;
+    }
+    return false;
+}
+
+static int get_bytes(PyObject *object, Buffer *ret) {
+    if (PyBytes_Check(object) || PyByteArray_Check(object))
+        return PyObject_GetBuffer(object, ret, 0);
+    if (PyObject_GetBuffer(object, ret, BUFFER_FORMAT) < 0) {
+        PyErr_Clear(); /* there are dtypes without a format */
+        return PyObject_GetBuffer(object, ret, 0);
+    }
+    if (!has_objects(ret->format))
+        return 0;
+    PyBuffer_Release(ret);
+    PyErr_SetString(PyExc_TypeError, "Python objects mean nothing to another process: send numbers or bytes");
+    return -1;
+}
+
 int data_get(PyObject *object, PyObject *type, Buffer *ret) {
     if (!type || is_plain(object))
-        return PyObject_GetBuffer(object, ret, 0);
+        return get_bytes(object, ret);
     PyObject *encoded = PyObject_CallMethod(type, "encode", "O", object);
     if (!encoded)
         return -1;
-    int status = PyObject_GetBuffer(encoded, ret, 0); /* keeps it alive */
+    int status = get_bytes(encoded, ret); /* keeps it alive */
     Py_DECREF(encoded);
     return status;
 }
@@ -397,10 +426,10 @@ static PyObject *request_answer(PyObject *self, PyObject *object, bool is_last) 
         return NULL;
     PyObject *result = NULL;
     bool is_echo = data.obj == self && payload->views == 1;
-    payload->views -= is_echo; /* its own bytes, for as long as this lasts */
-    if (is_last ? payload_may_end(payload, "answered") : handle_enter(payload->owner)) {
+    payload->views -= is_echo;                  /* its own bytes, for as long as this lasts */
+    if (payload_may_end(payload, "answered")) { /* any response ends it, if the client is gone */
         tarn_request asked = payload->asked;
-        payload->over = is_last; /* no views meanwhile */
+        payload->over = true; /* no views meanwhile */
         int sent = send_data(payload->owner, &data, is_last ? reply : stream, &asked);
         payload->over = false;
         payload->asked = asked;
@@ -468,16 +497,14 @@ static PyObject *request_loan(PyObject *self, PyObject *arguments, PyObject *nam
     tarn_loan loan;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "O|p", known, &number, &last) || loan_bytes(number, &bytes) < 0)
         return NULL;
-    if (!is_there(payload)) {
-        fail_absent(payload);
-        return NULL;
-    }
-    if (!handle_enter(payload->owner))
+    if (!payload_may_end(payload, "answered")) /* it ends, if the client is gone */
         return NULL;
     tarn_request asked = payload->asked;
+    payload->over = true; /* no views meanwhile */
     PyThreadState *state = handle_unlock(payload->owner);
     int lent = tarn_request_loan(&asked, (size_t)bytes, last, &loan);
     handle_lock(payload->owner, state);
+    payload->over = false;
     payload->asked = asked;
     if (lent == 1)
         return answering_loan(payload, last, &loan);

@@ -180,9 +180,11 @@ static PyObject *client_call(PyObject *self, PyObject *arguments, PyObject *name
     if (!request)
         return NULL;
     int result = client_await(handle, request, deadline, &answer);
+    bool is_last = result == 1 && (((Payload *)answer)->message.flags & TARN_MESSAGE_LAST);
+    if (!is_last)
+        abandon(handle, request);
     if (result == 1)
         return answer;
-    abandon(handle, request);
     if (result == 0)
         PyErr_SetString(PyExc_TimeoutError, "no server has answered in time; the request is abandoned");
     return NULL;
@@ -228,7 +230,8 @@ static PyObject *servers(PyObject *self, PyObject *unused) {
 static PyMethodDef client_methods[] = {
     HANDLE_WAITING_METHODS,
     METHOD_WITH_NAMES("call", client_call,
-                      "call(data, timeout=None)\n--\n\nSends a request and returns its first response."),
+                      "call(data, timeout=None)\n--\n\nSends a request and returns its first response; the "
+                      "rest, if it was not the last, is given up."),
     {"send", client_send, METH_O, "send(data)\n--\n\nSends a request; returns its number, which its responses carry."},
     {"loan", client_loan, METH_O, "loan(bytes)\n--\n\nA place to write a request to."},
     {"abandon", client_abandon, METH_O, "abandon(request)\n--\n\nGives a request up. False: no such one is pending."},

@@ -35,6 +35,23 @@ def test_cancelling_loses_nothing(publisher, subscriber):
     asyncio.run(main())
 
 
+def test_calls_one_after_the_other():
+    async def main():
+        with tarn_ipc.Server("topic") as server, tarn_ipc.Client("topic") as client:
+
+            async def serve():
+                async for request in server:
+                    request.reply(bytes(request))
+
+            serving = asyncio.create_task(serve())
+            for i in range(5):
+                assert bytes(await asyncio.wait_for(client.call_async(b"%d" % i), 5)) == b"%d" % i
+            serving.cancel()
+            await asyncio.wait([serving])
+
+    asyncio.run(main())
+
+
 def test_cancelled_by_chance(publisher, subscriber):
     async def main():
         got, sent = [], 0
@@ -173,5 +190,18 @@ def test_closing_ends_a_wait(subscriber):
         for task in tasks:
             with pytest.raises(tarn_ipc.ClosedError):
                 await asyncio.wait_for(task, 5)
+
+    asyncio.run(main())
+
+
+def test_the_rest_of_a_called_stream_is_given_up():
+    async def main():
+        with tarn_ipc.Server("topic") as server, tarn_ipc.Client("topic", max_pending=2) as client:
+            for _ in range(5):
+                calling = asyncio.create_task(client.call_async(b"x"))
+                request = await server.receive_async()
+                request.stream(b"0")
+                assert bytes(await asyncio.wait_for(calling, 5)) == b"0"
+                assert client.pending() == 0
 
     asyncio.run(main())

@@ -433,3 +433,26 @@ def test_many_sources():
         until(lambda: seen.update(ready.tag for ready in waitset.wait(1) if ready.handle.take()) or len(seen) == 80)
     for handle in handles + notifiers:
         handle.close()
+
+
+@pytest.mark.parametrize("use", [lambda w, r: w.set("a\0b", b"x"), lambda w, r: r.get("a\0b"), lambda w, r: w.loan("\0", 8)])
+def test_a_key_with_a_nul_is_refused(use):
+    with tarn_ipc.Writer("board") as writer, tarn_ipc.Reader("board") as reader:
+        with pytest.raises(ValueError, match="null"):
+            use(writer, reader)
+        assert reader.keys() == []
+
+
+def test_the_rest_of_a_called_stream_is_given_up(server):
+    def answer(request):
+        assert request.stream(b"0")
+        while request.stream(b"more"):
+            time.sleep(0.001)
+
+    with tarn_ipc.Client("topic", max_pending=2) as client:
+        for _ in range(5):
+            thread = answering(server, 1, answer)
+            assert bytes(client.call(b"x", 10)) == b"0"
+            thread.join()
+            assert client.pending() == 0
+        assert client.take() is None

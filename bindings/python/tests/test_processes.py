@@ -342,3 +342,59 @@ def test_cycles_are_collected():
         del worker
         gc.collect()
         until(lambda: producer.workers() == 0)
+
+
+CLOSED_BY_OTHERS_AT_THE_END = """
+import atexit, threading, time, tarn_ipc
+reader = tarn_ipc.Subscriber("x", reliable=True)
+others = [tarn_ipc.Subscriber("other") for _ in range(20)]
+publisher = tarn_ipc.Publisher("x", linger_s=1)
+publisher.publish(b"1")
+def drop():
+    time.sleep(0.3)
+    others.clear()
+    garbage = [bytearray(b"\\xff" * 200) for _ in range(10000)]
+    time.sleep(5)
+atexit.register(threading.Thread(target=drop, daemon=True).start)
+"""
+
+
+def test_handles_dropped_while_the_interpreter_closes_all(python):
+    process = python(CLOSED_BY_OTHERS_AT_THE_END)
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_an_end_while_threads_open_handles(python):
+    process = python("""
+import threading, time, tarn_ipc
+def churn():
+    while True:
+        tarn_ipc.Subscriber("x").close()
+for _ in range(2):
+    threading.Thread(target=churn, daemon=True).start()
+keep = [tarn_ipc.Publisher(f"x{i}") for i in range(20)]
+time.sleep(0.2)
+""")
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_a_dropped_producer_lets_other_threads_run():
+    producer = tarn_ipc.Producer("jobs")
+    producer.push(b"x")
+    steps, running = [time.monotonic()], True
+
+    def step():
+        while running:
+            time.sleep(0.005)
+            steps.append(time.monotonic())
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    with pytest.warns(ResourceWarning):
+        del producer
+    running = False
+    thread.join()
+    assert steps[-1] - steps[0] > 0.9, "it waited for nobody"
+    assert max(after - before for before, after in zip(steps, steps[1:])) < 0.6

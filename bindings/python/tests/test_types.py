@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import array
 import ast
+import ctypes
 import dataclasses
 from pathlib import Path
 
@@ -286,3 +288,32 @@ def test_the_stubs_have_all_options():
                     options = {argument.arg: None for argument in method.args.kwonlyargs}
                     made = getattr(tarn_ipc, node.name)
                     made(*([] if node.name == "Waitset" else [f"{node.name}"]), **options).close()
+
+
+SAMPLES = tarn_ipc.Type.of("f4", name="samples", many=True)
+
+
+@pytest.mark.parametrize("value", [array.array("d", [1.5, 2.5]), array.array("B", b"1234")])
+def test_other_buffers_are_not_converted(value):
+    with tarn_ipc.Publisher("samples", type=SAMPLES) as publisher:
+        with pytest.raises(TypeError, match="array is no samples"):
+            publisher.publish(value)
+
+
+def test_messages_are_passed_on_as_they_are():
+    with tarn_ipc.Publisher("samples", type=SAMPLES) as publisher, tarn_ipc.Subscriber("samples", type=SAMPLES) as subscriber:
+        publisher.publish(numpy.array([1.5, 2.5], "f4"))
+        message = subscriber.receive(1)
+        publisher.publish(message)
+        assert list(subscriber.receive(1).array()) == [1.5, 2.5]
+
+
+def test_arrays_of_objects_are_refused(publisher, subscriber):
+    objects = numpy.array([None, "x"], object)
+    record = numpy.zeros(2, [("a", "i4"), ("b", object)])
+    for wrong in (objects, record, memoryview(objects), ctypes.py_object(3)):
+        with pytest.raises(TypeError, match="Python objects mean nothing to another process"):
+            publisher.publish(wrong)
+    for fine in (numpy.zeros(2, [("OO", "i4")]), numpy.array(["2020"], "M8[s]"), array.array("d", [1.0])):
+        publisher.publish(fine)
+        assert bytes(subscriber.receive(1)) == fine.tobytes()

@@ -182,3 +182,33 @@ def test_with_a_message(publisher, subscriber):
 def test_the_layout_of_py_buffer_is_the_interpreters(message):
     view = memoryview(message)
     assert (view.nbytes, view.itemsize, view.format, view.ndim, view.shape, view.strides) == (400, 1, "B", 1, (400,), (1,))
+
+
+@pytest.mark.parametrize("answer", [lambda r: r.stream(b"x"), lambda r: r.loan(8), lambda r: r.loan(8, last=False)])
+def test_an_abandoned_request_does_not_end_under_a_view(answer):
+    with tarn_ipc.Server("topic") as server, tarn_ipc.Client("topic") as client:
+        number = client.send(b"A" * 1000)
+        request = server.receive(1)
+        view = memoryview(request)
+        client.abandon(number)
+        assert request.abandoned()
+        with pytest.raises(BufferError, match="request cannot be answered: an array or memoryview"):
+            answer(request)
+        assert not request.over and set(view) == {ord("A")}
+        del view
+        assert answer(request) in (False, None) and request.over
+
+
+def test_an_answers_loan_does_not_end_its_request_under_a_view():
+    with tarn_ipc.Server("topic") as server, tarn_ipc.Client("topic") as client:
+        number = client.send(b"A" * 1000)
+        request = server.receive(1)
+        loan = request.loan(8, last=False)
+        view = memoryview(request)
+        client.abandon(number)
+        assert request.abandoned()
+        with pytest.raises(BufferError, match="request cannot be answered"):
+            loan.send()
+        assert not loan.over and not request.over
+        del view
+        assert loan.send() is False and request.over

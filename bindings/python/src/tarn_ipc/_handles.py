@@ -149,7 +149,8 @@ class Client(_Waiting[Message], _tarn.Client):
         self._reading: asyncio.Task[None] | None = None
 
     async def call_async(self, data: Any) -> Message:
-        """Sends a request, and waits for its first response; any number of tasks may. Cancelling abandons it.
+        """Sends a request, and waits for its first response; any number of tasks may. Cancelling abandons it, as does a
+        response that is not the last: for all of them use send() and receive_async().
 
         While such calls are under way they get all responses: those of other requests are dropped."""
         request = self.send(data)
@@ -158,7 +159,10 @@ class Client(_Waiting[Message], _tarn.Client):
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read())
         try:
-            return await answer
+            response = await answer
+            if not response.last and not self.closed:
+                self.abandon(request)
+            return response
         except asyncio.CancelledError:
             if not self.closed:
                 self.abandon(request)
@@ -167,6 +171,7 @@ class Client(_Waiting[Message], _tarn.Client):
             self._answers.pop(request, None)
             if not self._answers and self._reading is not None:
                 self._reading.cancel()
+                self._reading = None  # not done before it runs again
 
     async def _read(self) -> None:
         while self._answers:

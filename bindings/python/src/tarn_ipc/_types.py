@@ -8,6 +8,8 @@ import sys
 import typing
 from typing import Annotated, Any
 
+from . import _tarn
+
 if typing.TYPE_CHECKING:
     import numpy
 
@@ -131,7 +133,7 @@ class Type:
 
     def encode(self, value: Any) -> Any:
         """Something with a buffer: what is sent for value. Called for all but bytes, bytearray and memoryview."""
-        if self.dtype is None:
+        if self.dtype is None or isinstance(value, (_tarn.Message, _tarn.Request, _tarn.Job, _tarn.Loan)):
             return value
         numpy = numpy_or_say()
         if self.dataclass is not None and isinstance(value, self.dataclass):
@@ -145,7 +147,7 @@ class Type:
         return numpy.ascontiguousarray(value)
 
     def _convert(self, value: Any) -> Any:
-        if hasattr(value, "__buffer__") or isinstance(value, (str, dict, set)):
+        if _has_buffer(value) or isinstance(value, (str, dict, set)):
             raise TypeError(f"{type(value).__name__} is no {self.name}, which is of {self.dtype}")
         array = numpy_or_say().array(value, dtype=self.dtype.subdtype[0] if self.dtype.subdtype else self.dtype)
         self._check_shape(array)
@@ -169,6 +171,14 @@ class Type:
         if self.many:
             return [_from_record(self.dataclass, record) for record in array]
         return _from_record(self.dataclass, array[()])
+
+
+def _has_buffer(value: Any) -> bool:
+    try:
+        memoryview(value).release()
+    except TypeError:
+        return False
+    return True
 
 
 def _dtype_name(dtype: Any) -> str:
