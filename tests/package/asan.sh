@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# limit: 240
+# limit: 500
 # leaves topic files
 # The unit tests with AddressSanitizer, its leak checker, and UndefinedBehaviorSanitizer. Then, without the leak checker,
 # which would take longer than the many short processes do, those in which a peer or a file says anything.

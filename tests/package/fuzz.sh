@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# limit: 240
+# limit: 500
 # leaves topic files
 # The fuzz targets, for as long as a test may take. tests/fuzz/run has more time for it.
 . "${0%/*}/common.sh"

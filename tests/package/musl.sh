@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# limit: 240
+# limit: 500
 # leaves topic files
 # Library and command line build with musl, statically, and run.
 . "${0%/*}/common.sh"

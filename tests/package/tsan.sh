@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# limit: 260
+# limit: 500
 # leaves topic files
 # With ThreadSanitizer and named points (src/base/points.h): the tests with threads on one mapping, as they are and delayed at
 # points; deaths at each of the points; and unit tests that go everywhere. TARN_POINTS_SEED=n replays the delays of a seed, or several.
