@@ -217,9 +217,8 @@ static void linger_shortly(Handle *handle) {
 
 void handle_close_all(void) {
     is_ending = true;
-    for (Handle *handle;
-         (handle = first_to_close());) { /* closing gives up the GIL: the list may be another after it */
-        Py_INCREF(handle);
+    for (Handle *handle; (handle = first_to_close());) {
+        Py_INCREF(handle); /* closing gives up the GIL: the list may be another after it */
         linger_shortly(handle);
         leave(handle);
         Py_DECREF(handle);
