@@ -675,7 +675,9 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
  * no longer than KEEPERS_TIMEOUT_NS: one may be stopped, or not be able to attach our memory, and nobody is held up by keepers.
  */
 static uint32_t wait_for_readers(struct tarn_publisher *publisher, uint64_t sequence, int64_t timeout_ns) {
-    if (timeout_ns <= 0 || count_behind(publisher, sequence, true) == 0)
+    if (count_behind(publisher, sequence, true) == 0)
+        return 0; /* whoever joins from here on need not be waited for */
+    if (timeout_ns <= 0)
         return count_behind(publisher, sequence, false);
     int64_t deadline_ns = os_deadline_ns(timeout_ns), keepers_until_ns = os_deadline_ns(KEEPERS_TIMEOUT_NS);
     for (;;) {
