@@ -369,6 +369,27 @@ static int run_bw(int argc, char **argv) {
     return run(&verb_bw, argc, argv, true);
 }
 
+/* What the pages of both say. */
+#define RATES_HELP                                                                                                     \
+    "  What a sender that came or went between two looks has sent may be missing.\n"                                   \
+    "\n"                                                                                                               \
+    "options\n"                                                                                                        \
+    "  --interval SECONDS  between lines (default: 1; at least 0.01)\n"                                                \
+    "  --each              a line per sender, event or key\n"                                                          \
+    "  --once              one interval, and no summary\n"                                                             \
+    "  --json              an object a line: topic, what (null: there is nothing; messages, requests, responses, "     \
+    "events,\n"                                                                                                        \
+    "                      values, jobs), label, id (with --each: the sender's identity, or a number), time_ns\n"      \
+    "                      (CLOCK_MONOTONIC), interval_ns, messages, messages_per_s, bytes_per_s (null: not known); "  \
+    "at\n"                                                                                                             \
+    "                      the end: topic, what, label, id, summary, seconds, least, mean, most\n"                     \
+    "\n"                                                                                                               \
+    "when it ends\n"                                                                                                   \
+    "  --for SECONDS       after so long\n"                                                                            \
+    "  Also on SIGINT and SIGTERM (exit codes 130, 143) and when the reader of its output goes away (141). A topic\n"  \
+    "  that is not there is waited for.\n"                                                                             \
+    "\n"
+
 const struct verb verb_hz = {
     "hz",
     "tells how often something is sent to topics",
@@ -388,26 +409,7 @@ const struct verb verb_hz = {
     "\n"
     "columns\n"
     "  RATE                since the last line: messages, requests and responses, events, settings of values, or jobs\n"
-    "  SINCE               how many since this was started\n"
-    "  What a sender that came or went between two looks has sent may be missing.\n"
-    "\n"
-    "options\n"
-    "  --interval SECONDS  between lines (default: 1; at least 0.01)\n"
-    "  --each              a line per sender, event or key\n"
-    "  --once              one interval, and no summary\n"
-    "  --json              an object a line: topic, what (null: there is nothing; messages, requests, responses, "
-    "events,\n"
-    "                      values, jobs), label, id (with --each: the sender's identity, or a number), time_ns\n"
-    "                      (CLOCK_MONOTONIC), interval_ns, messages, messages_per_s, bytes_per_s (null: not known); "
-    "at\n"
-    "                      the end: topic, what, label, id, summary, seconds, least, mean, most\n"
-    "\n"
-    "when it ends\n"
-    "  --for SECONDS       after so long\n"
-    "  Also on SIGINT and SIGTERM (exit codes 130, 143) and when the reader of its output goes away (141). A topic\n"
-    "  that is not there is waited for.\n"
-    "\n"
-    "also\n" COMMON_HELP "\n"
+    "  SINCE               how many since this was started\n" RATES_HELP "also\n" COMMON_HELP "\n"
     "See also 'tarn bw' and 'tarn info'. More in 'tarn help'.\n",
     options,
     run_hz,
@@ -436,25 +438,7 @@ const struct verb verb_bw = {
     "                      sends: sizes are looked at, of what lies in memory yet, and multiplied by the count, which\n"
     "                      is exact. '?': nothing could be looked at. Requests and responses count with the 8 bytes "
     "(or\n"
-    "                      the alignment) that say which request it is; events have no bytes\n"
-    "  What a sender that came or went between two looks has sent may be missing.\n"
-    "\n"
-    "options\n"
-    "  --interval SECONDS  between lines (default: 1; at least 0.01)\n"
-    "  --each              a line per sender, event or key\n"
-    "  --once              one interval, and no summary\n"
-    "  --json              an object a line: topic, what (null: there is nothing; messages, requests, responses, "
-    "events,\n"
-    "                      values, jobs), label, id (with --each: the sender's identity, or a number), time_ns\n"
-    "                      (CLOCK_MONOTONIC), interval_ns, messages, messages_per_s, bytes_per_s (null: not known); "
-    "at\n"
-    "                      the end: topic, what, label, id, summary, seconds, least, mean, most\n"
-    "\n"
-    "when it ends\n"
-    "  --for SECONDS       after so long\n"
-    "  Also on SIGINT and SIGTERM (exit codes 130, 143) and when the reader of its output goes away (141). A topic\n"
-    "  that is not there is waited for.\n"
-    "\n"
+    "                      the alignment) that say which request it is; events have no bytes\n" RATES_HELP
     "also\n" COMMON_HELP "\n"
     "See also 'tarn hz' and 'tarn info'. More in 'tarn help'.\n",
     options,

@@ -7,8 +7,7 @@
  * all: what is needed of them is known from their cells and keys. A log of messages is needed as long as a keeper says that
  * it keeps it (remains.c); how many that are is bounded here, by letting the oldest go.
  *
- * A keeper holds no extent and reads no message, so nobody waits for it, but one who closes, as for any subscriber, for a
- * moment. It sleeps on its own slot's bell, which changes and growing publishers ring and messages do not.
+ * A keeper holds no extent and reads no message, so nobody waits for it, but one who closes, for a second at most. It sleeps on its own slot's bell, which changes and growing publishers ring and messages do not.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -355,6 +354,7 @@ static int open_in_slot(struct tarn_keeper *keeper) {
     store_relaxed(&slot->role, ROLE_KEEPER);
     store_release(&slot->state, SLOT_JOINING);
     POINT(keeper_joining);
+    /* killed here, and below: a dead subscriber's slot as any other; what it has attached counts only while it lives */
     topic_ring(topic); /* R1 */
     update(keeper);
     store_release(&slot->state, SLOT_LIVE);
