@@ -7,7 +7,8 @@
  * all: what is needed of them is known from their cells and keys. A log of messages is needed as long as a keeper says that
  * it keeps it (remains.c); how many that are is bounded here, by letting the oldest go.
  *
- * A keeper holds no extent and reads no message, so nobody waits for it, but one who closes, for a second at most. It sleeps on its own slot's bell, which changes and growing publishers ring and messages do not.
+ * A keeper holds no extent and reads no message, so nobody waits for it, but one who closes, for a second at most. It sleeps
+ * on its own slot's bell, which changes and growing publishers ring and messages do not.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -72,7 +73,7 @@ static void tell_attached(const struct tarn_keeper *keeper, const struct kept *k
     if (load_relaxed(attached) == word)
         return;
     /* killed here: of what its publisher leaves, only what somebody else keeps stays; behind: dead keepers do not count */
-    store_release(attached, word);
+    store_release(attached, word); /* V2 */
     POINT(keeping_told);
     space_ring(kept->publisher); /* S1 */
 }

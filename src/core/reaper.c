@@ -118,7 +118,7 @@ void publisher_slot_keep(struct topic *topic, uint32_t slot, bool died) {
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns()); /* keepers let the oldest go first */
-    /* release: who sees it sees all that was sent, so that what he finds at the end of the log is the end */
+    /* release, V1: who sees it sees all that was sent, so that what he finds at the end of the log is the end */
     store_release(&publisher->state, SLOT_LEAVING);
     POINT(publisher_kept);
 }

@@ -85,6 +85,7 @@ static bool keeps(struct topic *topic, struct publisher_slot *publisher, uint16_
     if ((state != SLOT_JOINING && state != SLOT_LIVE) || load_relaxed(&subscriber->role) != ROLE_KEEPER)
         return false;
     struct reader_row *row = roster_row(&topic->roster, publisher, keeper);
+    /* acquire, V2: it has the memory attached, before its owner or a repairer relies on that */
     return row && load_acquire(&row->attached[row_place(keeper)]) >> 16 == incarnation &&
            !slot_is_dead(topic, SUBSCRIBER, keeper, thorough);
 }

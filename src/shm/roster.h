@@ -106,7 +106,7 @@ static inline uint16_t incarnation_of(_Atomic uint32_t *incarnation) {
  */
 static inline uint32_t publisher_state(struct publisher_slot *publisher, uint16_t *ret_incarnation) {
     *ret_incarnation = incarnation_of(&publisher->incarnation);
-    uint32_t state = load_acquire(&publisher->state);
+    uint32_t state = load_acquire(&publisher->state); /* V1, of LEAVING */
     return incarnation_of(&publisher->incarnation) == *ret_incarnation ? state : SLOT_FREE;
 }
 
