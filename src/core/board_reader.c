@@ -669,24 +669,15 @@ static int open_locked(struct tarn_reader **ret, const char *topic, const tarn_r
     struct tarn_reader *reader = handle_allocate(&closed_readers, sizeof(*reader), HANDLE_READER);
     if (!reader)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a reader");
-    struct topic *joined;
-    uint32_t number;
-    int status =
-        topic_join(&joined, &number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_BLACKBOARD);
+    int status = waiter_join(&reader->waiter, topic, options->directory, options->domain, PATTERN_BLACKBOARD,
+                             options->wait_strategy, options->spin_ns);
     if (status) {
         handle_free(&closed_readers, &reader->handle);
         return status;
     }
-    struct subscriber_slot *slot = roster_subscriber(&joined->roster, number);
-    if (!slot) {
-        status = topic_say_damaged(joined);
-        topic_leave(joined, SUBSCRIBER, number);
-        handle_free(&closed_readers, &reader->handle);
-        return status;
-    }
-    waiter_init(&reader->waiter, joined, slot, number, options->wait_strategy, options->spin_ns);
     reader->max_held = options->max_held ? options->max_held : DEFAULT_MAX_HELD;
-    int error = holds_open(&reader->holds, &joined->roster, slot, number, incarnation_of(&slot->incarnation));
+    int error = holds_open(&reader->holds, &reader->waiter.topic->roster, reader->waiter.slot,
+                           reader->waiter.slot_number, incarnation_of(&reader->waiter.slot->incarnation));
     reader->holds.emptied = end;
     reader->holds.context = reader;
     *ret = reader;

@@ -368,18 +368,15 @@ static int open_locked(tarn_keeper **ret, const char *name, const tarn_keeper_op
     struct tarn_keeper *keeper = handle_allocate(&closed_keepers, sizeof(*keeper), HANDLE_KEEPER);
     if (!keeper)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a keeper");
-    struct topic *topic;
-    uint32_t number;
-    int status = topic_join(&topic, &number, name, options->directory, options->domain, SUBSCRIBER, PATTERN_NONE);
+    int status = waiter_join(&keeper->waiter, name, options->directory, options->domain, PATTERN_NONE,
+                             options->wait_strategy, options->spin_ns);
     if (status) {
         handle_free(&closed_keepers, &keeper->handle);
         return status;
     }
-    struct subscriber_slot *slot = roster_subscriber(&topic->roster, number);
-    waiter_init(&keeper->waiter, topic, slot, number, options->wait_strategy, options->spin_ns);
     keeper->left_max = options->left_max ? options->left_max : DEFAULT_LEFT_MAX;
     keeper->memory_max_bytes = options->memory_max_bytes ? options->memory_max_bytes : machine_memory_limit();
-    status = slot ? open_in_slot(keeper) : topic_say_damaged(topic);
+    status = open_in_slot(keeper);
     if (status)
         leave(keeper);
     else

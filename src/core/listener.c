@@ -258,17 +258,13 @@ static int open_locked(tarn_listener **ret, const char *topic, const tarn_listen
     struct tarn_listener *listener = handle_allocate(&closed_listeners, sizeof(*listener), HANDLE_LISTENER);
     if (!listener)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a listener");
-    struct topic *joined;
-    uint32_t slot_number;
-    int status =
-        topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_EVENTS);
+    int status = waiter_join(&listener->waiter, topic, options->directory, options->domain, PATTERN_EVENTS,
+                             options->wait_strategy, options->spin_ns);
     if (status) {
         handle_free(&closed_listeners, &listener->handle);
         return status;
     }
-    struct subscriber_slot *slot = roster_subscriber(&joined->roster, slot_number);
-    waiter_init(&listener->waiter, joined, slot, slot_number, options->wait_strategy, options->spin_ns);
-    status = slot ? open_in_slot(listener, options) : topic_say_damaged(joined);
+    status = open_in_slot(listener, options);
     if (status)
         leave(listener);
     else

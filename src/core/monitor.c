@@ -401,17 +401,13 @@ static int open_locked(tarn_monitor **ret, const char *topic, const tarn_monitor
     struct tarn_monitor *monitor = handle_allocate(&closed_monitors, sizeof(*monitor), HANDLE_MONITOR);
     if (!monitor)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a monitor");
-    struct topic *joined;
-    uint32_t slot_number;
-    int status =
-        topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER, PATTERN_NONE);
+    int status = waiter_join(&monitor->waiter, topic, options->directory, options->domain, PATTERN_NONE,
+                             options->wait_strategy, options->spin_ns);
     if (status) {
         handle_free(&closed_monitors, &monitor->handle);
         return status;
     }
-    struct subscriber_slot *slot = roster_subscriber(&joined->roster, slot_number);
-    waiter_init(&monitor->waiter, joined, slot, slot_number, options->wait_strategy, options->spin_ns);
-    status = slot ? open_in_slot(monitor, options) : topic_say_damaged(joined);
+    status = open_in_slot(monitor, options);
     if (status)
         leave(monitor);
     else

@@ -767,23 +767,13 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     struct tarn_subscriber *subscriber = handle_allocate(&closed_subscribers, sizeof(*subscriber), HANDLE_SUBSCRIBER);
     if (!subscriber)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
-    struct topic *joined;
-    uint32_t slot_number;
-    int status = topic_join(&joined, &slot_number, topic, options->directory, options->domain, SUBSCRIBER,
-                            inbox ? PATTERN_SERVICE : PATTERN_MESSAGES);
+    int status = waiter_join(&subscriber->waiter, topic, options->directory, options->domain,
+                             inbox ? PATTERN_SERVICE : PATTERN_MESSAGES, options->wait_strategy, options->spin_ns);
     if (status) {
         handle_free(&closed_subscribers, &subscriber->handle);
         return status;
     }
-    struct subscriber_slot *slot = roster_subscriber(&joined->roster, slot_number);
-    if (!slot) {
-        status = topic_say_damaged(joined);
-        topic_leave(joined, SUBSCRIBER, slot_number);
-        handle_free(&closed_subscribers, &subscriber->handle);
-        return status;
-    }
-    waiter_init(&subscriber->waiter, joined, slot, slot_number, options->wait_strategy, options->spin_ns);
-    subscriber->changes_now = &joined->roster.header->changes;
+    subscriber->changes_now = &subscriber->waiter.topic->roster.header->changes;
     count_readers(subscriber, 0);
     subscriber->reliable = options->reliable;
     subscriber->realtime = options->realtime;
@@ -797,7 +787,7 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
     if (error)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a subscriber");
     if (inbox) {
-        subscriber->self = peer_word(slot_number, subscriber->holds.incarnation);
+        subscriber->self = peer_word(subscriber->waiter.slot_number, subscriber->holds.incarnation);
         subscriber->waiter.subscribers_too = true;
         /* each pair has two publishers, and for whom an answer is awaited the kernel is asked by service.c */
         subscriber->waiter.share = INBOX_LOOKS;

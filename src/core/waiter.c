@@ -26,19 +26,31 @@ int64_t waiter_spin_ns(int64_t option_ns) {
     return option_ns == TARN_IMMEDIATELY ? 0 : option_ns ? option_ns : DEFAULT_SPIN_NS;
 }
 
-void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_slot *slot, uint32_t slot_number,
-                 uint32_t strategy, int64_t spin_ns) {
+int waiter_join(struct waiter *waiter, const char *topic, const char *directory, const char *domain,
+                enum pattern pattern, uint32_t strategy, int64_t spin_ns) {
+    struct topic *joined;
+    uint32_t number;
+    int status = topic_join(&joined, &number, topic, directory, domain, SUBSCRIBER, pattern);
+    if (status)
+        return status;
+    struct subscriber_slot *slot = roster_subscriber(&joined->roster, number);
+    if (!slot) {
+        status = topic_say_damaged(joined);
+        topic_leave(joined, SUBSCRIBER, number);
+        return status;
+    }
     *waiter = (struct waiter){
-        .topic = topic,
+        .topic = joined,
         .slot = slot,
-        .slot_number = slot_number,
+        .slot_number = number,
         .looks_at_once = strategy == TARN_WAIT_SLEEP ? 1 : LOOKS_PER_CLOCK,
         .strategy = strategy,
         .spin_ns = waiter_spin_ns(spin_ns),
         .slice_ns = SLICE_NS,
         .looked_ns = os_now_ns(),
-        .bell = topic_pattern(topic) == PATTERN_SERVICE ? &slot->bell : &topic->roster.header->bell,
+        .bell = topic_pattern(joined) == PATTERN_SERVICE ? &slot->bell : &joined->roster.header->bell,
     };
+    return 0;
 }
 
 /* Whether some of them were dead. */

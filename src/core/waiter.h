@@ -37,9 +37,12 @@ struct waiter {
 /* 1: there is what is waited for; 0: not yet; or a status that ends the wait. */
 typedef int waiter_ready(void *owner);
 
-/* strategy and spin_ns as in tarn_subscriber_options. */
-void waiter_init(struct waiter *waiter, struct topic *topic, struct subscriber_slot *slot, uint32_t slot_number,
-                 uint32_t strategy, int64_t spin_ns);
+/*
+ * Joins a topic as one who waits there, in a subscriber's slot. strategy and spin_ns as in tarn_subscriber_options. 0 or a
+ * status, and then it is in no topic. Under process_lock().
+ */
+int waiter_join(struct waiter *waiter, const char *topic, const char *directory, const char *domain,
+                enum pattern pattern, uint32_t strategy, int64_t spin_ns);
 /* Checks such options. 0 or a status. */
 int waiter_check_options(uint32_t strategy, int64_t spin_ns);
 int64_t waiter_spin_ns(int64_t option_ns); /* what such an option means */

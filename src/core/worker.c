@@ -594,8 +594,7 @@ static void leave(struct tarn_worker *worker) {
     struct topic *topic = worker->waiter.topic;
     doorbell_close(&worker->waiter.doorbell);
     store_relaxed(&worker->handle.mark, HANDLE_CLOSED);
-    if (worker->waiter.slot)
-        subscriber_slot_clear(topic, worker->waiter.slot_number, false);
+    subscriber_slot_clear(topic, worker->waiter.slot_number, false);
     for (uint32_t i = 0; i < worker->source_count; i++)
         free_source(worker, worker->sources[i]);
     free(worker->sources);
@@ -632,18 +631,15 @@ static int open_locked(struct tarn_worker **ret, const char *name, const tarn_wo
     struct tarn_worker *worker = handle_allocate(&closed_workers, sizeof(*worker), HANDLE_WORKER);
     if (!worker)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a worker");
-    struct topic *topic;
-    uint32_t number;
-    int status = topic_join(&topic, &number, name, options->directory, options->domain, SUBSCRIBER, PATTERN_QUEUE);
+    int status = waiter_join(&worker->waiter, name, options->directory, options->domain, PATTERN_QUEUE,
+                             options->wait_strategy, options->spin_ns);
     if (status) {
         handle_free(&closed_workers, &worker->handle);
         return status;
     }
-    struct subscriber_slot *slot = roster_subscriber(&topic->roster, number);
-    waiter_init(&worker->waiter, topic, slot, number, options->wait_strategy, options->spin_ns);
     worker->waiter.subscribers_too = true;
     worker->prefetch = options->prefetch ? options->prefetch : DEFAULT_PREFETCH;
-    status = slot ? open_in_slot(worker, options) : topic_say_damaged(topic);
+    status = open_in_slot(worker, options);
     if (status)
         leave(worker);
     else
