@@ -7,7 +7,8 @@
  *   call.c serve.c: requests                feed.c       input files to messages
  *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
  *   set.c get.c watch.c: blackboards        json_value.c whether bytes are JSON
- *   push.c work.c keep.c: work queues       progress.c   the line on a terminal
+ *   push.c work.c: work queues              progress.c   the line on a terminal
+ *   keep.c: what outlives its sender        look.h info.h top.h doctor.h bench.h: what several verbs share
  *   echo.c record*.c where.c: messages,     stop.c       SIGINT and SIGTERM, and the clock
  *     decoded and filtered
  *   latency.c histogram.c: how long messages are on their way

@@ -222,7 +222,7 @@ static int follow_slot(struct tarn_subscriber *subscriber, struct publisher_slot
                        bool joining) {
     uint16_t incarnation;
     uint32_t state = publisher_state(publisher, &incarnation);
-    bool left = state == SLOT_LEAVING; /* who sees it sees all that was sent: the end of the log is the end */
+    bool left = state == SLOT_LEAVING; /* V1: who sees it sees all that was sent, and the end of the log is the end */
     if ((state != SLOT_LIVE && !left) || !is_for_us(subscriber, publisher))
         return 0;
     struct log_reader *reader = find_reader(subscriber, slot, incarnation);
