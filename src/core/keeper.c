@@ -150,7 +150,8 @@ static void follow(struct tarn_keeper *keeper, uint32_t slot) {
     }
     uint16_t incarnation;
     uint32_t state = publisher ? publisher_state(publisher, &incarnation) : SLOT_FREE;
-    if ((state != SLOT_LIVE && state != SLOT_LEAVING) || (kept->incarnation && kept->incarnation != incarnation))
+    if ((state != SLOT_LIVE && state != SLOT_LEAVING) || (kept->incarnation && kept->incarnation != incarnation) ||
+        incarnation == 0) /* damaged: nobody has that one */
         return;
     int error = 0;
     if (!kept->incarnation)
