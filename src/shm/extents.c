@@ -507,10 +507,14 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
     return best ? remove_after(&extents->free_large, best_previous) : NULL;
 }
 
+/* So many, but no more bytes than retiring several at once is worth: what messages of megabytes cost is not that. */
+static uint64_t as_far_as_worth_it(uint64_t more, uint64_t size) {
+    return more < RETIRED_BYTES_MAX / size ? more : RETIRED_BYTES_MAX / size;
+}
+
 /* How many more extents than the policy keeps are used where many readers have to be looked at for each that is not. */
 static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
-    uint64_t more = extents->readers->count / READERS_PER_RETIRED;
-    return more < RETIRED_BYTES_MAX / size ? more : RETIRED_BYTES_MAX / size;
+    return as_far_as_worth_it(extents->readers->count / READERS_PER_RETIRED, size);
 }
 
 /*
@@ -532,7 +536,7 @@ static bool wants_more(struct extents *extents, uint64_t size) {
     if (!extents->options.rotation_bytes)
         extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes ||
-           (size > EXTENT_BYTES_MIN && extents->warm_bytes / size < kept + RETIRED_AT_ONCE + more);
+           (size > EXTENT_BYTES_MIN && extents->warm_bytes / size < kept + 1 + as_far_as_worth_it(RETIRED_AT_ONCE - 1, size) + more);
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
