@@ -32,7 +32,7 @@ static bool has(const struct input *input, enum option option) {
 
 /* Whatever is documented as a result will do. */
 static bool is_well(int result) {
-    EXPECT(result >= TARN_ERROR_SYSTEM);
+    EXPECT(result >= TARN_ERROR_PATTERN);
     EXPECT(result >= 0 || result <= TARN_ERROR_ARGUMENT);
     EXPECT(result >= 0 || tarn_error()[0]);
     return result >= 0;
