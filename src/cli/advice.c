@@ -34,6 +34,8 @@ static void tell_unreadable(struct advice *advice) {
     const char *what = "";
     if (strstr(problem, "IPC namespace"))
         what = ". Look at it from where it is used, or run both with the same IPC namespace (docker: --ipc)";
+    else if (strstr(problem, "is gone"))
+        what = ". Who uses the topic next makes it anew; end those first who are in it yet";
     else if (strstr(problem, "user"))
         what = ". The group and mode of the directory decide who may: 'chgrp' and 'chmod' it, or ask its owner";
     else if (strstr(problem, "layout"))

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* What tools see of a topic: counts, sizes, who is how far, of each pattern; and that nobody notices them looking. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/atomics.h"
@@ -421,6 +425,41 @@ TEST(looking_changes_no_word_of_shared_memory) {
     CHECK_INT(roster_publisher_slots(&publisher->topic->roster), ==, 1);
     CHECK_INT(roster_subscriber_slots(&publisher->topic->roster), ==, 1);
     close_all(publisher, subscriber);
+}
+
+/* ---- what is gone ------------------------------------------------------------------------------------------ */
+
+static void leave_a_stray(void *gates) {
+    tarn_publisher *publisher = publisher_with(.depth = 1);
+    CHECK(publisher != NULL);
+    if (syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, NULL) == 0) { /* without what the library does in fork() */
+        gate_wait(((struct gate *)gates)[1], 20);
+        _exit(0);
+    }
+    gate_signal(*(struct gate *)gates);
+    pause();
+}
+
+/* A child of who was killed has its locks, and no memory. That is not as if somebody were where we cannot look. */
+TEST(memory_that_is_gone_is_in_no_other_namespace) {
+    struct gate gates[2] = {gate_open(), gate_open()};
+    struct inspect_topic *view;
+    CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
+    pid_t pid = spawn(leave_a_stray, gates);
+    gate_wait(gates[0], 20);
+    kill_child(pid);
+    CHECK_STATUS(inspect_watch_open(&watch, TOPIC, NULL, NULL), 0);
+    CHECK_STATUS(inspect_watch_look(watch, &view), 1);
+    CHECK(view->in_use);
+    CHECK(strstr(view->problem, "is gone"));
+    inspect_topic_free(view);
+    tarn_publisher *publisher = publisher_with(.depth = 1); /* which makes it anew */
+    inspect_topic_free(look());
+    gate_signal(gates[1]);
+    CHECK(wait(NULL) > 0); /* for the stray */
+    gate_close(gates[0]);
+    gate_close(gates[1]);
+    close_all(publisher, NULL);
 }
 
 /* ---- nonsense ------------------------------------------------------------------------------------------------- */
