@@ -87,6 +87,24 @@ static void tell_stopped(struct advice *advice) {
     }
 }
 
+/* Those who have left, or died, have no more than what is kept. */
+static void tell_lacking(struct advice *advice) {
+    const struct inspect_topic *topic = advice->topic;
+    char keeper[WHO_BYTES], owner[WHO_BYTES], stopped[80];
+    bool is_waited_for = topic->pattern && strcmp(topic->pattern, "messages") == 0;
+    for (uint32_t i = 0; i < topic->kept_count; i++) {
+        const struct inspect_kept *kept = &topic->kept[i];
+        if (kept->attached < kept->segments && topic->participants[kept->owner].life == INSPECT_ALIVE)
+            tell(advice,
+                 "%s%s has attached %" PRIu32 " of %" PRIu32 " segments of %s: what is in the others ends with that "
+                 "one%s. A keeper that is not stopped says on stderr why",
+                 who_text(keeper, &topic->participants[kept->keeper]),
+                 stopped_text(stopped, sizeof(stopped), &topic->participants[kept->keeper]), kept->attached,
+                 kept->segments, who_text(owner, &topic->participants[kept->owner]),
+                 is_waited_for ? ", which waits for it up to a second when it closes" : "");
+    }
+}
+
 static void tell_dead(struct advice *advice) {
     char who[WHO_BYTES];
     for (uint32_t i = 0; i < advice->topic->participant_count; i++)
@@ -157,6 +175,7 @@ size_t advice_for(const struct inspect_topic *topic, void (*told)(void *context,
         tell(&advice, "nobody is left in it: 'tarn gc' removes the file, or who uses the topic next");
     tell_blocking(&advice);
     tell_stopped(&advice);
+    tell_lacking(&advice);
     tell_dead(&advice);
     tell_unreadable_memory(&advice);
     tell_losses(&advice);
