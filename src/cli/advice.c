@@ -40,6 +40,8 @@ static void tell_unreadable(struct advice *advice) {
         what = ". The group and mode of the directory decide who may: 'chgrp' and 'chmod' it, or ask its owner";
     else if (strstr(problem, "layout"))
         what = ". Use the same version of tarn everywhere";
+    else if (strstr(problem, "plain file"))
+        what = ". tarn did not make it: remove it from the directory";
     else if (strstr(problem, "damaged"))
         what = ". It is made anew when all who use it have ended, and 'tarn gc' was run or the topic is used again";
     tell(advice, "it cannot be looked into: %s%s", problem, what);

@@ -114,7 +114,9 @@ static bool view_roster(struct inspect_topic *view, struct topic *topic) {
 
 /* Notes why a file could not be opened. */
 static void view_refusal(struct inspect_topic *view, int status) {
-    view->problem = status == TARN_ERROR_PERMISSION ? "this user may not open its file" : "its file cannot be used";
+    view->problem = status == TARN_ERROR_PERMISSION   ? "this user may not open its file"
+                    : status == TARN_ERROR_TOPIC_FILE ? "what has its name is not a plain file"
+                                                      : "its file cannot be opened";
 }
 
 static int view_topic(void *context, struct topic *topic, const char *file) {
