@@ -34,10 +34,14 @@ static void tell_unreadable(struct advice *advice) {
     const char *what = "";
     if (strstr(problem, "IPC namespace"))
         what = ". Look at it from where it is used, or run both with the same IPC namespace (docker: --ipc)";
+    else if (strstr(problem, "is gone"))
+        what = ". Who uses the topic next makes it anew; end those first who are in it yet";
     else if (strstr(problem, "user"))
         what = ". The group and mode of the directory decide who may: 'chgrp' and 'chmod' it, or ask its owner";
     else if (strstr(problem, "layout"))
         what = ". Use the same version of tarn everywhere";
+    else if (strstr(problem, "plain file"))
+        what = ". tarn did not make it: remove it from the directory";
     else if (strstr(problem, "damaged"))
         what = ". It is made anew when all who use it have ended, and 'tarn gc' was run or the topic is used again";
     tell(advice, "it cannot be looked into: %s%s", problem, what);
@@ -82,6 +86,24 @@ static void tell_stopped(struct advice *advice) {
             stopped_text(stopped, sizeof(stopped), subscriber)[0])
             tell(advice, "reliable %s%s has %" PRIu64 " message%s to read: publishers wait for it when they are full",
                  who_text(who, subscriber), stopped, subscriber->behind_least, s_of(subscriber->behind_least));
+    }
+}
+
+/* Those who have left, or died, have no more than what is kept. */
+static void tell_lacking(struct advice *advice) {
+    const struct inspect_topic *topic = advice->topic;
+    char keeper[WHO_BYTES], owner[WHO_BYTES], stopped[80];
+    bool is_waited_for = topic->pattern && strcmp(topic->pattern, "messages") == 0;
+    for (uint32_t i = 0; i < topic->kept_count; i++) {
+        const struct inspect_kept *kept = &topic->kept[i];
+        if (kept->attached < kept->segments && topic->participants[kept->owner].life == INSPECT_ALIVE)
+            tell(advice,
+                 "%s%s has attached %" PRIu32 " of %" PRIu32 " segments of %s: what is in the others ends with that "
+                 "one%s. A keeper that is not stopped says on stderr why",
+                 who_text(keeper, &topic->participants[kept->keeper]),
+                 stopped_text(stopped, sizeof(stopped), &topic->participants[kept->keeper]), kept->attached,
+                 kept->segments, who_text(owner, &topic->participants[kept->owner]),
+                 is_waited_for ? ", which waits for it up to a second when it closes" : "");
     }
 }
 
@@ -155,6 +177,7 @@ size_t advice_for(const struct inspect_topic *topic, void (*told)(void *context,
         tell(&advice, "nobody is left in it: 'tarn gc' removes the file, or who uses the topic next");
     tell_blocking(&advice);
     tell_stopped(&advice);
+    tell_lacking(&advice);
     tell_dead(&advice);
     tell_unreadable_memory(&advice);
     tell_losses(&advice);

@@ -224,10 +224,15 @@ void look_at_topics(struct finding *finding, const struct patient *patient) {
     }
     found(finding, STATE_PROBLEM, "%" PRIu32 " of %" PRIu32 " cannot be looked into; first '%s': %s", count,
           patient->domain->topic_count, bad->name, bad->problem);
-    advise(finding, strstr(bad->problem, "IPC namespace")
-                        ? "let both sides share an IPC namespace, or give them different directories"
-                        : "end who uses it ('tarn ls' has what is known), with one version of tarn for all; then it is "
-                          "made anew");
+    advise(finding, "%s",
+           strstr(bad->problem, "IPC namespace")
+               ? "let both sides share an IPC namespace, or give them different directories"
+           : strstr(bad->problem, "user")
+               ? "the directory's owner, group and mode decide who may: 'chgrp' and 'chmod' it, or ask its owner"
+           : strstr(bad->problem, "plain file")
+               ? "tarn did not make it: remove it from the directory"
+               : "end who uses it ('tarn ls' has what is known), with one version of tarn for all; then it is made "
+                 "anew");
 }
 
 static uint32_t count_dead(const struct inspect_domain *domain, uint32_t *ret_alive, uint32_t *ret_elsewhere) {

@@ -197,9 +197,9 @@ static bool check_bytes(struct echo *echo, const tarn_message *message) {
     if (!echo->record || message->bytes == echo->record->bytes)
         return true;
     if (message->bytes < echo->record->bytes && echo->too_short++ == 0)
-        say("message %" PRIu64 " of %016" PRIx64 " has %zu bytes, the struct has %" PRIu64
+        say("message %" PRIu64 " of %016" PRIx64 " has %zu byte%s, the struct has %" PRIu64
             ": messages that are shorter are not shown",
-            message->sequence, message->publisher, message->bytes, echo->record->bytes);
+            message->sequence, message->publisher, message->bytes, message->bytes == 1 ? "" : "s", echo->record->bytes);
     else if (message->bytes > echo->record->bytes && !echo->said_longer)
         say("message %" PRIu64 " of %016" PRIx64 " has %zu bytes, the struct has %" PRIu64
             ": what is behind them is not shown",

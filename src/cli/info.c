@@ -110,13 +110,28 @@ static void print_links(const struct inspect_topic *topic, uint32_t subscriber) 
     }
 }
 
+static void print_kept(const struct inspect_topic *topic, uint32_t keeper) {
+    char owner[WHO_BYTES];
+    for (uint32_t i = 0; i < topic->kept_count; i++) {
+        const struct inspect_kept *kept = &topic->kept[i];
+        if (kept->keeper != keeper)
+            continue;
+        output_print("    keeps     ");
+        if (kept->attached == kept->segments)
+            output_print("all memory");
+        else
+            output_print("%" PRIu32 " of %" PRIu32 " segments", kept->attached, kept->segments);
+        output_print(" of %s\n", who_text(owner, &topic->participants[kept->owner]));
+    }
+}
+
 static void print_subscriber(const struct inspect_topic *topic, uint32_t index) {
     const struct inspect_participant *who = &topic->participants[index];
     print_head(who);
-    if (!is_role(who, "monitor") && !is_role(who, "keeper"))
-        output_print("    taken     %" PRIu64, who->messages);
-    else
+    print_kept(topic, index);
+    if (is_role(who, "monitor") || is_role(who, "keeper"))
         return;
+    output_print("    taken     %" PRIu64, who->messages);
     if (is_role(who, "subscriber"))
         output_print(", lost %" PRIu64 "%s", who->lost, who->reliable ? ", reliable" : "");
     if (is_role(who, "server"))
@@ -251,6 +266,7 @@ const struct verb verb_info = {
     "  behind              messages that a subscriber has not read, or holds. It is exact for reliable ones; of "
     "others\n"
     "                      only the piece of memory is known that they are in, so there is a least and a most\n"
+    "  keeps               memory that a keeper has attached: what it lacks is lost when its owner ends\n"
     "  queue               jobs that wait for a worker, or that one has\n"
     "  Depth, memory limits, and what a publisher does when it is full are its own: nobody else can see them.\n"
     "\n"
@@ -269,6 +285,8 @@ const struct verb verb_info = {
     "                            queue (null, or capacity, waiting, in_work, claim_limit_ns, attempts_max),\n"
     "                          of the others: reliable, lost, load, behind_least, behind_most (null: not known)],\n"
     "                        links: [publisher, subscriber (places in that list), behind_least, behind_most, blocks],\n"
+    "                        kept: [owner, keeper (places in that list), segments (of the owner's memory), attached\n"
+    "                          (of these, by the keeper)],\n"
     "                        counters: [what (messages, requests, responses, events, values, jobs),\n"
     "                          id (the sender's identity, or a number), name (null, or the key),\n"
     "                          participant (null, or a place in that list), count],\n"

@@ -87,6 +87,12 @@ static void print_link(const struct inspect_link *link) {
                  link->publisher, link->subscriber, link->behind_least, link->behind_most, json_bool(link->blocks));
 }
 
+static void print_kept(const struct inspect_kept *kept) {
+    output_print("\n    {\"owner\": %" PRIu32 ", \"keeper\": %" PRIu32 ", \"segments\": %" PRIu32
+                 ", \"attached\": %" PRIu32 "}",
+                 kept->owner, kept->keeper, kept->segments, kept->attached);
+}
+
 static void print_counter(const struct inspect_flow *flow) {
     bool by_number = strcmp(flow->what, "events") == 0 || strcmp(flow->what, "values") == 0;
     output_print("\n    {\"what\": \"%s\", ", flow->what);
@@ -137,6 +143,11 @@ void info_print_json(const struct inspect_topic *topic, const char *path) {
     for (uint32_t i = 0; i < topic->link_count; i++) {
         output_print(i ? "," : "");
         print_link(&topic->links[i]);
+    }
+    output_print("],\n  \"kept\": [");
+    for (uint32_t i = 0; i < topic->kept_count; i++) {
+        output_print(i ? "," : "");
+        print_kept(&topic->kept[i]);
     }
     output_print("],\n  \"counters\": [");
     for (uint32_t i = 0; i < topic->flow_count; i++) {

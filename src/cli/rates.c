@@ -141,9 +141,9 @@ static void note_interval(struct row *row, int64_t ns, bool in_bytes) {
 }
 
 static const char *why_empty(const struct inspect_topic *topic) {
-    if (!topic || !topic->in_use)
-        return "(no such topic now)";
-    return topic->problem ? topic->problem : "(nothing was sent)";
+    if (topic && topic->problem)
+        return topic->problem;
+    return topic && topic->in_use ? "(nothing was sent)" : "(no such topic now)";
 }
 
 /* False: it failed, and was said. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "base/process.h"
 #include "base/status.h"
 #include "core/reaper.h"
@@ -58,9 +59,11 @@ static int open_file(struct topic *topic, const char *file) {
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
-static const char *attach_problem(int error) {
+static const char *attach_problem(int error, const struct topic_header *header) {
     switch (error) {
-    case -EINVAL:
+    case -EINVAL: /* whoever is alive has it, and stray children of the dead have locks for a while */
+        if (header->ipc_namespace && header->ipc_namespace == os_ipc_namespace())
+            return "its memory is gone, as who had it died, or is damaged";
         return "its memory is not found: it is used in another IPC namespace";
     case -EPROTO:
         return "it has another memory layout";
@@ -74,17 +77,27 @@ static const char *attach_problem(int error) {
 
 /* NULL, or why not. The topic may be made anew between our looks at its file and at its memory: then again. */
 static const char *attach_roster(struct topic *topic) {
+    struct topic_header header;
     int error = -EINVAL;
     for (unsigned tries = 0; tries < 3 && error == -EINVAL; tries++) {
-        struct topic_header header;
         enum topic_header_state state = topic_header_read(&header, topic->fd);
         if (state == HEADER_OTHER_LAYOUT)
-            return attach_problem(-EPROTO);
+            return attach_problem(-EPROTO, &header);
         if (state != HEADER_SOUND)
             return "its file is damaged";
         error = roster_attach(&topic->roster, &header.roster, &topic->directory.access, false);
     }
-    return error ? attach_problem(error) : NULL;
+    return error ? attach_problem(error, &header) : NULL;
+}
+
+/* Who dies loses its memory first, and its locks a moment later. True: it is attached. */
+static bool attach_if_in_use(struct inspect_topic *view, struct topic *topic) {
+    view->in_use = topic_file_in_use(topic->fd);
+    const char *problem = view->in_use ? attach_roster(topic) : NULL;
+    if (problem)
+        view->in_use = topic_file_in_use(topic->fd);
+    view->problem = view->in_use ? problem : NULL;
+    return view->in_use && !problem;
 }
 
 static int fail_memory(void) {
@@ -92,10 +105,7 @@ static int fail_memory(void) {
 }
 
 static bool view_roster(struct inspect_topic *view, struct topic *topic) {
-    view->in_use = topic_file_in_use(topic->fd);
-    if (view->in_use)
-        view->problem = attach_roster(topic);
-    if (!view->in_use || view->problem)
+    if (!attach_if_in_use(view, topic))
         return true;
     bool done = view_fill(view, topic);
     roster_detach(&topic->roster);
@@ -104,7 +114,9 @@ static bool view_roster(struct inspect_topic *view, struct topic *topic) {
 
 /* Notes why a file could not be opened. */
 static void view_refusal(struct inspect_topic *view, int status) {
-    view->problem = status == TARN_ERROR_PERMISSION ? "this user may not open its file" : "its file cannot be used";
+    view->problem = status == TARN_ERROR_PERMISSION   ? "this user may not open its file"
+                    : status == TARN_ERROR_TOPIC_FILE ? "what has its name is not a plain file"
+                                                      : "its file cannot be opened";
 }
 
 static int view_topic(void *context, struct topic *topic, const char *file) {
@@ -243,9 +255,7 @@ static int look(struct inspect_watch *watch, struct inspect_topic *view) {
             view_refusal(view, status);
         if (status)
             return status == 1 ? 0 : 1;
-        view->in_use = topic_file_in_use(topic->fd);
-        view->problem = view->in_use ? attach_roster(topic) : NULL;
-        watch->is_open = view->in_use && !view->problem;
+        watch->is_open = attach_if_in_use(view, topic);
         if (!watch->is_open) {
             close(topic->fd);
             return 1;

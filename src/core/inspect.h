@@ -76,6 +76,12 @@ struct inspect_link {
     bool blocks; /* reliable, and the publisher waits for it */
 };
 
+/* A keeper, and somebody whose memory it has, or lacks. What it lacks goes with its owner; those who left it may let go. */
+struct inspect_kept {
+    uint32_t owner, keeper;      /* indices of participants */
+    uint32_t segments, attached; /* of the owner; of these, from the first on, by the keeper */
+};
+
 /* What is sent, by whom; or an event; or the key of a blackboard. */
 struct inspect_flow {
     const char *what;     /* "messages", "requests", "responses", "events", "values" or "jobs" */
@@ -104,6 +110,8 @@ struct inspect_topic {
     uint32_t link_count;
     struct inspect_link *links; /* by publisher; of messages and of requests */
     bool links_left_out;        /* there are too many */
+    uint32_t kept_count;
+    struct inspect_kept *kept; /* by owner; only of keepers that are alive */
 };
 
 struct inspect_domain {

@@ -302,6 +302,32 @@ static bool add_links(struct inspect_topic *view, struct topic *topic, uint32_t 
     return true;
 }
 
+/* ---- what is kept --------------------------------------------------------------------------------------------- */
+
+static bool add_kept(struct inspect_topic *view, struct topic *topic, uint32_t owner, struct publisher_slot *slot,
+                     uint32_t segments) {
+    const struct inspect_participant *from = &view->participants[owner];
+    for (uint32_t i = first_subscriber(view); i < view->participant_count; i++) {
+        const struct inspect_participant *to = &view->participants[i];
+        if (to->life != INSPECT_ALIVE || strcmp(to->role, tarn_role_text(TARN_ROLE_KEEPER)) != 0)
+            continue;
+        struct reader_row *row = roster_row(&topic->roster, slot, to->slot);
+        uint32_t word = row ? load_acquire(&row->attached[row_place(to->slot)]) : 0; /* V2 */
+        uint32_t attached = word >> 16 == from->incarnation ? word & 0xffff : 0;
+        if (attached == 0 && from->life == INSPECT_LEFT)
+            continue; /* it was let go */
+        if (view->kept_count == LINKS_MAX) {
+            view->links_left_out = true;
+            return true;
+        }
+        if (!grow((void **)&view->kept, view->kept_count, sizeof(*view->kept)))
+            return false;
+        view->kept[view->kept_count++] =
+            (struct inspect_kept){owner, i, segments, attached < segments ? attached : segments};
+    }
+    return true;
+}
+
 /* ---- the publishers' memory ----------------------------------------------------------------------------------- */
 
 static uint32_t named_peer(const struct inspect_topic *view, uint64_t word) {
@@ -356,7 +382,9 @@ static bool view_memories(struct inspect_topic *view, struct topic *topic) {
         uint64_t held = load_relaxed(&remote_header(&peek.remote)->bytes_held);
         who->bytes_held = held < peek.mapped_bytes ? held : peek.mapped_bytes; /* some may have gone with its owner */
         who->bytes_mapped = peek.mapped_bytes;
-        bool done = view_memory(view, topic, i, slot, &peek);
+        uint32_t segments = load_acquire(&remote_header(&peek.remote)->segment_count);
+        bool done = view_memory(view, topic, i, slot, &peek) &&
+                    add_kept(view, topic, i, slot, segments < SEGMENTS_MAX ? segments : SEGMENTS_MAX);
         who->messages = who->traffic.sent;
         peek_close(&peek);
         if (!done)
@@ -394,4 +422,5 @@ void view_clear(struct inspect_topic *view) {
     free(view->participants);
     free(view->flows);
     free(view->links);
+    free(view->kept);
 }

@@ -167,6 +167,14 @@ printf 'nonsense' | dd of="$TARN_DIR/default/wrong" conv=notrunc status=none
 "$tarn" info wrong >"$work/out"
 expect_in "$work/out" "cannot be looked into: its file is damaged"
 "$tarn" info wrong --json | grep -q '"problem": "its file is damaged"' || fail "info --json does not say why"
+mkdir "$TARN_DIR/default/folder"
+"$tarn" info folder >"$work/out"
+expect_in "$work/out" "cannot be looked into: what has its name is not a plain file. tarn did not make it: remove it"
+"$tarn" hz folder --once --interval 0.1 >"$work/out"
+expect_in "$work/out" "folder  what has its name is not a plain file"
+"$tarn" doctor >"$work/out" || true
+expect_in "$work/out" "tarn did not make it: remove it from the directory"
+rmdir "$TARN_DIR/default/folder"
 if unshare -ir true 2>/dev/null; then
     unshare -ir "$tarn" info private >"$work/out"
     expect_in "$work/out" "its memory is not found: it is used in another IPC namespace. Look at it from where it is used"

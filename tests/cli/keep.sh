@@ -38,6 +38,25 @@ expect "what who was there got" "from the grave" "$(cat "$work/present")"
 kill $present
 expect_ended 143 $present
 
+# One that is stopped: who it is, and that a closing publisher waits for it, is told.
+kill -STOP $keeper
+until_true is_stopped $keeper
+"$tarn" pub news --quiet <"$work/fifo" &
+publisher=$!
+exec 9>"$work/fifo"
+until_true alive_is publisher news 1
+lacks="keeper $keeper (tarn), which is stopped ('kill -CONT $keeper' continues it), has attached 0 of 1 segments of publisher $publisher (tarn)"
+"$tarn" info news >"$work/out"
+expect_in "$work/out" "$lacks: what is in the others ends with that one, which waits for it up to a second when it closes"
+expect_in "$work/out" "    keeps     0 of 1 segments of publisher $publisher (tarn)"
+"$tarn" info news --json | grep -q '"segments": 1, "attached": 0}' || fail "info --json does not say what is not kept"
+kill -CONT $keeper
+keeps_all() { "$tarn" info news >"$work/out" && grep -q "keeps     all memory of publisher $publisher" "$work/out"; }
+until_true keeps_all
+! grep -qE "[0-9] segments of" "$work/out" || fail "a keeper that goes on lacks something: $(cat "$work/out")"
+exec 9>&-
+expect_ended 0 $publisher
+
 # A blackboard, whose writer is killed.
 "$tarn" set robot speed 1.5 --quiet &
 writer=$!

@@ -103,6 +103,9 @@ type_keys p
 until_true shows '\(paused\)'
 type_keys p '?'
 until_true shows 'any key: back'
+for end in "lost, memory" "what is typed" "tells what"; do
+    shows "[a-z ]$end( |\$)" || fail "the help is cut off: $(screen)"
+done
 type_keys x q
 ended 0
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* What tools see of a topic: counts, sizes, who is how far, of each pattern; and that nobody notices them looking. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/atomics.h"
@@ -423,6 +427,69 @@ TEST(looking_changes_no_word_of_shared_memory) {
     close_all(publisher, subscriber);
 }
 
+/* ---- what is kept, and what is gone --------------------------------------------------------------------------- */
+
+static void check_kept(uint32_t segments, uint32_t attached) {
+    struct inspect_topic *view = look();
+    CHECK_INT(view->kept_count, ==, 1);
+    CHECK(&view->participants[view->kept[0].owner] == find(view, "publisher"));
+    CHECK(&view->participants[view->kept[0].keeper] == find(view, "keeper"));
+    CHECK_INT(view->kept[0].segments, ==, segments);
+    CHECK_INT(view->kept[0].attached, ==, attached);
+    inspect_topic_free(view);
+}
+
+/* One that does not wait is as one that is stopped. */
+TEST(what_a_keeper_lacks_is_seen) {
+    tarn_publisher *publisher = publisher_with(.depth = 100);
+    tarn_keeper *keeper;
+    CHECK_STATUS(tarn_keeper_open(&keeper, TOPIC, NULL), 0);
+    check_kept(1, 1);
+    for (uint64_t i = 1; publisher->writer.extents.segment_count < 3; i++)
+        CHECK_STATUS(send_pattern(publisher, 300 * KIB, i), 1);
+    check_kept(3, 1);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
+    check_kept(3, 3);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
+    check_kept(3, 3);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+    inspect_watch_close(watch);
+}
+
+static void leave_a_stray(void *gates) {
+    tarn_publisher *publisher = publisher_with(.depth = 1);
+    CHECK(publisher != NULL);
+    if (syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, NULL) == 0) { /* without what the library does in fork() */
+        gate_wait(((struct gate *)gates)[1], 20);
+        _exit(0);
+    }
+    gate_signal(*(struct gate *)gates);
+    pause();
+}
+
+/* A child of who was killed has its locks, and no memory. That is not as if somebody were where we cannot look. */
+TEST(memory_that_is_gone_is_in_no_other_namespace) {
+    struct gate gates[2] = {gate_open(), gate_open()};
+    struct inspect_topic *view;
+    CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
+    pid_t pid = spawn(leave_a_stray, gates);
+    gate_wait(gates[0], 20);
+    kill_child(pid);
+    CHECK_STATUS(inspect_watch_open(&watch, TOPIC, NULL, NULL), 0);
+    CHECK_STATUS(inspect_watch_look(watch, &view), 1);
+    CHECK(view->in_use);
+    CHECK(strstr(view->problem, "is gone"));
+    inspect_topic_free(view);
+    tarn_publisher *publisher = publisher_with(.depth = 1); /* which makes it anew */
+    inspect_topic_free(look());
+    gate_signal(gates[1]);
+    CHECK(wait(NULL) > 0); /* for the stray */
+    gate_close(gates[0]);
+    gate_close(gates[1]);
+    close_all(publisher, NULL);
+}
+
 /* ---- nonsense ------------------------------------------------------------------------------------------------- */
 
 static void damage(struct random *random, char *base, size_t bytes, unsigned words) {
@@ -469,6 +536,9 @@ TEST_LIMIT(damaged_memory_is_looked_at_all_the_same, 60) {
         for (uint32_t i = 0; i < view->link_count; i++)
             CHECK(view->links[i].publisher < view->participant_count &&
                   view->links[i].subscriber < view->participant_count);
+        for (uint32_t i = 0; i < view->kept_count; i++)
+            CHECK(view->kept[i].owner < view->participant_count && view->kept[i].keeper < view->participant_count &&
+                  view->kept[i].attached <= view->kept[i].segments && view->kept[i].segments <= SEGMENTS_MAX);
         inspect_topic_free(view);
     }
     memcpy(copies[0].base, copies[0].bytes, copies[0].count);
