@@ -350,12 +350,15 @@ reader = tarn_ipc.Subscriber("x", reliable=True)
 others = [tarn_ipc.Subscriber("other") for _ in range(20)]
 publisher = tarn_ipc.Publisher("x", linger_s=1)
 publisher.publish(b"1")
+ending = threading.Event()
 def drop():
+    ending.wait()
     time.sleep(0.3)
     others.clear()
     garbage = [bytearray(b"\\xff" * 200) for _ in range(10000)]
     time.sleep(5)
-atexit.register(threading.Thread(target=drop, daemon=True).start)
+threading.Thread(target=drop, daemon=True).start() # not at the end: since 3.12 none can be started there
+atexit.register(ending.set)
 """
 
 
