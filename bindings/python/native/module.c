@@ -37,6 +37,10 @@ PyObject *raise_status(int status) {
     return NULL;
 }
 
+PyObject *raise_sent(int status) {
+    return PyErr_Occurred() ? NULL : raise_status(status);
+}
+
 int fail_status(int status) {
     raise_status(status);
     return -1;
