@@ -57,6 +57,36 @@ def test_a_call_sets_other_responses_aside(server, client):
     assert (bytes(other), other.request) == (b"first", first) and client.take() is None
 
 
+def test_a_waitset_sees_what_a_call_has_set_aside(server, client):
+    with tarn_ipc.Waitset() as waitset:
+        waitset.add(client, "client")
+        waitset.add(server, "server")
+        numbers = [client.send(b"%d" % i) for i in range(2)]
+        thread = answering(server, 3, lambda request: request.reply(request))
+        assert bytes(client.call(b"call", 5)) == b"call"
+        thread.join()
+        for number in numbers:
+            assert [ready[:] for ready in waitset.wait(5)] == [("client", client, -1, 0, 0)]
+            assert client.wait(0) and client.take().request == number
+        assert waitset.wait(0) == []
+        client.send(b"x")
+        assert [ready.tag for ready in waitset.wait(5)] == ["server"]
+
+
+def test_a_closed_client_has_nothing_set_aside(server, client):
+    client.send(b"1")
+    thread = answering(server, 2, lambda request: request.reply(request))
+    client.call(b"2", 5)
+    thread.join()
+    with tarn_ipc.Waitset() as waitset:
+        waitset.add(client)
+        client.close()
+        assert waitset.wait(0) == []
+    for use in (client.wait, client.take):
+        with pytest.raises(tarn_ipc.ClosedError):
+            use()
+
+
 def test_a_stream_and_its_end(server, client):
     client.send(b"3")
     request = server.receive(1)

@@ -148,6 +148,15 @@ class Client(_Waiting[Message], _tarn.Client):
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._reading: asyncio.Task[None] | None = None
 
+    def call(self, data: Any, timeout: float | None = None) -> Any:
+        """Sends a request and returns its first response; the rest, if it was not the last, is given up. Responses of other
+        requests that come meanwhile are set aside for take() and receive(), which fileno() does not show: take until None."""
+        try:
+            return super().call(data, timeout)
+        finally:
+            if getattr(self, "_waiting", None) is not None:
+                _set(self._waiting[0])
+
     async def call_async(self, data: Any) -> Message:
         """Sends a request, and waits for its first response; any number of tasks may. Cancelling abandons it, as does a
         response that is not the last: for all of them use send() and receive_async().
@@ -196,6 +205,9 @@ class Client(_Waiting[Message], _tarn.Client):
 
 
 class Server(_Waiting[Request], _tarn.Server):
+    """Answers requests. close() waits for up to linger_s (1 s) until clients have attached the memory of their responses; that wait
+    is the library's, and Ctrl-C is seen after it."""
+
     __slots__ = ("_waiting",)
 
     if not TYPE_CHECKING:  # whose options _tarn.pyi has
