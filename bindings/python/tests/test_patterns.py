@@ -248,6 +248,14 @@ def test_changes():
         assert reader.receive(0.02) is None and reader.wait(0) is False
 
 
+def test_wrong_timeouts_of_a_reader():
+    with tarn_ipc.Reader("board", keys=["a"]) as reader:
+        for wrong, error in ((-1, ValueError), (float("nan"), ValueError), ("1", TypeError)):
+            for wait in (reader.receive, reader.wait, lambda timeout: reader.wait_key("a", 0, timeout)):
+                with pytest.raises(error):
+                    wait(wrong)
+
+
 def test_a_key_has_one_writer():
     with tarn_ipc.Writer("topic") as one, tarn_ipc.Writer("topic") as two:
         one.set("a", b"1")
