@@ -229,18 +229,19 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     static char *known[] = {"bytes", NULL};
     Payload *payload = (Payload *)self;
     PyObject *bytes = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &bytes) || !payload_may_end(payload, "sent") ||
+    Py_ssize_t asked = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &bytes))
+        return NULL;
+    if (bytes != Py_None) /* before all else: it may be that Python is run for it */
+        asked = PyNumber_AsSsize_t(bytes, PyExc_OverflowError);
+    if (PyErr_Occurred() || !payload_may_end(payload, "sent") ||
         (payload->answers && !payload_may_end(payload->answers, "answered")))
         return NULL;
     tarn_loan loan = payload->loan;
-    if (bytes != Py_None) {
-        Py_ssize_t asked = PyNumber_AsSsize_t(bytes, PyExc_OverflowError);
-        if (PyErr_Occurred())
-            return NULL;
-        if (asked < 0 || (size_t)asked > loan.bytes)
-            return PyErr_Format(PyExc_ValueError, "a loan of %zu bytes has no %zd to send", loan.bytes, asked);
+    if (asked < 0 || (size_t)asked > loan.bytes)
+        return PyErr_Format(PyExc_ValueError, "a loan of %zu bytes has no %zd to send", loan.bytes, asked);
+    if (bytes != Py_None)
         loan.bytes = (size_t)asked;
-    }
     Handle *owner = payload->owner;
     struct patience patience = {0};
     int sent;

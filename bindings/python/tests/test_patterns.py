@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+import unittest.mock
 
 import numpy
 import pytest
@@ -427,7 +428,7 @@ def test_a_waitset(publisher, subscriber):
 
 def test_a_waitsets_mistakes(publisher, subscriber):
     with tarn_ipc.Waitset() as waitset:
-        for wrong in (publisher, 3, None):
+        for wrong in (publisher, 3, None, unittest.mock.Mock(spec=subscriber)):
             with pytest.raises((tarn_ipc.ArgumentError, TypeError)):
                 waitset.add(wrong)
         waitset.add(subscriber)
