@@ -85,11 +85,21 @@ struct kind {
     int (*wait)(void *tarn, int64_t timeout_ns);
     int (*interrupt)(void *tarn);
     int (*fd)(void *tarn);
-    int (*take)(Handle *handle, PyObject **ret); /* 1; 0: nothing there; -1: raised */
-    int (*idle)(void *tarn);                     /* 0: there is nothing to wait for. NULL: there always is */
-    bool has_no_topic;                           /* a waitset */
-    int (*linger)(void *tarn,
-                  int64_t timeout_ns); /* what closing waits for, where the library's own wait may be endless */
+    int (*take)(Handle *handle, PyObject **ret);   /* 1; 0: nothing there; -1: raised */
+    int (*idle)(void *tarn);                       /* 0: there is nothing to wait for. NULL: there always is */
+    bool has_no_topic;                             /* a waitset */
+    int (*linger)(void *tarn, int64_t timeout_ns); /* what closing waits for, where that can be had in slices */
+    int64_t linger_ns;                             /* so long unless told otherwise */
+};
+
+/* A time that the library waits in one go, cut into slices of equal length. slice_ns 0: there is no need to. */
+struct slices {
+    int64_t whole_ns, slice_ns;
+};
+
+/* How far a call has come that the library ends after each slice. Zero when it begins. */
+struct patience {
+    int64_t tried_ns, space_until_ns, peer_until_ns;
 };
 
 struct orphan {
@@ -105,7 +115,10 @@ struct Handle {
     bool busy;            /* a call of it has given up the GIL */
     bool is_late;         /* opened when the interpreter was ending */
     bool may_wait;        /* sending waits where there is no space */
-    int64_t linger_ns;    /* for kind->linger */
+    bool has_sent;        /* there is something to linger for */
+    int64_t linger_ns;    /* for kind->linger; negative: not at all */
+    struct slices space;  /* sending waits so long for space; else it fails */
+    struct slices peer;   /* and so long for a server */
     Py_ssize_t views;     /* buffers of what ends with it */
     PyObject *type;       /* of payloads; or NULL. Of requests, for clients and servers */
     PyObject *other_type; /* of responses */
@@ -125,10 +138,17 @@ bool handle_enter(Handle *handle);
 /* Around what may wait: gives up the GIL. The handle must have been entered. */
 PyThreadState *handle_unlock(Handle *handle);
 void handle_lock(Handle *handle, PyThreadState *state);
+/* To be asked with what a call came back that may wait: whether it is to be made again, as the library waited for a slice only.
+   If not, it may also be that something was raised: a signal's handler has, or has closed the handle. */
+bool handle_goes_on(Handle *handle, int status, struct patience *patience);
+/* The same status as an exception, unless one was raised. */
+PyObject *raise_sent(int status);
 /* It is not busy any more: what was to be discarded is. */
 void handle_settle(Handle *handle);
 /* Closes it without waiting long, and says so where nobody had closed it. */
 void handle_drop(Handle *handle);
+/* Discards, as patiently as the handle's options say. */
+void handle_discard(Handle *handle, int (*discard)(void *what), void *what);
 /* Keeps what must be discarded by the handle's thread until that can be done. */
 void handle_adopt(Handle *handle, int (*discard)(void *what), const void *what, size_t bytes);
 
@@ -136,11 +156,15 @@ void handle_adopt(Handle *handle, int (*discard)(void *what), const void *what, 
 int timeout_parse(PyObject *seconds, int64_t *ret_ns);
 /* So often a wait comes back to see whether there was a signal; the library looks at its peers as often. */
 #define WAIT_SLICE_NS 100000000
+int64_t now_ns(void); /* CLOCK_MONOTONIC */
 /* What is left of a wait that ends at deadline. */
 int64_t time_left_ns(int64_t deadline_ns);
 int64_t deadline_ns(int64_t timeout_ns);
 /* Waits in slices, between which signals are seen to. 1: there may be something; 0: not in time; -1: raised. */
 int handle_wait(Handle *handle, int64_t deadline);
+
+/* Whether there are responses that its take() gives before it looks at the library's. */
+bool handle_has_set_aside(const Handle *handle);
 
 /* Methods that many sorts have. */
 PyObject *handle_take(PyObject *self, PyObject *unused);
@@ -273,7 +297,7 @@ int loan_bytes(PyObject *number, Py_ssize_t *ret);
 /* Copies longer than this give up the GIL. */
 #define LONG_COPY_BYTES 65536
 
-/* A call that sends what a Buffer has, and may wait. Returns what it returns. */
+/* A call that sends what a Buffer has, and may wait. Returns what it returns; for raise_sent(). */
 int send_data(Handle *handle, const Buffer *data, int (*send)(void *what, const void *data, size_t bytes), void *what);
 
 /* ---- fork.c ------------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,10 @@
 
 /* What is not said by closing is not waited for for ever: a handle that was dropped gets so long. */
 #define DROPPED_LINGER_NS 1000000000
+/* tarn.h: full_timeout_ns and server_timeout_ns, unless given. */
+#define DEFAULT_WAIT_NS 1000000000
+/* So long a publisher that flushes waits for keepers, if only they have not. */
+#define KEEPERS_LINGER_NS 1000000000
 
 static Handle *open_handles;
 static bool is_ending; /* nobody is to be told any more that something was not closed */
@@ -56,11 +60,28 @@ PyThreadState *handle_unlock(Handle *handle) {
     return PyEval_SaveThread();
 }
 
+/* Asked after each slice. until_ns: 0 after the first one. */
+static bool has_patience(int64_t *until_ns, const struct slices *slices) {
+    if (!slices->slice_ns)
+        return false;
+    if (!*until_ns)
+        *until_ns = deadline_ns(slices->whole_ns - slices->slice_ns);
+    return time_left_ns(*until_ns) > 0;
+}
+
+void handle_discard(Handle *handle, int (*discard)(void *), void *what) {
+    struct patience patience = {0};
+    int status;
+    do
+        status = discard(what);
+    while (status == TARN_ERROR_FULL && handle && has_patience(&patience.space_until_ns, &handle->space));
+}
+
 static void discard_orphans(Handle *handle) {
     while (handle->orphans) {
         struct orphan *first = handle->orphans;
         handle->orphans = first->next;
-        first->discard(first->what);
+        handle_discard(handle, first->discard, first->what);
         PyMem_Free(first);
     }
 }
@@ -87,15 +108,41 @@ void handle_adopt(Handle *handle, int (*discard)(void *what), const void *what, 
 
 /* ---- opening and closing ------------------------------------------------------------------------------------------ */
 
-/* Whether sending waits where there is no space, for which the GIL must be given up. */
-static bool may_wait(const struct kind *kind, const struct parsed *parsed) {
+static void *option_at(const struct kind *kind, struct parsed *parsed, const char *name) {
     for (const struct option *option = kind->options; option->name; option++)
-        if (strcmp(option->name, "when_full") == 0)
-            return *(const uint32_t *)((const char *)parsed + option->offset) == TARN_FULL_WAIT;
-    return false;
+        if (strcmp(option->name, name) == 0)
+            return (char *)parsed + option->offset;
+    return NULL;
 }
 
-static int open_as(Handle *handle, const struct kind *kind, const char *topic, const struct parsed *parsed) {
+/* Whether sending waits where there is no space, for which the GIL must be given up. */
+static bool may_wait(const struct kind *kind, struct parsed *parsed) {
+    const uint32_t *when_full = option_at(kind, parsed, "when_full");
+    return when_full && *when_full == TARN_FULL_WAIT;
+}
+
+/* The library would wait for all of it before signals are seen. */
+static struct slices cut(int64_t *option_ns) {
+    int64_t whole_ns = option_ns && *option_ns ? *option_ns : DEFAULT_WAIT_NS;
+    if (!option_ns || whole_ns <= WAIT_SLICE_NS)
+        return (struct slices){0};
+    *option_ns = whole_ns / ((whole_ns - 1) / WAIT_SLICE_NS + 1);
+    return (struct slices){whole_ns, *option_ns};
+}
+
+/* What would wait too long at a time is told not to, and waits here. */
+static void take_over_waits(Handle *handle, const struct kind *kind, struct parsed *parsed) {
+    if (may_wait(kind, parsed))
+        handle->space = cut(option_at(kind, parsed, "full_timeout_s"));
+    handle->peer = cut(option_at(kind, parsed, "server_timeout_s"));
+    if (!kind->linger)
+        return;
+    int64_t *linger_ns = option_at(kind, parsed, "linger_s");
+    handle->linger_ns = *linger_ns ? *linger_ns : kind->linger_ns;
+    *linger_ns = TARN_IMMEDIATELY;
+}
+
+static int open_as(Handle *handle, const struct kind *kind, const char *topic, struct parsed *parsed) {
     void *tarn = NULL;
     PyThreadState *state = PyEval_SaveThread();
     int status = kind->open(&tarn, topic, parsed);
@@ -114,14 +161,6 @@ static int open_as(Handle *handle, const struct kind *kind, const char *topic, c
     return 0;
 }
 
-/* Closing would wait too long at a time to see signals: it is told not to, and waits here. */
-static void take_over_linger(Handle *handle, const struct kind *kind, struct parsed *parsed) {
-    if (!kind->linger)
-        return;
-    handle->linger_ns = parsed->producer.linger_ns ? parsed->producer.linger_ns : TARN_FOREVER;
-    parsed->producer.linger_ns = TARN_IMMEDIATELY;
-}
-
 int handle_open(Handle *handle, const struct kind *kind, PyObject *arguments, PyObject *options) {
     const char *topic = NULL;
     if (handle->kind) {
@@ -133,28 +172,35 @@ int handle_open(Handle *handle, const struct kind *kind, PyObject *arguments, Py
     struct parsed parsed;
     int status = options_parse(&parsed, kind, options);
     if (status == 0) {
-        take_over_linger(handle, kind, &parsed);
+        take_over_waits(handle, kind, &parsed);
         status = open_as(handle, kind, topic, &parsed);
     }
     options_free(&parsed);
     return status;
 }
 
+static bool lingers(const Handle *handle) {
+    return handle->kind->linger && handle->has_sent && handle->linger_ns > 0;
+}
+
 /* Waits as its linger option says. 0, or -1: raised, and still open. */
 static int linger(Handle *handle) {
-    int64_t deadline = deadline_ns(handle->linger_ns < 0 ? 0 : handle->linger_ns);
-    for (;;) {
-        int64_t left = time_left_ns(deadline);
+    int64_t began = now_ns(), deadline = deadline_ns(handle->linger_ns);
+    while (handle->tarn) {
+        int64_t left = time_left_ns(deadline), tried = now_ns();
         PyThreadState *state = handle_unlock(handle);
         int result = handle->kind->linger(handle->tarn, left < WAIT_SLICE_NS ? left : WAIT_SLICE_NS);
         handle_lock(handle, state);
-        if (result != 0 || left <= WAIT_SLICE_NS) /* an error will be told by closing, too */
+        int64_t now = now_ns();
+        bool is_early = now - tried < WAIT_SLICE_NS;
+        if (result < 0 || left <= WAIT_SLICE_NS) /* an error will be told by closing, too */
             return 0;
+        if (result > 0 && (is_early || now - began >= KEEPERS_LINGER_NS))
+            return 0; /* else it may be that keepers have not, for whom the library waits so long */
         if (PyErr_CheckSignals() < 0)
             return -1;
-        if (!handle->tarn)
-            return 0;
     }
+    return 0;
 }
 
 /* Returns what closing returned. */
@@ -172,6 +218,16 @@ static int leave(Handle *handle) {
     return result;
 }
 
+/* If so, raises. */
+static bool has_views(const Handle *handle) {
+    if (handle->views)
+        PyErr_Format(
+            PyExc_BufferError,
+            "the %s cannot be closed: arrays or memoryviews of what ends with it are in use; delete them first",
+            handle->kind->name);
+    return handle->views;
+}
+
 static PyObject *handle_close(PyObject *self, PyObject *unused) {
     Handle *handle = (Handle *)self;
     (void)unused;
@@ -183,17 +239,12 @@ static PyObject *handle_close(PyObject *self, PyObject *unused) {
         leave(handle);
         return PyLong_FromLong(0);
     }
-    if (handle->kind->linger && linger(handle) < 0)
+    if (has_views(handle) || (lingers(handle) && linger(handle) < 0))
         return NULL;
-    if (!handle->tarn)
+    if (!handle->tarn) /* a signal's handler has closed it */
         return PyLong_FromLong(0);
-    if (handle->views) {
-        PyErr_Format(
-            PyExc_BufferError,
-            "the %s cannot be closed: arrays or memoryviews of what ends with it are in use; delete them first",
-            handle->kind->name);
+    if (!handle_enter(handle) || has_views(handle))
         return NULL;
-    }
     int result = leave(handle);
     return result < 0 ? raise_status(result) : PyLong_FromLong(result);
 }
@@ -208,10 +259,10 @@ static Handle *first_to_close(void) {
 
 /* As when it is dropped. */
 static void linger_shortly(Handle *handle) {
-    if (!handle->kind->linger)
+    if (!lingers(handle))
         return;
     PyThreadState *state = handle_unlock(handle);
-    handle->kind->linger(handle->tarn, DROPPED_LINGER_NS);
+    handle->kind->linger(handle->tarn, handle->linger_ns == TARN_FOREVER ? DROPPED_LINGER_NS : handle->linger_ns);
     PyEval_RestoreThread(state); /* and still busy: nobody else is to close it */
 }
 
@@ -275,7 +326,7 @@ int timeout_parse(PyObject *seconds, int64_t *ret_ns) {
     return 0;
 }
 
-static int64_t now_ns(void) {
+int64_t now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000000000LL + now.tv_nsec;
@@ -294,6 +345,32 @@ int64_t time_left_ns(int64_t deadline) {
     int64_t left = deadline - now_ns();
     return left < 0 ? 0 : left;
 }
+
+/* ---- waiting to send ---------------------------------------------------------------------------------------------- */
+
+/* Whatever is said of servers then. What needs no waiting is said at once. */
+static bool has_waited_for_peer(const Handle *handle, int status, const struct patience *patience) {
+    return patience->tried_ns && status != TARN_ERROR_INTERRUPTED &&
+           now_ns() - patience->tried_ns >= handle->peer.slice_ns;
+}
+
+bool handle_goes_on(Handle *handle, int status, struct patience *patience) {
+    if (status >= 0)
+        return false;
+    if (status == TARN_ERROR_FULL) {
+        if (!has_patience(&patience->space_until_ns, &handle->space))
+            return false;
+    } else if (!has_waited_for_peer(handle, status, patience) ||
+               !has_patience(&patience->peer_until_ns, &handle->peer)) {
+        return false;
+    }
+    if (PyErr_CheckSignals() < 0 || !handle_enter(handle))
+        return false;
+    patience->tried_ns = patience->tried_ns ? now_ns() : 0;
+    return true;
+}
+
+/* ---- waiting to receive -------------------------------------------------------------------------------------------- */
 
 /* One slice: what wait returned; -1 and 0 as handle_wait. */
 static int wait_slice(Handle *handle, int64_t left_ns, int (*wait)(void *, int64_t)) {
@@ -376,10 +453,16 @@ PyObject *handle_until(PyObject *self, PyObject *arguments, PyObject *names, int
     return result < 0 ? NULL : PyBool_FromLong(result);
 }
 
+bool handle_has_set_aside(const Handle *handle) {
+    return handle->set_aside && PyList_Size(handle->set_aside) > 0;
+}
+
 PyObject *handle_ready(PyObject *self, PyObject *arguments, PyObject *names) {
     Handle *handle = (Handle *)self;
-    if (handle->set_aside && PyList_Size(handle->set_aside) > 0)
+    if (handle_has_set_aside(handle) && handle_enter(handle))
         Py_RETURN_TRUE;
+    if (PyErr_Occurred())
+        return NULL;
     return handle_until(self, arguments, names, handle->kind ? handle->kind->wait : NULL);
 }
 

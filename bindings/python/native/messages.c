@@ -44,6 +44,8 @@ static const struct kind publisher_kind = {
     .options_bytes = sizeof(tarn_publisher_options),
     .open = publisher_open,
     .close = publisher_close,
+    .linger = publisher_flush,
+    .linger_ns = 1000000000,
 };
 
 static int publisher_init(PyObject *self, PyObject *arguments, PyObject *options) {
@@ -57,9 +59,9 @@ static PyObject *publisher_publish(PyObject *self, PyObject *object) {
         return NULL;
     int sent = handle_enter(handle) ? send_data(handle, &data, publish_data, handle->tarn) : 0;
     PyBuffer_Release(&data);
-    if (sent < 0)
-        return raise_status(sent);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(sent);
+    if (sent < 0 || PyErr_Occurred())
+        return raise_sent(sent);
+    return PyBool_FromLong(sent);
 }
 
 static PyObject *publisher_loan(PyObject *self, PyObject *number) {
@@ -68,14 +70,20 @@ static PyObject *publisher_loan(PyObject *self, PyObject *number) {
     Py_ssize_t bytes;
     if (loan_bytes(number, &bytes) < 0 || !handle_enter(handle))
         return NULL;
-    PyThreadState *state = handle->may_wait ? handle_unlock(handle) : NULL;
-    int lent = tarn_publisher_loan(handle->tarn, (size_t)bytes, &loan);
-    if (state)
-        handle_lock(handle, state);
+    struct patience patience = {0};
+    int lent;
+    do {
+        PyThreadState *state = handle->may_wait ? handle_unlock(handle) : NULL;
+        lent = tarn_publisher_loan(handle->tarn, (size_t)bytes, &loan);
+        if (state)
+            handle_lock(handle, state);
+    } while (handle_goes_on(handle, lent, &patience));
     if (lent < 0)
-        return raise_status(lent);
-    if (lent == 0)
+        return raise_sent(lent);
+    if (lent == 0) {
+        handle->has_sent = true; /* subscribers are to be told what they lost */
         Py_RETURN_NONE;
+    }
     return payload_new(&loan_payload, classes.loan, handle, handle->type, &loan);
 }
 

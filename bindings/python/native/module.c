@@ -37,6 +37,10 @@ PyObject *raise_status(int status) {
     return NULL;
 }
 
+PyObject *raise_sent(int status) {
+    return PyErr_Occurred() ? NULL : raise_status(status);
+}
+
 int fail_status(int status) {
     raise_status(status);
     return -1;
@@ -68,6 +72,20 @@ int add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **ret
     return status;
 }
 
+/* The classes are one interpreter's, and so is the GIL that handles count on. */
+static int refuse_others(void) {
+    static int64_t ours = -1;
+    int64_t id = PyInterpreterState_GetID(PyInterpreterState_Get());
+    if (ours < 0)
+        ours = id;
+    if (id == ours)
+        return 0;
+    PyErr_SetString(PyExc_ImportError,
+                    "another interpreter of this process uses tarn_ipc, which one at a time may: use a "
+                    "process instead of a subinterpreter");
+    return -1;
+}
+
 /* use(errors=..., message=..., ...): the classes to make objects of. */
 static PyObject *use(PyObject *self, PyObject *arguments, PyObject *names) {
     static char *known[] = {"errors", "error", "thread_error", "message", "request", "job",
@@ -76,7 +94,8 @@ static PyObject *use(PyObject *self, PyObject *arguments, PyObject *names) {
     (void)self;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "$OOOOOOOOOO", known, &given.errors, &given.error,
                                      &given.thread_error, &given.message, &given.request, &given.job, &given.loan,
-                                     &given.event, &given.match, &given.ready))
+                                     &given.event, &given.match, &given.ready) ||
+        refuse_others() < 0)
         return NULL;
     if (!PyDict_Check(given.errors)) {
         PyErr_SetString(PyExc_TypeError, "errors is no dict");

@@ -172,7 +172,7 @@ static void discard(Payload *payload) {
     if (owner && owner->busy && !payload->kind->is_any_thread)
         handle_adopt(owner, payload->kind->discard, &payload->place, payload->kind->struct_bytes);
     else
-        payload->kind->discard(&payload->place);
+        handle_discard(owner, payload->kind->discard, &payload->place);
 }
 
 static void payload_dealloc(PyObject *self) {
@@ -229,35 +229,41 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     static char *known[] = {"bytes", NULL};
     Payload *payload = (Payload *)self;
     PyObject *bytes = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &bytes) || !payload_may_end(payload, "sent") ||
+    Py_ssize_t asked = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "|O", known, &bytes))
+        return NULL;
+    if (bytes != Py_None) /* before all else: it may be that Python is run for it */
+        asked = PyNumber_AsSsize_t(bytes, PyExc_OverflowError);
+    if (PyErr_Occurred() || !payload_may_end(payload, "sent") ||
         (payload->answers && !payload_may_end(payload->answers, "answered")))
         return NULL;
     tarn_loan loan = payload->loan;
-    if (bytes != Py_None) {
-        Py_ssize_t asked = PyNumber_AsSsize_t(bytes, PyExc_OverflowError);
-        if (PyErr_Occurred())
-            return NULL;
-        if (asked < 0 || (size_t)asked > loan.bytes)
-            return PyErr_Format(PyExc_ValueError, "a loan of %zu bytes has no %zd to send", loan.bytes, asked);
+    if (asked < 0 || (size_t)asked > loan.bytes)
+        return PyErr_Format(PyExc_ValueError, "a loan of %zu bytes has no %zd to send", loan.bytes, asked);
+    if (bytes != Py_None)
         loan.bytes = (size_t)asked;
-    }
     Handle *owner = payload->owner;
-    PyThreadState *state = owner->may_wait ? handle_unlock(owner) : NULL;
-    payload->over = state != NULL; /* nobody else may send it meanwhile, nor see the request that may end with it */
+    struct patience patience = {0};
+    int sent;
+    payload->over = owner->may_wait; /* nobody else may send it meanwhile, nor see the request that may end with it */
     if (payload->answers)
-        payload->answers->over = state != NULL;
-    int sent = tarn_loan_send(&loan);
-    if (state)
-        handle_lock(owner, state);
+        payload->answers->over = owner->may_wait;
+    do {
+        PyThreadState *state = owner->may_wait ? handle_unlock(owner) : NULL;
+        sent = tarn_loan_send(&loan);
+        if (state)
+            handle_lock(owner, state);
+    } while (handle_goes_on(owner, sent, &patience));
     payload->over = false;
     if (payload->answers)
         payload->answers->over = false;
+    owner->has_sent |= sent >= 0;
     if (!loan.loaned_by) {
         payload_end(payload);
         if (payload->answers && (payload->is_last || sent != 1))
             payload_end(payload->answers);
     }
-    return sent < 0 ? raise_status(sent) : PyBool_FromLong(sent);
+    return sent < 0 ? raise_sent(sent) : PyBool_FromLong(sent);
 }
 
 /* ---- what is known of them ------------------------------------------------------------------------------------------ */
@@ -392,11 +398,16 @@ int loan_bytes(PyObject *number, Py_ssize_t *ret) {
 }
 
 int send_data(Handle *handle, const Buffer *data, int (*send)(void *, const void *, size_t), void *what) {
-    if (!handle->may_wait && data->len < LONG_COPY_BYTES)
-        return send(what, data->buf, (size_t)data->len);
-    PyThreadState *state = handle_unlock(handle);
-    int result = send(what, data->buf, (size_t)data->len);
-    handle_lock(handle, state);
+    struct patience patience = {0};
+    bool is_short = !handle->may_wait && data->len < LONG_COPY_BYTES;
+    int result;
+    do {
+        PyThreadState *state = is_short ? NULL : handle_unlock(handle);
+        result = send(what, data->buf, (size_t)data->len);
+        if (state)
+            handle_lock(handle, state);
+    } while (handle_goes_on(handle, result, &patience));
+    handle->has_sent |= result >= 0;
     return result;
 }
 
@@ -404,7 +415,7 @@ static PyObject *request_end(Payload *payload, int result) {
     /* the library clears the struct of a request that is over */
     if (!payload->asked.taken_by)
         payload_end(payload);
-    return result < 0 ? raise_status(result) : PyBool_FromLong(result);
+    return result < 0 ? raise_sent(result) : PyBool_FromLong(result);
 }
 
 static int reply(void *what, const void *data, size_t bytes) {
@@ -456,9 +467,13 @@ static PyObject *request_finish(PyObject *self, PyObject *unused) {
     Handle *owner = payload->owner;
     tarn_request asked = payload->asked;
     payload->over = true;
-    PyThreadState *state = handle_unlock(owner);
-    int result = tarn_request_end(&asked);
-    handle_lock(owner, state);
+    struct patience patience = {0};
+    int result;
+    do {
+        PyThreadState *state = handle_unlock(owner);
+        result = tarn_request_end(&asked);
+        handle_lock(owner, state);
+    } while (handle_goes_on(owner, result, &patience));
     payload->over = false;
     payload->asked = asked;
     return request_end(payload, result);
@@ -501,9 +516,13 @@ static PyObject *request_loan(PyObject *self, PyObject *arguments, PyObject *nam
         return NULL;
     tarn_request asked = payload->asked;
     payload->over = true; /* no views meanwhile */
-    PyThreadState *state = handle_unlock(payload->owner);
-    int lent = tarn_request_loan(&asked, (size_t)bytes, last, &loan);
-    handle_lock(payload->owner, state);
+    struct patience patience = {0};
+    int lent;
+    do {
+        PyThreadState *state = handle_unlock(payload->owner);
+        lent = tarn_request_loan(&asked, (size_t)bytes, last, &loan);
+        handle_lock(payload->owner, state);
+    } while (handle_goes_on(payload->owner, lent, &patience));
     payload->over = false;
     payload->asked = asked;
     if (lent == 1)

@@ -45,6 +45,7 @@ static const struct kind producer_kind = {
     .open = producer_open,
     .close = producer_close,
     .linger = producer_kept,
+    .linger_ns = TARN_FOREVER,
 };
 
 static int producer_init(PyObject *self, PyObject *arguments, PyObject *options) {
@@ -58,10 +59,8 @@ static PyObject *push(PyObject *self, PyObject *object) {
         return NULL;
     int pushed = handle_enter(handle) ? send_data(handle, &data, push_data, handle->tarn) : 0;
     PyBuffer_Release(&data);
-    if (pushed < 0)
-        return raise_status(pushed);
-    if (PyErr_Occurred())
-        return NULL;
+    if (pushed < 0 || PyErr_Occurred())
+        return raise_sent(pushed);
     Py_RETURN_NONE;
 }
 
@@ -71,11 +70,15 @@ static PyObject *producer_loan(PyObject *self, PyObject *number) {
     Py_ssize_t bytes;
     if (loan_bytes(number, &bytes) < 0 || !handle_enter(handle))
         return NULL;
-    PyThreadState *state = handle_unlock(handle);
-    int lent = tarn_producer_loan(handle->tarn, (size_t)bytes, &loan);
-    handle_lock(handle, state);
+    struct patience patience = {0};
+    int lent;
+    do {
+        PyThreadState *state = handle_unlock(handle);
+        lent = tarn_producer_loan(handle->tarn, (size_t)bytes, &loan);
+        handle_lock(handle, state);
+    } while (handle_goes_on(handle, lent, &patience));
     if (lent < 0)
-        return raise_status(lent);
+        return raise_sent(lent);
     return payload_new(&loan_payload, classes.loan, handle, handle->type, &loan);
 }
 

@@ -66,7 +66,7 @@ static int hand_out(PyObject *what, PyObject **ret) {
 static int client_take(Handle *handle, PyObject **ret) {
     PyObject *next;
     uint64_t request;
-    if (handle->set_aside && PyList_Size(handle->set_aside) > 0) {
+    if (handle_has_set_aside(handle)) {
         next = PyList_GetItem(handle->set_aside, 0);
         Py_INCREF(next);
         if (PyList_SetSlice(handle->set_aside, 0, 1, NULL) < 0) {
@@ -143,17 +143,19 @@ static uint64_t send_request(Handle *handle, PyObject *object) {
     uint64_t request = 0;
     if (!handle_enter(handle) || data_get(object, handle->type, &data) < 0)
         return 0;
-    if (handle_enter(handle)) {
-        PyThreadState *state = handle_unlock(handle);
-        int sent = tarn_client_send(handle->tarn, data.buf, (size_t)data.len, &request);
-        handle_lock(handle, state);
-        if (sent < 0) {
-            raise_status(sent);
-            request = 0;
-        }
-    }
+    struct patience patience = {.tried_ns = now_ns()};
+    int sent = handle_enter(handle) ? 0 : -1;
+    if (sent == 0)
+        do {
+            PyThreadState *state = handle_unlock(handle);
+            sent = tarn_client_send(handle->tarn, data.buf, (size_t)data.len, &request);
+            handle_lock(handle, state);
+        } while (handle_goes_on(handle, sent, &patience));
     PyBuffer_Release(&data);
-    return request;
+    if (sent == 1)
+        return request;
+    raise_sent(sent);
+    return 0;
 }
 
 static PyObject *client_send(PyObject *self, PyObject *data) {
@@ -197,11 +199,15 @@ static PyObject *client_loan(PyObject *self, PyObject *number) {
     Py_ssize_t bytes;
     if (loan_bytes(number, &bytes) < 0 || !handle_enter(handle))
         return NULL;
-    PyThreadState *state = handle_unlock(handle);
-    int lent = tarn_client_loan(handle->tarn, (size_t)bytes, &loan, &request);
-    handle_lock(handle, state);
+    struct patience patience = {.tried_ns = now_ns()};
+    int lent;
+    do {
+        PyThreadState *state = handle_unlock(handle);
+        lent = tarn_client_loan(handle->tarn, (size_t)bytes, &loan, &request);
+        handle_lock(handle, state);
+    } while (handle_goes_on(handle, lent, &patience));
     if (lent < 0)
-        return raise_status(lent);
+        return raise_sent(lent);
     PyObject *made = payload_new(&loan_payload, classes.loan, handle, handle->type, &loan);
     if (made)
         ((Payload *)made)->request = request;

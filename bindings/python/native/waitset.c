@@ -84,10 +84,10 @@ static int forget(Waitset *set, Py_ssize_t at) {
 
 /* A handle that is open and that this thread may use; or NULL: raised. */
 static Handle *handle_given(PyObject *object) {
-    int is_handle = PyObject_IsInstance(object, handle_base);
-    if (is_handle == 0)
-        PyErr_Format(PyExc_TypeError, "%R is no handle of tarn_ipc", object);
-    return is_handle == 1 && handle_enter((Handle *)object) ? (Handle *)object : NULL;
+    if (PyObject_TypeCheck(object, (PyTypeObject *)handle_base)) /* whatever its __class__ says */
+        return handle_enter((Handle *)object) ? (Handle *)object : NULL;
+    PyErr_Format(PyExc_TypeError, "%R is no handle of tarn_ipc", object);
+    return NULL;
 }
 
 static PyObject *waitset_add(PyObject *self, PyObject *arguments, PyObject *names) {
@@ -214,6 +214,37 @@ static PyObject *ready_list(const Waitset *set, const tarn_ready *ready, int cou
     return list;
 }
 
+static bool is_among(const Handle *handle, const tarn_ready *ready, int count) {
+    for (int i = 0; i < count; i++)
+        if (ready[i].tag == handle)
+            return true;
+    return false;
+}
+
+/* Clients that have responses of which the library does not know any more. */
+static bool has_set_aside(const Waitset *set) {
+    for (Py_ssize_t at = PyList_Size(set->sources) - 1; at >= 0; at--) {
+        Handle *handle = handle_at(set, at);
+        if (handle && handle->tarn && handle_has_set_aside(handle))
+            return true;
+    }
+    return false;
+}
+
+/* Adds them to what is ready. Takes over the list. */
+static PyObject *add_set_aside(const Waitset *set, const tarn_ready *ready, int count, PyObject *list) {
+    for (Py_ssize_t at = 0; list && at < PyList_Size(set->sources); at++) {
+        Handle *handle = handle_at(set, at);
+        if (!handle || !handle->tarn || !handle_has_set_aside(handle) || is_among(handle, ready, count))
+            continue;
+        PyObject *source = ready_source(set, &(tarn_ready){.tag = handle, .fd = -1});
+        if (!source || PyList_Append(list, source) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(source);
+    }
+    return list;
+}
+
 static PyObject *waitset_wait(PyObject *self, PyObject *arguments, PyObject *names) {
     static char *known[] = {"timeout", NULL};
     Waitset *set = (Waitset *)self;
@@ -226,12 +257,15 @@ static PyObject *waitset_wait(PyObject *self, PyObject *arguments, PyObject *nam
     for (int64_t deadline = deadline_ns(timeout_ns);;) {
         if (!enter_all(set))
             return NULL;
-        int64_t left = time_left_ns(deadline), slice = left < WAIT_SLICE_NS ? left : WAIT_SLICE_NS;
+        int64_t left = has_set_aside(set) ? 0 : time_left_ns(deadline);
+        int64_t slice = left < WAIT_SLICE_NS ? left : WAIT_SLICE_NS;
         int count = wait_slice(set, ready, slice);
-        if (count < 0 || PyErr_CheckSignals() < 0)
+        if (count < 0)
             return NULL;
-        if (count > 0 || left == slice)
-            return ready_list(set, ready, count);
+        if (count > 0 || left == slice) /* before a signal's handler takes some out */
+            return add_set_aside(set, ready, count, ready_list(set, ready, count));
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
     }
 }
 

@@ -139,6 +139,21 @@ def test_all_that_can_be_awaited():
     asyncio.run(main())
 
 
+def test_a_task_gets_what_a_call_has_set_aside():
+    async def run():
+        with tarn_ipc.Server("topic", linger_s=0) as server, tarn_ipc.Client("topic") as client:
+            number = client.send(b"1")
+            waiting = asyncio.create_task(client.receive_async())
+            await asyncio.sleep(0.05)
+            thread = threading.Thread(target=lambda: [server.receive(5).reply(b"") for _ in range(2)])
+            thread.start()
+            client.call(b"2", 5)
+            thread.join()
+            assert (await asyncio.wait_for(waiting, 5)).request == number
+
+    asyncio.run(run())
+
+
 def test_many_calls_at_a_time():
     async def serve(server):
         waiting = []

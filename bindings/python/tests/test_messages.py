@@ -46,6 +46,21 @@ def test_a_loan_sends_its_first_bytes_or_nothing(publisher, subscriber):
     assert subscriber.take() is None
 
 
+@pytest.mark.parametrize("do", ["drop", "send", "view", "close"])
+def test_a_number_that_ends_what_it_is_for(do):
+    class Number:
+        def __index__(self):
+            views.append(memoryview(loan) if do == "view" else publisher.close() if do == "close" else getattr(loan, do)())
+            return 4
+
+    views = []
+    with tarn_ipc.Publisher("topic") as publisher:
+        loan = publisher.loan(8)
+        with pytest.raises(BufferError if do == "view" else tarn_ipc.ClosedError):
+            loan.send(Number())
+        views.clear()
+
+
 def test_iteration_ends_in_time(publisher, subscriber):
     for i in range(5):
         publisher.publish(b"%d" % i)

@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+import unittest.mock
 
 import numpy
 import pytest
@@ -55,6 +56,36 @@ def test_a_call_sets_other_responses_aside(server, client):
     assert client.wait(0) is True
     other = client.receive(1)
     assert (bytes(other), other.request) == (b"first", first) and client.take() is None
+
+
+def test_a_waitset_sees_what_a_call_has_set_aside(server, client):
+    with tarn_ipc.Waitset() as waitset:
+        waitset.add(client, "client")
+        waitset.add(server, "server")
+        numbers = [client.send(b"%d" % i) for i in range(2)]
+        thread = answering(server, 3, lambda request: request.reply(request))
+        assert bytes(client.call(b"call", 5)) == b"call"
+        thread.join()
+        for number in numbers:
+            assert [ready[:] for ready in waitset.wait(5)] == [("client", client, -1, 0, 0)]
+            assert client.wait(0) and client.take().request == number
+        assert waitset.wait(0) == []
+        client.send(b"x")
+        assert [ready.tag for ready in waitset.wait(5)] == ["server"]
+
+
+def test_a_closed_client_has_nothing_set_aside(server, client):
+    client.send(b"1")
+    thread = answering(server, 2, lambda request: request.reply(request))
+    client.call(b"2", 5)
+    thread.join()
+    with tarn_ipc.Waitset() as waitset:
+        waitset.add(client)
+        client.close()
+        assert waitset.wait(0) == []
+    for use in (client.wait, client.take):
+        with pytest.raises(tarn_ipc.ClosedError):
+            use()
 
 
 def test_a_stream_and_its_end(server, client):
@@ -216,6 +247,14 @@ def test_changes():
         key, value = reader.receive(10)
         assert (key, bytes(value)) == ("b", b"4")
         assert reader.receive(0.02) is None and reader.wait(0) is False
+
+
+def test_wrong_timeouts_of_a_reader():
+    with tarn_ipc.Reader("board", keys=["a"]) as reader:
+        for wrong, error in ((-1, ValueError), (float("nan"), ValueError), ("1", TypeError)):
+            for wait in (reader.receive, reader.wait, lambda timeout: reader.wait_key("a", 0, timeout)):
+                with pytest.raises(error):
+                    wait(wrong)
 
 
 def test_a_key_has_one_writer():
@@ -389,7 +428,7 @@ def test_a_waitset(publisher, subscriber):
 
 def test_a_waitsets_mistakes(publisher, subscriber):
     with tarn_ipc.Waitset() as waitset:
-        for wrong in (publisher, 3, None):
+        for wrong in (publisher, 3, None, unittest.mock.Mock(spec=subscriber)):
             with pytest.raises((tarn_ipc.ArgumentError, TypeError)):
                 waitset.add(wrong)
         waitset.add(subscriber)

@@ -350,12 +350,15 @@ reader = tarn_ipc.Subscriber("x", reliable=True)
 others = [tarn_ipc.Subscriber("other") for _ in range(20)]
 publisher = tarn_ipc.Publisher("x", linger_s=1)
 publisher.publish(b"1")
+ending = threading.Event()
 def drop():
+    ending.wait()
     time.sleep(0.3)
     others.clear()
     garbage = [bytearray(b"\\xff" * 200) for _ in range(10000)]
     time.sleep(5)
-atexit.register(threading.Thread(target=drop, daemon=True).start)
+threading.Thread(target=drop, daemon=True).start() # not at the end: since 3.12 none can be started there
+atexit.register(ending.set)
 """
 
 
@@ -363,6 +366,38 @@ def test_handles_dropped_while_the_interpreter_closes_all(python):
     process = python(CLOSED_BY_OTHERS_AT_THE_END)
     out, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_a_subinterpreter_is_refused_and_changes_nothing(python):
+    process = python("""
+import importlib, tarn_ipc
+for name in ("_interpreters", "_xxsubinterpreters"):
+    try:
+        interpreters = importlib.import_module(name)
+        break
+    except ImportError:
+        pass
+try:
+    other = interpreters.create("legacy")
+except (TypeError, ValueError):
+    other = interpreters.create()
+run = getattr(interpreters, "exec", None) or interpreters.run_string
+run(other, """ + '"""' + """
+try:
+    import tarn_ipc
+    print("imported", flush=True)
+except ImportError as error:
+    print(error, flush=True)
+""" + '"""' + """)
+interpreters.destroy(other)
+with tarn_ipc.Publisher("topic") as publisher, tarn_ipc.Subscriber("topic") as subscriber:
+    publisher.publish(b"1")
+    print(subscriber.receive(1))
+""")
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    refused, used = out.splitlines()
+    assert "interpreter" in refused and used == "<Message of 1 bytes>"
 
 
 def test_an_end_while_threads_open_handles(python):

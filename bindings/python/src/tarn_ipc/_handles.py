@@ -18,6 +18,7 @@ from ._payloads import Job, Loan, Message, Request
 from ._types import Type
 
 T = TypeVar("T")
+Self = TypeVar("Self")  # typing's own is of 3.11
 
 # So many are taken by async for before other tasks have their turn.
 FAIR_COUNT = 64
@@ -26,7 +27,7 @@ FAIR_COUNT = 64
 class _Closing:
     __slots__ = ()
 
-    def __enter__(self) -> Any:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -83,9 +84,11 @@ class _Waiting(_Awaitable, Generic[T]):
 
     async def receive_async(self) -> T:
         """The next one. Cancelling loses none; for a timeout use asyncio.wait_for."""
-        while (one := self.take()) is None:  # type: ignore[attr-defined]
+        while True:
+            one: T | None = self.take()  # type: ignore[attr-defined]
+            if one is not None:
+                return one
             await self._readable()
-        return one
 
     async def __aiter__(self) -> AsyncIterator[T]:
         taken = 0
@@ -143,10 +146,25 @@ class Client(_Waiting[Message], _tarn.Client):
 
     __slots__ = ("_answers", "_reading", "_waiting")
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "request_type", "response_type"))
-        self._answers: dict[int, asyncio.Future[Message]] = {}
-        self._reading: asyncio.Task[None] | None = None
+    _answers: dict[int, asyncio.Future[Message]]
+    _reading: asyncio.Task[None] | None
+
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "request_type", "response_type"))
+            self._answers = {}
+            self._reading = None
+
+    def call(self, data: Any, timeout: float | None = None) -> Message:
+        """Sends a request and returns its first response; the rest, if it was not the last, is given up. Responses of other
+        requests that come meanwhile are set aside for take() and receive(), which fileno() does not show: take until None."""
+        try:
+            return super().call(data, timeout)
+        finally:
+            waiting = getattr(self, "_waiting", None)
+            if waiting is not None:
+                _set(waiting[0])
 
     async def call_async(self, data: Any) -> Message:
         """Sends a request, and waits for its first response; any number of tasks may. Cancelling abandons it, as does a
@@ -154,7 +172,7 @@ class Client(_Waiting[Message], _tarn.Client):
 
         While such calls are under way they get all responses: those of other requests are dropped."""
         request = self.send(data)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._answers[request] = answer
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read())
@@ -196,6 +214,9 @@ class Client(_Waiting[Message], _tarn.Client):
 
 
 class Server(_Waiting[Request], _tarn.Server):
+    """Answers requests. close() waits for up to linger_s (1 s) until clients have attached the memory of their responses; that wait
+    is the library's, and Ctrl-C is seen after it."""
+
     __slots__ = ("_waiting",)
 
     if not TYPE_CHECKING:  # whose options _tarn.pyi has
@@ -231,9 +252,13 @@ class Writer(_Closing, _tarn.Writer):
 
     __slots__ = ("_numbers",)
 
-    def __init__(self, topic: str, **options: Any) -> None:
-        super().__init__(topic, **_typed(options, "type"))
-        self._numbers: dict[str, int] = {}
+    _numbers: dict[str, int]
+
+    if not TYPE_CHECKING:  # whose options _tarn.pyi has
+
+        def __init__(self, topic, **options):
+            super().__init__(topic, **_typed(options, "type"))
+            self._numbers = {}
 
     def key(self, name: str) -> int:
         """Takes a key, so that others may not set it. Its number."""
@@ -302,20 +327,19 @@ class Reader(_Waiting["tuple[str, Message]"], _tarn.Reader):
 
     def receive(self, timeout: float | None = None) -> tuple[str, Message] | None:
         """The same, waiting up to timeout seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            number = self._next(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            value = None if number is None else self._take(number)
-            if number is None:
-                return None
+        started, left = time.monotonic(), timeout
+        while (number := self._next(left)) is not None:
+            value = self._take(number)
             if value is not None:
                 return self._name_of(number), value
+            left = None if timeout is None else max(0.0, started + timeout - time.monotonic())
+        return None
 
     def _name_of(self, number: int) -> str:
         for name, known in self._numbers.items():
             if known == number:
                 return name
-        return self._key_name(number)
+        return self._key_name(number) or ""
 
 
 # ---- work queue -----------------------------------------------------------------------------------------------------

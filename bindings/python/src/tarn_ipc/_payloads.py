@@ -55,7 +55,12 @@ class Message(_Array, _tarn.Message):
 
 
 class Request(_Array, _tarn.Request):
-    """A request: answered by reply(), or by stream() and end(). One that is dropped is ended without an answer."""
+    """
+    A request: answered by reply(), or by stream() and end(). One that is dropped is ended without an answer.
+
+    Any answer ends it if its client is gone, and its memory is the client's: there must be no views of it, not even between
+    two answers of a stream. Have them in a with block (with memoryview(request) as view: ...), or copy: request.array().copy().
+    """
 
     __slots__ = ()
 
@@ -78,7 +83,12 @@ class Job(_Array, _tarn.Job):
 
 
 class Loan(_Array, _tarn.Loan):
-    """A place for a message in the making. with loan: sends it at the end, or drops it if an exception comes out."""
+    """
+    A place for a message in the making. with loan: sends it at the end, or drops it if an exception comes out.
+
+    What was sent must not be written: there must be no views of it then. Do not give its array a name (loan.array()[:] = ...),
+    or del the name before.
+    """
 
     __slots__ = ()
 

@@ -54,11 +54,12 @@ def _field_dtype(hint: Any, name: str) -> Any:
     )
 
 
-def dataclass_dtype(made: type) -> numpy.dtype:
+def dataclass_dtype(made: type) -> numpy.dtype[Any]:
     """The dtype of a dataclass: fields where a C compiler would put them."""
     hints = typing.get_type_hints(made, include_extras=True)
     fields = [(field.name, _field_dtype(hints[field.name], field.name)) for field in dataclasses.fields(made)]
-    return numpy_or_say().dtype(fields, align=True)
+    made_of: numpy.dtype[Any] = numpy_or_say().dtype(fields, align=True)
+    return made_of
 
 
 def _describe(dtype: Any, prefix: str = "", at: int = 0) -> list[str]:
