@@ -52,7 +52,7 @@ expect_in "$work/err" "top needs a terminal for its input and output; 'tarn top 
 command -v tmux >/dev/null || { echo "tmux is missing; script/bootstrap --test installs it" && exit 77; }
 
 tmux() { command tmux -f /dev/null -S "$work/tmux" "$@" 3>&-; }
-trap 'code=$?; tmux kill-server 2>/dev/null || true; (exit $code) || true; (exit $code); clean_up' EXIT
+trap 'code=$?; set +e; trap - ERR; tmux kill-server 2>/dev/null; (exit $code); clean_up' EXIT
 
 # start COLUMNS ROWS SETTING...: tarn top in a terminal of that size; when it ends, its exit code and the terminal's settings
 start() {
