@@ -536,7 +536,8 @@ static bool wants_more(struct extents *extents, uint64_t size) {
     if (!extents->options.rotation_bytes)
         extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes ||
-           (size > EXTENT_BYTES_MIN && extents->warm_bytes / size < kept + 1 + as_far_as_worth_it(RETIRED_AT_ONCE - 1, size) + more);
+           (size > EXTENT_BYTES_MIN &&
+            extents->warm_bytes / size < kept + 1 + as_far_as_worth_it(RETIRED_AT_ONCE - 1, size) + more);
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
