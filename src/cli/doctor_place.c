@@ -275,8 +275,8 @@ void look_at_left(struct finding *finding, const struct patient *patient) {
         return;
     }
     found(finding, STATE_NOTE,
-          "left by the dead: files of %" PRIu32 " topics that nobody is in, %" PRIu32 " places in "
-          "others, %" PRIu32 " segments that nobody attaches",
+          "left by the dead: topic files that nobody is in: %" PRIu32 "; places in others: %" PRIu32
+          "; segments that nobody attaches: %" PRIu32,
           patient->left.topics, dead, patient->left.segments);
     advise(finding, "'tarn gc' sweeps it; so does whoever uses these topics next");
 }

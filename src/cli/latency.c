@@ -99,8 +99,8 @@ static unsigned terminal_width(void) {
 
 /* How many characters it has. */
 static size_t write_title(const struct latency *latency, char ret[static TITLE_BYTES]) {
-    snprintf(ret, TITLE_BYTES, "%s: %" PRIu64 " messages in %.1f s, %s", latency->follow.topic,
-             latency->histogram.count, seconds_since(latency->start_ns),
+    snprintf(ret, TITLE_BYTES, "%s: %" PRIu64 " message%s in %.1f s, %s", latency->follow.topic,
+             latency->histogram.count, latency->histogram.count == 1 ? "" : "s", seconds_since(latency->start_ns),
              latency->follow.spin ? "spinning" : "sleeping between them");
     return strlen(ret);
 }

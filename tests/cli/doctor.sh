@@ -76,7 +76,7 @@ victim=$!
 until_true alive_is subscriber gone 1
 { kill -9 $victim && wait $victim; } 2>/dev/null || true
 examine
-found left note "files of 1 topics that nobody is in, 1 places in others, 0 segments"
+found left note "topic files that nobody is in: 1; places in others: 1; segments that nobody attaches: 0"
 expect_in "$work/json" "'tarn gc' sweeps it"
 "$tarn" gc >/dev/null
 examine
