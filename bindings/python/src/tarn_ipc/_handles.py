@@ -156,16 +156,6 @@ class Client(_Waiting[Message], _tarn.Client):
             self._answers = {}
             self._reading = None
 
-    def call(self, data: Any, timeout: float | None = None) -> Message:
-        """Sends a request and returns its first response; the rest, if it was not the last, is given up. Responses of other
-        requests that come meanwhile are set aside for take() and receive(), which fileno() does not show: take until None."""
-        try:
-            return super().call(data, timeout)
-        finally:
-            waiting = getattr(self, "_waiting", None)
-            if waiting is not None:
-                _set(waiting[0])
-
     async def call_async(self, data: Any) -> Message:
         """Sends a request, and waits for its first response; any number of tasks may. Cancelling abandons it, as does a
         response that is not the last: for all of them use send() and receive_async().
