@@ -69,6 +69,26 @@ static void print_memory(const struct inspect_participant *who) {
     output_print(", in segments of %s\n", human_bytes(who->bytes_mapped));
 }
 
+/* What it was opened with. */
+static void print_options(const struct inspect_topic *topic, const struct inspect_participant *who) {
+    output_print("    options   ");
+    if (who->depth)
+        output_print("depth %" PRIu64 ", ", who->depth);
+    else if (is_role(who, "publisher") && topic->pattern && strcmp(topic->pattern, "messages") == 0)
+        output_print("default depth, ");
+    if (who->limit_bytes)
+        output_print("memory limit %s", human_bytes(who->limit_bytes));
+    else
+        output_print("the machine's memory limit");
+    if (who->when_full)
+        output_print(", %s", who->when_full);
+    if (who->when_full && strcmp(who->when_full, "waits") == 0)
+        output_print(who->full_timeout_ns == TARN_FOREVER ? " for ever" : " up to %s",
+                     duration_text(who->full_timeout_ns));
+    output_print("%s%s%s\n", who->when_full ? " when full" : "", who->realtime ? ", realtime" : "",
+                 who->refuses_reliable ? ", refuses reliable subscribers" : "");
+}
+
 static void print_publisher(const struct inspect_topic *topic, const struct inspect_participant *who) {
     char peer[WHO_BYTES];
     print_head(who);
@@ -82,8 +102,8 @@ static void print_publisher(const struct inspect_topic *topic, const struct insp
         print_queue(who);
     if (who->has_memory)
         print_memory(who);
-    if (who->refuses_reliable)
-        output_print("    options   refuses reliable subscribers\n");
+    if (who->has_memory)
+        print_options(topic, who);
 }
 
 /* "3 messages", "up to 35 messages", "12 to 35 messages". */
@@ -268,7 +288,9 @@ const struct verb verb_info = {
     "                      only the piece of memory is known that they are in, so there is a least and a most\n"
     "  keeps               memory that a keeper has attached: what it lacks is lost when its owner ends\n"
     "  queue               jobs that wait for a worker, or that one has\n"
-    "  Depth, memory limits, and what a publisher does when it is full are its own: nobody else can see them.\n"
+    "  options             what it was opened with: retained depth (default: 8 messages, or fewer where they are "
+    "large),\n"
+    "                      memory limit (default: a quarter of the machine's), what it does when that is full\n"
     "\n"
     "options\n"
     "  --json              as JSON, whose fields stay as they are:\n"
@@ -279,6 +301,9 @@ const struct verb verb_info = {
     "                          role, life (alive, dead, left), slot, pid, same_pid_namespace, uid, user, command,\n"
     "                          opened_ns (CLOCK_MONOTONIC), messages,\n"
     "                          of who sends: identity, bytes_held, bytes_mapped, refuses_reliable, waits_for_space,\n"
+    "                            depth, memory_limit_bytes (null: the default), when_full (waits, fails, drops, or "
+    "null),\n"
+    "                            full_timeout_ns (null: for ever), realtime,\n"
     "                            owner, addressee (null, or the client's or server's place in this list),\n"
     "                            newest (null, or messages, bytes: those whose size was looked at),\n"
     "                            last (null, or number, bytes, sent_ns: null if it carries no time),\n"

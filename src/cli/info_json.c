@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/info.h"
+#include "tarn.h"
 
 static const char *json_bool(bool value) {
     return value ? "true" : "false";
@@ -42,11 +43,30 @@ static void print_traffic(const struct inspect_traffic *traffic) {
         output_print("null}");
 }
 
+/* 0: the default. */
+static void print_option(const char *name, uint64_t value) {
+    if (value)
+        output_print(", \"%s\": %" PRIu64, name, value);
+    else
+        output_print(", \"%s\": null", name);
+}
+
 static void print_publisher(const struct inspect_participant *who) {
     output_print(",\n      \"identity\": \"%016" PRIx64 "\", \"bytes_held\": %" PRIu64 ", \"bytes_mapped\": %" PRIu64
                  ", \"refuses_reliable\": %s, \"waits_for_space\": %s",
                  who->identity, who->bytes_held, who->bytes_mapped, json_bool(who->refuses_reliable),
                  json_bool(who->waits));
+    print_option("depth", who->depth);
+    print_option("memory_limit_bytes", who->limit_bytes);
+    if (who->when_full)
+        output_print(", \"when_full\": \"%s\"", who->when_full);
+    else
+        output_print(", \"when_full\": null");
+    if (who->full_timeout_ns == TARN_FOREVER)
+        output_print(", \"full_timeout_ns\": null");
+    else
+        output_print(", \"full_timeout_ns\": %" PRId64, who->full_timeout_ns);
+    output_print(", \"realtime\": %s", json_bool(who->realtime));
     print_index("owner", who->owner);
     print_index("addressee", who->addressee);
     print_traffic(&who->traffic);

@@ -51,7 +51,11 @@ struct inspect_participant {
     bool has_memory;       /* its memory could be looked at; else the next are 0 */
     uint64_t bytes_mapped; /* addresses of its segments: what it may grow to without a new one */
     struct inspect_traffic traffic;
-    bool refuses_reliable;
+    bool refuses_reliable, realtime;
+    uint64_t depth;        /* messages; 0: the default, or it keeps none by number */
+    uint64_t limit_bytes;  /* of memory; 0: the machine's */
+    const char *when_full; /* "waits", "fails", "drops"; NULL: it has no such option, or says nonsense */
+    int64_t full_timeout_ns;
     bool waits;         /* it sleeps for space, or did and gave up */
     uint64_t wanted;    /* the message before which reliable subscribers that it waits for have to be done */
     uint32_t owner;     /* of a log: index of the client or server, or INSPECT_NOBODY */

@@ -438,6 +438,8 @@ static int open_in_slot(struct tarn_producer *producer, const tarn_producer_opti
         return status;
     if ((status = open_memory(producer, options, incarnation)) != 0)
         return status;
+    store_relaxed(&producer->slot->when_full, producer->when_full);
+    store_relaxed(&producer->slot->full_timeout_ns, producer->full_timeout_ns);
     store_release(&producer->slot->state, SLOT_LIVE); /* R1 */
     POINT(producer_live);
     topic_ring(producer->topic);

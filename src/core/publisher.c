@@ -537,6 +537,8 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
     if (status)
         return status;
     store_relaxed(&publisher->slot->refuses_reliable, options->refuse_reliable != 0);
+    store_relaxed(&publisher->slot->when_full, publisher->when_full);
+    store_relaxed(&publisher->slot->full_timeout_ns, publisher->full_timeout_ns);
     store_release(&publisher->slot->state, SLOT_LIVE); /* R1 */
     POINT(publisher_live);
     if (address) /* hundreds of clients that connect would wake each other all the time */

@@ -64,6 +64,22 @@ static bool describe(struct inspect_participant *ret, const struct identity *who
     return incarnation_of(incarnation) == ret->incarnation;
 }
 
+/* Of writers and notifiers NULL: they wait for nobody. */
+static const char *when_full_text(const struct topic *topic, struct publisher_slot *publisher) {
+    enum pattern pattern = topic_pattern(topic);
+    if (pattern == PATTERN_BLACKBOARD || pattern == PATTERN_EVENTS)
+        return NULL;
+    switch (load_relaxed(&publisher->when_full)) {
+    case TARN_FULL_WAIT:
+        return "waits";
+    case TARN_FULL_FAIL:
+        return "fails";
+    case TARN_FULL_DROP:
+        return "drops";
+    }
+    return NULL;
+}
+
 static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
     uint32_t role = role_of(topic_pattern(topic), PUBLISHER, 0);
     for (uint32_t slot = 0, slots = roster_publisher_slots(&topic->roster); slot < slots; slot++) {
@@ -76,6 +92,11 @@ static bool view_publishers(struct inspect_topic *view, struct topic *topic) {
             .slot = slot,
             .incarnation = incarnation_of(&publisher->incarnation),
             .refuses_reliable = load_relaxed(&publisher->refuses_reliable),
+            .realtime = load_relaxed(&publisher->realtime),
+            .depth = load_relaxed(&publisher->depth),
+            .limit_bytes = load_relaxed(&publisher->limit_bytes),
+            .when_full = when_full_text(topic, publisher),
+            .full_timeout_ns = load_relaxed(&publisher->full_timeout_ns),
             .waits = load_relaxed(&publisher->space) & 1,
             .wanted = load_relaxed(&publisher->wanted),
             .owner = INSPECT_NOBODY,

@@ -151,6 +151,9 @@ int extents_open(struct extents *extents, const struct extents_options *options,
     extents->readers = readers;
     extents->incarnation = incarnation;
     extents->trimmed_ns = os_now_ns();
+    store_relaxed(&slot->depth, options->places ? 0 : options->depth);
+    store_relaxed(&slot->limit_bytes, options->limit_bytes);
+    store_relaxed(&slot->realtime, options->realtime);
     uint64_t first = options->realtime ? options->limit_bytes + options->slack_bytes : FIRST_SEGMENT_DATA_BYTES;
     return add_segment(extents, first & ~(uint64_t)(EXTENT_GRAIN - 1));
 }

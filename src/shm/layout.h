@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
-#define TARN_LAYOUT_MINOR 4
+#define TARN_LAYOUT_MINOR 5
 
 /* Until 1.0 each minor layout is one of its own. */
 static inline bool layout_is_ours(uint32_t major, uint32_t minor) {
@@ -243,6 +243,12 @@ struct publisher_slot {
     /* Low bit: the publisher sleeps for space. Readers change it by compare-and-swap, see space.h. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t space;
     _Atomic uint64_t wanted; /* the sequence that reliable readers have to reach for it to go on */
+    /* For tools, of those who have memory: their options, written before they are LIVE. */
+    _Atomic uint64_t depth;          /* 0: the default, or there is no log */
+    _Atomic uint64_t limit_bytes;    /* of memory; 0: the machine's */
+    _Atomic int64_t full_timeout_ns; /* how long WAIT waits */
+    _Atomic uint32_t when_full;      /* enum tarn_when_full; 0 also where there is none */
+    _Atomic uint32_t realtime;
     /* Blocks with struct reader_row, by subscriber slot / ROW_SUBSCRIBERS. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint32_t rows[ROWS_MAX];
     /* What only the topic's pattern has: zero in a slot that is opened. */

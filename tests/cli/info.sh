@@ -39,12 +39,13 @@ for i in 1 2 3; do "$tarn" info cam/a >/dev/null; done
 kill -STOP $subscriber
 until_true is_stopped $subscriber
 seq 100000 >&3 &
-"$tarn" pub cam/a --memory 1M --repeat forever --quiet <<<"$(head -c 100000 /dev/zero | tr '\0' x)" 2>/dev/null &
+"$tarn" pub cam/a --memory 1M --depth 4 --repeat forever --quiet <<<"$(head -c 100000 /dev/zero | tr '\0' x)" 2>/dev/null &
 other=$!
 blocks() { "$tarn" info cam/a >"$work/out" && grep -q 'waits for space' "$work/out"; }
 until_true blocks
 expect_in "$work/out" "waits for space: reliable subscriber $subscriber (tarn), which is stopped ('kill -CONT $subscriber' continues"
 expect_in "$work/out" "of publisher $other (tarn), which waits for it"
+expect_in "$work/out" "options   depth 4, memory limit 1.0 MiB, waits up to 200 ms when full"
 "$tarn" info cam/a --json | grep -q '"blocks": true' || fail "info --json does not say who blocks"
 kill -STOP $publisher $other
 until_true is_stopped $other

@@ -86,6 +86,11 @@ static const struct golden slots[] = {
     FIELD(publisher_slot, who, 64),
     FIELD(publisher_slot, space, 128),
     FIELD(publisher_slot, wanted, 136),
+    FIELD(publisher_slot, depth, 144),
+    FIELD(publisher_slot, limit_bytes, 152),
+    FIELD(publisher_slot, full_timeout_ns, 160),
+    FIELD(publisher_slot, when_full, 168),
+    FIELD(publisher_slot, realtime, 172),
     FIELD(publisher_slot, rows, 192),
     FIELD(publisher_slot, pattern_words, 448),
     SIZE(reader_row, 2560),
@@ -155,7 +160,7 @@ static const struct golden segments[] = {
 
 TEST(version_is_that_of_these_numbers) {
     CHECK_INT(TARN_LAYOUT_MAJOR, ==, 0);
-    CHECK_INT(TARN_LAYOUT_MINOR, ==, 4);
+    CHECK_INT(TARN_LAYOUT_MINOR, ==, 5);
 }
 
 TEST(structs_lie_where_they_lay) {
