@@ -111,8 +111,6 @@ void image_add_publisher_words(struct publisher_slot *publisher) {
     ADD_WORD(publisher->state);
     ADD_WORD(publisher->incarnation);
     ADD_WORD(publisher->refuses_reliable);
-    ADD_WORD(publisher->when_full);
-    ADD_WORD(publisher->full_timeout_ns);
     ADD_WORD(publisher->pending_key);
     ADD_WORD(publisher->freed_ns);
     ADD_WORD(publisher->segment.nonce);

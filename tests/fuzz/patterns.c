@@ -743,6 +743,10 @@ static void add_words_now(void) {
     add_slot_words();
     if (scene_now->add_words)
         scene_now->add_words();
+    for (uint32_t slot = 0; slot < image_roster.header->publisher_slots && slot < 2; slot++) {
+        ADD_WORD(image_publisher(slot)->when_full);
+        ADD_WORD(image_publisher(slot)->full_timeout_ns);
+    }
 }
 
 static void find_words(unsigned i) {
