@@ -5,8 +5,9 @@ An image of 8 MB from one Python process to another, one way, beside what else P
     pip install tarn-ipc numpy pyzmq iceoryx2
     python bench/image.py [--frames 45] [--rounds 3]
 
-handed over   the image is there, as a camera left it: at the place to send from, where there is one. The clock starts when the
-              sender writes the time into its first 8 bytes, and stops when the receiver, who was waiting, has read them.
+received      the image is there, as a camera left it: at the place to send from, where there is one. The clock starts when the
+              sender writes the time into its first 8 bytes, and stops when the receiver, who was waiting, has the message.
+first bytes   and when it has an array of it, and has read these 8 bytes from that.
 all           the clock starts before the sender writes all 8 MB (a copy by numpy from an array), and stops when the receiver
               has read all of them (a sum by numpy).
 
@@ -56,7 +57,11 @@ class Tarn:
         self.loan.send()
 
     def receive(self):
-        return self.handle.receive().array("u8")
+        return self.handle.receive()
+
+    @staticmethod
+    def view(message):
+        return message.array("u8")
 
 
 class TarnSpins(Tarn):
@@ -96,7 +101,7 @@ class Iceoryx2:
         while True:
             self.received = self.subscriber.receive()
             if self.received is not None:
-                return self.view(self.received.payload_ptr)
+                return self.received.payload_ptr
 
 
 class SharedMemory:
@@ -120,6 +125,10 @@ class SharedMemory:
         self.filled.acquire()
         self.lock.acquire()
         return self.array
+
+    @staticmethod
+    def view(array):
+        return array
 
     def done(self):
         self.lock.release()
@@ -148,6 +157,8 @@ class Floor:
         self.taken += 1
         return self.array
 
+    view = staticmethod(SharedMemory.view)
+
 
 class Copying:
     """What has no place of its own: the image lies in an array."""
@@ -156,6 +167,10 @@ class Copying:
         if not hasattr(self, "array"):
             self.array = numpy.zeros(BYTES // 8, "u8")
         return self.array
+
+    @staticmethod
+    def view(received):
+        return numpy.frombuffer(received, "u8")
 
 
 class Pipe(Copying):
@@ -171,7 +186,7 @@ class Pipe(Copying):
         self.end.send_bytes(self.array)
 
     def receive(self):
-        return numpy.frombuffer(self.end.recv_bytes(), "u8")
+        return self.end.recv_bytes()
 
 
 class Queue(Copying):
@@ -187,6 +202,8 @@ class Queue(Copying):
 
     def receive(self):
         return self.queue.get()
+
+    view = staticmethod(SharedMemory.view)
 
 
 class ZeroMQ(Copying):
@@ -209,7 +226,7 @@ class ZeroMQ(Copying):
 
     def receive(self):
         self.frame = self.socket.recv(copy=False)
-        return numpy.frombuffer(self.frame.buffer, "u8")
+        return self.frame.buffer
 
 
 def make_ends(name, context, folder):
@@ -229,15 +246,17 @@ def receive_all(name, ends, report, frames):
     report.send("ready")
     for is_whole in (False, True):
         for _ in range(frames):
-            array = transport.receive()
+            message = transport.receive()
+            received = now()
+            array = transport.view(message)
             start = int(array[0])
             if is_whole:
                 int(array.sum())
             end = now()
-            del array
+            del array, message
             if hasattr(transport, "done"):
                 transport.done()
-            report.send(end - start)
+            report.send((received - start, end - start))
     report.recv()
     os._exit(0)  # nothing is to be closed in order here
 
@@ -262,7 +281,7 @@ def send_all(transport, report, frames):
 
 
 def measure(name, frames, folder):
-    """(handed over, all), times in ns; or what is missing."""
+    """(of first bytes, of all): pairs of times in ns, till it was received and till it was read."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     ends = make_ends(name, context, folder)
@@ -308,16 +327,17 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--only", nargs="*", choices=list(NAMES))
     given = arguments.parse_args()
-    gathered = {name: ([], []) for name in given.only or NAMES}
+    gathered = {name: ([], [], []) for name in given.only or NAMES}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TARN_DIR"] = folder
         for _ in range(given.rounds):
-            for name, (handed, whole) in gathered.items():
-                one, two = measure(name, given.frames, folder)
-                handed += one[given.frames // 3 :]  # the first ones make memory
-                whole += two[given.frames // 3 :]
-    print("| 8 MB, one way, us | handed over: median | of ten the slowest | all written and read: median | of ten the slowest |")
-    print("|---|---:|---:|---:|---:|")
+            for name, (received, first, whole) in gathered.items():
+                one, two = (times[given.frames // 3 :] for times in measure(name, given.frames, folder))  # before: makes memory
+                received += [time for time, _ in one]
+                first += [time for _, time in one]
+                whole += [time for _, time in two]
+    print("| 8 MB, one way, us: median, and of ten the slowest | received | | first bytes read | | all written and read | |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for name, columns in gathered.items():
         cells = [f"{f(column) / 1e3:.0f}" if f(column) > 1e5 else f"{f(column) / 1e3:.1f}" for column in columns for f in (statistics.median, tenth_slowest)]
         print(f"| {NAMES[name]} | {' | '.join(cells)} |")
