@@ -190,11 +190,17 @@ static int explain_servers(struct tarn_client *client) {
 }
 
 LONG_HALF int wait_for_server(struct tarn_client *client, struct peer **ret) {
-    int status = waiter_wait(client->service.waiter, has_server, client, client->server_timeout_ns);
-    if (status < 0)
-        return status;
-    if (!status)
-        status = explain_servers(client);
+    int64_t deadline_ns = os_deadline_ns(client->server_timeout_ns);
+    int status;
+    do { /* one that was there may be gone when we look again */
+        status = waiter_wait(client->service.waiter, has_server, client, client->server_timeout_ns);
+        if (status < 0)
+            return status;
+        *ret = choose(client);
+        if (*ret)
+            return 0;
+    } while (status == 1 && os_now_ns() < deadline_ns);
+    status = explain_servers(client);
     *ret = choose(client);
     if (*ret)
         return 0;
