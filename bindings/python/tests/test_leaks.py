@@ -117,7 +117,7 @@ def test_nothing_is_left(work):
     for _ in range(RUNS):
         work()
     grown = []
-    for _ in range(12):  # caches fill up, and then are full; a leak goes on
+    for _ in range(60):  # caches fill up, which took 400 runs, and then are full; a leak goes on
         before = state()
         for _ in range(RUNS):
             work()
