@@ -191,19 +191,18 @@ static int explain_servers(struct tarn_client *client) {
 
 LONG_HALF int wait_for_server(struct tarn_client *client, struct peer **ret) {
     int64_t deadline_ns = os_deadline_ns(client->server_timeout_ns);
+    bool found;
     int status;
-    do { /* one that was there may be gone when we look again */
+    do {
         status = waiter_wait(client->service.waiter, has_server, client, client->server_timeout_ns);
         if (status < 0)
             return status;
+        found = status == 1; /* and may be gone when we look again */
+        status = found ? 0 : explain_servers(client);
         *ret = choose(client);
         if (*ret)
             return 0;
-    } while (status == 1 && os_now_ns() < deadline_ns);
-    status = explain_servers(client);
-    *ret = choose(client);
-    if (*ret)
-        return 0;
+    } while (found && os_now_ns() < deadline_ns);
     return status ? status
                   : fail(TARN_ERROR_NO_PEER, "topic \"%s\" has no server: start one", client->service.topic->name);
 }

@@ -104,8 +104,6 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
     store_relaxed(&publisher->refuses_reliable, 0);
-    store_relaxed(&publisher->when_full, 0);
-    store_relaxed(&publisher->full_timeout_ns, 0);
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns());
     store_release(&publisher->state, SLOT_FREE);
     POINT(publisher_freed);
