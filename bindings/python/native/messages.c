@@ -45,7 +45,7 @@ static const struct kind publisher_kind = {
     .open = publisher_open,
     .close = publisher_close,
     .linger = publisher_flush,
-    .linger_ns = 1000000000,
+    .linger_ns = 1000000000, /* tarn.h: unless given */
 };
 
 static int publisher_init(PyObject *self, PyObject *arguments, PyObject *options) {
