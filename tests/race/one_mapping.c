@@ -34,6 +34,8 @@ struct world {
     uint64_t messages; /* to be sent */
     size_t bytes_most;
     bool reliable, loans;
+    uint32_t reader_count;
+    _Atomic uint32_t joins; /* nothing is sent before there is one for each reader, or a late one might see nothing */
     _Atomic bool done;
 };
 
@@ -113,6 +115,8 @@ static void write_late(struct writer *writer, int overtakers) {
 
 static void *writing(void *arg) {
     struct random random = random_start(100);
+    while (atomic_load(&world.joins) < world.reader_count)
+        sched_yield();
     while (world.writer.sequence <= world.messages) {
         if (world.loans && random_one_in(&random, 10))
             write_late(&world.writer, (int)random_between(&random, 1, 40));
@@ -190,6 +194,7 @@ static struct subscriber_slot *join(struct one_reader *one, struct log_reader *r
     log_reader_start_newest(reader, 0);
     log_reader_tell(reader);
     one->joins++;
+    atomic_fetch_add(&world.joins, 1);
     return subscriber;
 }
 
@@ -222,8 +227,10 @@ static void read_until(struct one_reader *one, struct log_reader *reader, struct
         enum reader_look look = log_reader_look(reader);
         if (look == READER_EMPTY) {
             log_reader_tell(reader);
-            if (done)
+            if (done) {
+                CHECK_INT(reader->sequence, ==, world.writer.sequence); /* nobody is stuck before the end */
                 break;
+            }
             sched_yield();
         }
         CHECK(look == READER_EMPTY || look == READER_PENDING || look == READER_MESSAGE);
@@ -276,6 +283,7 @@ static void run(uint32_t readers, uint32_t rejoin_from, struct one_reader ret[RE
     CHECK(roster_make_row(&world.roster, world.publisher, 0, &(struct roster_taker){.incarnation = 1}) != NULL);
     atomic_store(&world.roster.header->subscriber_slots, READERS_MOST);
     open_remote();
+    world.reader_count = readers;
     for (uint32_t i = 0; i < readers; i++) {
         ret[i] = (struct one_reader){.slot = i, .rejoins = i >= rejoin_from, .handover = i ? &handovers[i] : NULL};
         CHECK_INT(pthread_create(&threads[i], NULL, reading, &ret[i]), ==, 0);
