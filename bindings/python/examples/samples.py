@@ -15,5 +15,5 @@ with tarn_ipc.Publisher("samples", type=tarn_ipc.Type.of(SAMPLE, name="Sample", 
     for first in range(0, count, 100):
         samples["seconds"] = first / 100 + numpy.arange(100) / 100
         samples["sensor"] = numpy.arange(100) % 4
-        samples["celsius"] = 20 + samples["sensor"]
+        samples["celsius"] = 20 + samples["sensor"] + numpy.sin(2 * numpy.pi * samples["seconds"]) / 2
         publisher.publish(samples)

@@ -5,7 +5,8 @@
  *
  *   module.c   the module; errors             options.c   keyword arguments to the library's options
  *   handle.c   what all handles share         payload.c   messages, requests, jobs and loans: the buffer protocol
- *   fork.c     views in a forked child        messages.c service.c events.c board.c queue.c monitor.c waitset.c: patterns
+ *   fork.c     views in a forked child        array.c     and numpy arrays of them
+ *   messages.c service.c events.c board.c queue.c monitor.c keeper.c waitset.c: patterns
  *
  * Threads. A handle of the library belongs to one thread at a time. Here the GIL sees to that: calls that do not wait keep it.
  * Those that may wait give it up and mark their handle busy meanwhile; whoever comes then gets a ThreadError. What is dropped
@@ -54,11 +55,12 @@ extern int PyBuffer_FillInfo(Buffer *ret, PyObject *object, void *data, Py_ssize
 
 /* ---- module.c ----------------------------------------------------------------------------------------------------- */
 
-/* Classes of tarn_ipc, given to use(): what the calls below make. */
+/* Of tarn_ipc, given to use(): the classes of what the calls below make, and what they ask Python for. */
 extern struct classes {
     PyObject *errors; /* status to class */
     PyObject *error, *thread_error;
     PyObject *message, *request, *job, *loan, *event, *match, *ready;
+    PyObject *known_dtypes, *array_of_payload; /* of _types.py */
 } classes;
 
 /* Raise an exception; return NULL or -1. raise_status: with tarn_error()'s sentence. */
@@ -287,6 +289,10 @@ PyObject *payload_new(const struct payload_kind *kind, PyObject *class, Handle *
 PyObject *message_new(Handle *handle, PyObject *type, tarn_message *message);
 /* Whether it is there, without views, and its owner not used by another thread: may end. Else raises. */
 bool payload_may_end(Payload *payload, const char *what);
+/* Around each view of it. It may be seen: 0; -1: raised. */
+int payload_may_be_seen(Payload *payload);
+void payload_lend(Payload *payload);
+void payload_get_back(Payload *payload);
 /* It has ended. */
 void payload_end(Payload *payload);
 
@@ -299,6 +305,11 @@ int loan_bytes(PyObject *number, Py_ssize_t *ret);
 
 /* A call that sends what a Buffer has, and may wait. Returns what it returns; for raise_sent(). */
 int send_data(Handle *handle, const Buffer *data, int (*send)(void *what, const void *data, size_t bytes), void *what);
+
+/* ---- array.c ------------------------------------------------------------------------------------------------------ */
+
+int array_add_types(PyObject *module);
+PyObject *payload_array(PyObject *self, PyObject *arguments, PyObject *names);
 
 /* ---- fork.c ------------------------------------------------------------------------------------------------------- */
 

@@ -86,19 +86,20 @@ static int refuse_others(void) {
     return -1;
 }
 
-/* use(errors=..., message=..., ...): the classes to make objects of. */
+/* use(errors=..., message=..., ...) */
 static PyObject *use(PyObject *self, PyObject *arguments, PyObject *names) {
-    static char *known[] = {"errors", "error", "thread_error", "message", "request", "job",
-                            "loan",   "event", "match",        "ready",   NULL};
+    static char *known[] = {"errors", "error", "thread_error", "message",      "request",          "job", "loan",
+                            "event",  "match", "ready",        "known_dtypes", "array_of_payload", NULL};
     struct classes given = {0};
     (void)self;
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "$OOOOOOOOOO", known, &given.errors, &given.error,
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "$OOOOOOOOOOOO", known, &given.errors, &given.error,
                                      &given.thread_error, &given.message, &given.request, &given.job, &given.loan,
-                                     &given.event, &given.match, &given.ready) ||
+                                     &given.event, &given.match, &given.ready, &given.known_dtypes,
+                                     &given.array_of_payload) ||
         refuse_others() < 0)
         return NULL;
-    if (!PyDict_Check(given.errors)) {
-        PyErr_SetString(PyExc_TypeError, "errors is no dict");
+    if (!PyDict_Check(given.errors) || !PyDict_Check(given.known_dtypes)) {
+        PyErr_SetString(PyExc_TypeError, "errors and known_dtypes are dicts");
         return NULL;
     }
     PyObject **from = (PyObject **)&given, **to = (PyObject **)&classes;
@@ -132,7 +133,7 @@ static PyObject *role_text(PyObject *self, PyObject *role) {
 }
 
 static PyMethodDef functions[] = {
-    METHOD_WITH_NAMES("use", use, "use(**classes)\n--\n\nThe classes to make objects of."),
+    METHOD_WITH_NAMES("use", use, "use(**what)\n--\n\nThe classes to make objects of, and what to ask Python for."),
     {"close_all", close_all, METH_NOARGS, "close_all()\n--\n\nCloses what is open and not in use."},
     {"process_register", process_register, METH_NOARGS, "process_register()\n--\n\nSee tarn_process_register."},
     {"role_text", role_text, METH_O, "role_text(role)\n--\n\nA word for a role."},
@@ -144,8 +145,8 @@ static struct PyModuleDef definition = {
 };
 
 static int (*const parts[])(PyObject *module) = {
-    fork_prepare,    handle_add_type, payload_add_types, messages_add_types, service_add_types, events_add_types,
-    board_add_types, queue_add_types, monitor_add_types, keeper_add_types,   waitset_add_types,
+    fork_prepare,     handle_add_type, payload_add_types, array_add_types,   messages_add_types, service_add_types,
+    events_add_types, board_add_types, queue_add_types,   monitor_add_types, keeper_add_types,   waitset_add_types,
 };
 
 PyMODINIT_FUNC PyInit__tarn(void) {

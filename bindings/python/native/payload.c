@@ -129,11 +129,28 @@ void payload_end(Payload *payload) {
 
 /* ---- the buffer ----------------------------------------------------------------------------------------------------- */
 
+int payload_may_be_seen(Payload *payload) {
+    return is_there(payload) ? 0 : fail_absent(payload);
+}
+
+void payload_lend(Payload *payload) {
+    fork_list(payload);
+    payload->views++;
+    if (payload->owner)
+        payload->owner->views++;
+}
+
+void payload_get_back(Payload *payload) {
+    payload->views--;
+    if (payload->owner)
+        payload->owner->views--;
+}
+
 static int get_buffer(PyObject *self, Buffer *ret, int flags) {
     Payload *payload = (Payload *)self;
     ret->obj = NULL;
-    if (!is_there(payload))
-        return fail_absent(payload);
+    if (payload_may_be_seen(payload) < 0)
+        return -1;
     if ((flags & ~BUFFER_WRITABLE) == BUFFER_ANY_CONTIGUOUS) {
         PyErr_Format(PyExc_BufferError,
                      "numpy.ndarray(buffer=) would not say when it is done with the %s: use its array(), "
@@ -145,19 +162,13 @@ static int get_buffer(PyObject *self, Buffer *ret, int flags) {
     void *data = payload->place.data ? payload->place.data : &nothing;
     if (PyBuffer_FillInfo(ret, self, data, (Py_ssize_t)payload->place.bytes, !payload->kind->is_writable, flags) < 0)
         return -1;
-    fork_list(payload);
-    payload->views++;
-    if (payload->owner)
-        payload->owner->views++;
+    payload_lend(payload);
     return 0;
 }
 
 static void release_buffer(PyObject *self, Buffer *buffer) {
-    Payload *payload = (Payload *)self;
     (void)buffer;
-    payload->views--;
-    if (payload->owner)
-        payload->owner->views--;
+    payload_get_back((Payload *)self);
 }
 
 static Py_ssize_t payload_length(PyObject *self) {
@@ -565,11 +576,19 @@ static PyObject *job_reject(PyObject *self, PyObject *unused) {
 
 /* ---- the types ------------------------------------------------------------------------------------------------------ */
 
+#define ARRAY_METHOD                                                                                                   \
+    METHOD_WITH_NAMES(                                                                                                 \
+        "array", payload_array,                                                                                        \
+        "array(dtype=None, shape=None)\n--\n\nIts memory as a numpy array: of dtype, else of the topic's "             \
+        "type, else of bytes. Read-only, but for loans.")
+
 static PyMethodDef message_methods[] = {
+    ARRAY_METHOD,
     {"release", message_release, METH_NOARGS, "release()\n--\n\nGives the message back now, not when it is collected."},
     {NULL, NULL, 0, NULL},
 };
 static PyMethodDef request_methods[] = {
+    ARRAY_METHOD,
     {"reply", request_reply, METH_O, "reply(data)\n--\n\nThe last, or only, response. False: the client gave up."},
     {"stream", request_stream, METH_O, "stream(data)\n--\n\nOne response of several. False: the client gave up."},
     {"end", request_finish, METH_NOARGS, "end()\n--\n\nEnds the request without a further response."},
@@ -580,12 +599,14 @@ static PyMethodDef request_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static PyMethodDef job_methods[] = {
+    ARRAY_METHOD,
     {"acknowledge", job_acknowledge, METH_NOARGS, "acknowledge()\n--\n\nIt is done."},
     {"give_back", job_give_back, METH_NOARGS, "give_back()\n--\n\nSomebody else may have it."},
     {"reject", job_reject, METH_NOARGS, "reject()\n--\n\nNobody may have it."},
     {NULL, NULL, 0, NULL},
 };
 static PyMethodDef loan_methods[] = {
+    ARRAY_METHOD,
     METHOD_WITH_NAMES("send", loan_send, "send(bytes=None)\n--\n\nSends it, or its first bytes."),
     {"drop", loan_drop, METH_NOARGS, "drop()\n--\n\nGives it back unsent."},
     {NULL, NULL, 0, NULL},

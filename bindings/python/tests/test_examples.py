@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 """The examples do what their first lines say."""
 
+import json
 import os
 import subprocess
 import sys
@@ -63,21 +64,26 @@ def test_asyncio_many(example):
         assert "door 0: 1" in ends(process)
 
 
-def test_frames_to_a_plot(example, place):
-    picture = place / "camera.png"
-    plot = example("plot", 10, picture)
-    assert plot.stdout.readline() == "ready\n"
-    ends(example("camera", 10))
-    assert ends(plot) == f"10 frames, {picture}\n"
-    assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 5000
-
-
-def test_pandas_from_a_topic(example):
-    table = example("table", 1000)
-    assert table.stdout.readline() == "ready\n"
-    ends(example("samples", 1000))
-    lines = [line.split() for line in ends(table).splitlines()]
-    assert lines[2:] == [["0", "250", "20.0"], ["1", "250", "21.0"], ["2", "250", "22.0"], ["3", "250", "23.0"]]
+def test_notebook(monkeypatch):
+    """Its cells, one after the other, as they are."""
+    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("pandas")
+    matplotlib.use("agg")
+    monkeypatch.chdir(EXAMPLES)
+    cells = json.loads(Path("notebook.ipynb").read_text())["cells"]
+    names = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert len(names["stamps"]) == 40 and sorted(names["stamps"]) == names["stamps"]
+    assert [pixels.max() for pixels in names["shown"]] == [255, 255]
+    figure, pictures = names["figure"], names["figure"].axes[:2]
+    assert [axes.images[0].get_array().shape for axes in pictures] == [(480, 640)] * 2
+    assert len(figure.axes[2].lines[0].get_xdata()) == 40 and len(names["axes"].lines) == 4
+    means = names["table"].groupby("sensor")["celsius"].mean()
+    assert means.round(6).to_dict() == {0: 20.0, 1: 21.0, 2: 22.0, 3: 23.0} and len(names["table"]) == 1000
+    said = [cell["outputs"][-1]["data"]["text/plain"] for cell in cells if cell.get("outputs")]
+    assert any("23.5" in line for line in said[1]) and len(said) >= 3  # it is kept with what it shows
 
 
 def test_requests(example):

@@ -3,6 +3,7 @@
 
 import ctypes
 import gc
+import os
 import pickle
 import sys
 import threading
@@ -212,3 +213,44 @@ def test_an_answers_loan_does_not_end_its_request_under_a_view():
         assert not loan.over and not request.over
         del view
         assert loan.send() is False and request.over
+
+
+def test_arrays_are_as_numpy_makes_them(publisher, subscriber):
+    packed = numpy.dtype([("a", "u1"), ("b", "f8"), ("c", "S3")])
+    shifted = numpy.dtype({"names": ["a"], "formats": ["i4"], "offsets": [4], "itemsize": 12})
+    for dtype in ("u1", "f8", ">i4", "S5", "U1", "M8[s]", "c16", "g", numpy.uint16, bool, float, packed, shifted):
+        bytes_in_all = 60 * numpy.dtype(dtype).itemsize
+        publisher.publish(os.urandom(bytes_in_all))
+        for payload in (subscriber.take(), publisher.loan(bytes_in_all)):
+            for _ in range(2):  # looked up, and known
+                array, other = payload.array(dtype), numpy.frombuffer(payload, dtype)
+                assert type(array) is numpy.ndarray and array.dtype is other.dtype or array.dtype == other.dtype
+                assert array.__array_interface__ == other.__array_interface__ and str(array.flags) == str(other.flags)
+                assert array.tobytes() == other.tobytes() and not payload.has_no_views
+                del array, other
+            assert payload.has_no_views
+    for dtype in ("S", "V0"):
+        publisher.publish(b"12345678")
+        message = subscriber.take()
+        for _ in range(2):
+            with pytest.raises(ValueError):
+                message.array(dtype)
+        assert message.has_no_views
+
+
+def test_an_array_keeps_its_message_and_nothing_more(publisher, subscriber):
+    publisher.publish(b"12345678")
+    message = subscriber.take()
+    array, of_array = message.array("u1"), message.array("u8")
+    part = array[2:4]
+    before = sys.getrefcount(message)
+    del array, of_array
+    assert sys.getrefcount(message) == before - 1 and not message.has_no_views  # part has the other
+    with pytest.raises(BufferError):
+        message.release()
+    assert bytes(part) == b"34"
+    del part
+    message.release()
+    for dtype in ("u1", "u8", None):
+        with pytest.raises(tarn_ipc.ReleasedError):
+            message.array(dtype)

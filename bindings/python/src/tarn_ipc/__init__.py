@@ -57,7 +57,7 @@ from ._handles import (
     Writer,
 )
 from ._payloads import Job, Loan, Message, Request
-from ._types import Type, array_of
+from ._types import Type, array_of, array_of_payload as _array_of_payload, known_dtypes as _known_dtypes
 
 __version__ = _tarn.version
 
@@ -117,6 +117,8 @@ _tarn.use(
     event=Event,
     match=Match,
     ready=Ready,
+    known_dtypes=_known_dtypes,
+    array_of_payload=_array_of_payload,
 )
 _atexit.register(_tarn.close_all)
 

@@ -15,15 +15,8 @@ from . import _tarn
 from ._types import array_of_payload
 
 
-class _Array:
+class _Values:
     __slots__ = ()
-
-    def array(self, dtype: Any = None, shape: Any = None) -> Any:
-        """Its memory as a numpy array: of dtype, else of the topic's type, else of bytes. Read-only, but for loans."""
-        kind = self.type  # type: ignore[attr-defined]
-        if dtype is None and kind is not None:
-            dtype = kind.dtype
-        return array_of_payload(self, dtype, shape)
 
     def value(self) -> Any:
         """What the topic's type says it is: a dataclass's object, or an array."""
@@ -42,7 +35,7 @@ class _Array:
         return f"<{name}, over>" if self.over else f"<{name} of {len(self)} bytes>"  # type: ignore
 
 
-class Message(_Array, _tarn.Message):
+class Message(_Values, _tarn.Message):
     """A message, a response, or a blackboard's value, where it was written. with message: releases it at the end."""
 
     __slots__ = ()
@@ -54,7 +47,7 @@ class Message(_Array, _tarn.Message):
         self.release()
 
 
-class Request(_Array, _tarn.Request):
+class Request(_Values, _tarn.Request):
     """
     A request: answered by reply(), or by stream() and end(). One that is dropped is ended without an answer.
 
@@ -65,7 +58,7 @@ class Request(_Array, _tarn.Request):
     __slots__ = ()
 
 
-class Job(_Array, _tarn.Job):
+class Job(_Values, _tarn.Job):
     """A job. with job: acknowledges it at the end, or gives it back if an exception comes out."""
 
     __slots__ = ()
@@ -82,7 +75,7 @@ class Job(_Array, _tarn.Job):
             self.give_back()
 
 
-class Loan(_Array, _tarn.Loan):
+class Loan(_Values, _tarn.Loan):
     """
     A place for a message in the making. with loan: sends it at the end, or drops it if an exception comes out.
 

@@ -207,20 +207,22 @@ def _from_record(made: type, record: Any) -> Any:
     return made(**values)
 
 
-# What a dtype comes to, by what it was asked for as: (of one element, shape of what the dtype has many of).
-_known: dict[Any, tuple[Any, tuple[int, ...]]] = {}
+# What a dtype comes to, by what it was asked for as: (of one element, shape of what the dtype has many of, an element's bytes).
+# The C half looks here, too: array.c.
+known_dtypes: dict[Any, tuple[Any, tuple[int, ...], int]] = {}
 _KNOWN_MAX = 256
 
 
-def _look_up(dtype: Any) -> tuple[Any, tuple[int, ...]]:
+def _look_up(dtype: Any) -> tuple[Any, tuple[int, ...], int]:
     numpy = numpy_or_say()
     wanted = numpy.dtype(numpy.uint8 if dtype is None else dtype)
     if wanted.hasobject:
         raise TypeError(f"{wanted} has Python objects, which mean nothing to another process")
-    found = wanted.subdtype or (wanted, ())
-    if len(_known) < _KNOWN_MAX:
+    base, inner = wanted.subdtype or (wanted, ())
+    found = (base, inner, base.itemsize)
+    if len(known_dtypes) < _KNOWN_MAX:
         try:
-            _known[dtype] = found
+            known_dtypes[dtype] = found
         except TypeError:  # a list of fields has no hash
             pass
     return found
@@ -235,11 +237,11 @@ def _array_of_odd_size(payload: Any, base: Any) -> Any:
 
 
 def array_of_payload(payload: Any, dtype: Any = None, shape: Any = None) -> Any:
-    """An array of a payload's memory: writable for loans, read-only else."""
+    """An array of a payload's memory: writable for loans, read-only else. array() comes here unless C can make it."""
     try:
-        base, inner = _known[dtype]
+        base, inner, _ = known_dtypes[dtype]
     except (KeyError, TypeError):
-        base, inner = _look_up(dtype)
+        base, inner, _ = _look_up(dtype)
     try:
         array = sys.modules["numpy"].frombuffer(payload, base)
     except ValueError:  # says less than we can
