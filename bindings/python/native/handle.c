@@ -69,12 +69,22 @@ static bool has_patience(int64_t *until_ns, const struct slices *slices) {
     return time_left_ns(*until_ns) > 0;
 }
 
+static void discard_orphans(Handle *handle);
+
 void handle_discard(Handle *handle, int (*discard)(void *), void *what) {
     struct patience patience = {0};
+    bool may_wait = handle && handle->may_wait && !handle->busy;
     int status;
-    do
+    do { /* without the GIL: the space may come from another thread */
+        PyThreadState *state = may_wait ? handle_unlock(handle) : NULL;
         status = discard(what);
-    while (status == TARN_ERROR_FULL && handle && has_patience(&patience.space_until_ns, &handle->space));
+        if (state) {
+            PyEval_RestoreThread(state);
+            handle->busy = false;
+        }
+    } while (status == TARN_ERROR_FULL && handle && has_patience(&patience.space_until_ns, &handle->space));
+    if (may_wait)
+        discard_orphans(handle);
 }
 
 static void discard_orphans(Handle *handle) {

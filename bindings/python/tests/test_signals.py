@@ -2,6 +2,7 @@
 """A signal's handler ends each wait soon, whatever waits, with nothing lost or half done; and waits are as long as they were said to be."""
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -136,6 +137,29 @@ def test_an_answer_without_space(how):
         assert request.stream(text_of(98)) and request.reply(text_of(99))
         assert first + numbers(client) == [*range(sent), 98, 99]
         assert client.pending() == 0
+
+
+def test_a_request_dropped_without_space_leaves_the_client_its_turn():
+    """Its end needs space, which comes when the client takes: in another thread of the same process."""
+    with tarn_ipc.Server("topic", linger_s=0, **OPTIONS) as server, tarn_ipc.Client("topic") as client:
+        client.send(b"x")
+        request = server.receive(1)
+        sent = send_until_rung(request.stream) + send_until_rung(lambda data: request.stream(b""))
+        taken = []
+
+        def take():
+            time.sleep(0.3)
+            with pytest.raises(tarn_ipc.ThreadError):
+                server.take()
+            taken.extend((message.last, message.no_data) for message in client.iterate(timeout=1))
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        del request
+        gc.collect()  # what was raised had it, too
+        thread.join()
+        assert taken == [(False, False)] * sent + [(True, True)]
+        assert client.pending() == 0 and server.take() is None
 
 
 class Parts:
