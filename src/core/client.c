@@ -224,19 +224,20 @@ SHORT_HALF uint64_t next_number(struct tarn_client *client) {
     return ++client->numbers & COUNT_MASK;
 }
 
-/* 1 or a status. What is to be noted of it is noted while it is under way: nobody else looks at that. */
-SHORT_HALF int send_request(struct tarn_client *client, const void *data, uint64_t bytes, struct pending **ret) {
-    struct peer *peer;
-    int status = begin(client, &peer);
+/* 1 or a status. It is under way then, and nobody else looks at what is noted of it: note_request() may come later. */
+SHORT_HALF int send_request(struct tarn_client *client, const void *data, uint64_t bytes, struct peer **ret_peer,
+                            uint64_t *ret_number) {
+    int status = begin(client, ret_peer);
     if (unlikely(status != 0))
         return status;
-    uint64_t number = next_number(client);
-    status = service_send(&client->service, peer, SERVICE_REQUEST, number, data, bytes);
-    if (unlikely(status != 1))
-        return status;
-    *ret = add_pending(client, peer, number);
-    note_sent(client, *ret);
-    return 1;
+    *ret_number = next_number(client);
+    return service_send(&client->service, *ret_peer, SERVICE_REQUEST, *ret_number, data, bytes);
+}
+
+static inline struct pending *note_request(struct tarn_client *client, struct peer *peer, uint64_t number) {
+    struct pending *pending = add_pending(client, peer, number);
+    note_sent(client, pending);
+    return pending;
 }
 
 static inline int check_data(const void *data, size_t bytes) {
@@ -251,11 +252,15 @@ int tarn_client_send(tarn_client *client, const void *data, size_t bytes, uint64
         status = check_data(data, bytes);
     if (status)
         return status;
-    struct pending *pending = NULL;
-    status = send_request(client, data, bytes, &pending);
-    if (status == 1 && ret_request)
-        *ret_request = pending->number;
-    return status;
+    struct peer *peer;
+    uint64_t number = 0;
+    status = send_request(client, data, bytes, &peer, &number);
+    if (status != 1)
+        return status;
+    note_request(client, peer, number);
+    if (ret_request)
+        *ret_request = number;
+    return 1;
 }
 
 int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t *ret_request) {
@@ -328,14 +333,6 @@ int tarn_client_abandon(tarn_client *client, uint64_t request) {
 
 /* ---- responses ------------------------------------------------------------------------------------------------ */
 
-static inline void accept_of(struct tarn_client *client, struct pending *pending, tarn_message *message,
-                             uint32_t flags) {
-    message->flags = flags;
-    pending->peer->heard = true;
-    if (flags)
-        end_pending(client, pending);
-}
-
 /* Whether somebody waits for it. Then it is the user's; else it is released, and the struct cleared. */
 LONG_HALF bool accept_kind(struct tarn_client *client, tarn_message *message, uint32_t kind) {
     struct pending *pending =
@@ -344,10 +341,12 @@ LONG_HALF bool accept_kind(struct tarn_client *client, tarn_message *message, ui
         tarn_message_release(message);
         return false;
     }
-    accept_of(client, pending, message,
-              kind == SERVICE_RESPONSE ? 0
-              : kind == SERVICE_LAST   ? TARN_MESSAGE_LAST
-                                       : TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA);
+    message->flags = kind == SERVICE_RESPONSE ? 0
+                     : kind == SERVICE_LAST   ? TARN_MESSAGE_LAST
+                                              : TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA;
+    pending->peer->heard = true;
+    if (message->flags)
+        end_pending(client, pending);
     return true;
 }
 
@@ -483,25 +482,24 @@ static int sort(struct tarn_client *client, uint64_t number, tarn_message *messa
                 client->service.topic->name);
 }
 
-/* The next response of one request. As await_any(). */
-SHORT_HALF int await_one(struct tarn_client *client, struct pending *pending, tarn_message *ret, int64_t timeout_ns) {
+/* Whether a message is that request's: 1; 0: not, and it is dealt with; or a status. */
+static int sort_out(struct tarn_client *client, uint64_t number, tarn_message *message, uint32_t kind) {
+    return accept_kind(client, message, kind) ? sort(client, number, message) : 0;
+}
+
+/* The next response of one request. As await_any(). came: ret has a message of that kind, whosever it is. */
+LONG_HALF int await_one(struct tarn_client *client, struct pending *pending, tarn_message *ret, int64_t timeout_ns,
+                        bool came, uint32_t kind) {
     struct patience patience = {timeout_ns, 0};
     const struct peer *peer = pending->peer;
     uint64_t number = pending->number;
-    for (;;) {
+    for (;; came = false) {
         int64_t slice_ns = slice_of(&patience, peer->gone);
-        int status = service_receive(&client->service, ret, slice_ns);
-        if (unlikely(status < 0))
+        int status = came ? 1 : tarn_subscriber_receive(client->service.inbox, ret, slice_ns);
+        if (status < 0)
             return status;
-        uint32_t kind = status ? service_read(ret) : 0;
-        if (likely(kind == SERVICE_LAST) && likely(ret->request == number) &&
-            likely(message_reader(ret)->speaker == peer->word)) {
-            accept_of(client, pending, ret, TARN_MESSAGE_LAST);
-            return 1;
-        }
-        bool accepted = status && accept_kind(client, ret, kind);
-        int sorted = accepted ? sort(client, number, ret) : 0;
-        if (likely(sorted))
+        int sorted = status ? sort_out(client, number, ret, came ? kind : service_read(ret)) : 0;
+        if (sorted)
             return sorted;
         bool more = go_on(client, &patience, status ? 0 : slice_ns);
         if (has_failed(client, peer))
@@ -511,24 +509,40 @@ SHORT_HALF int await_one(struct tarn_client *client, struct pending *pending, ta
     }
 }
 
+/* The usual answer to a request that was sent just now, and that nothing was noted of yet. */
+SHORT_HALF bool is_answer(const tarn_message *message, uint32_t kind, const struct peer *peer, uint64_t number) {
+    return likely(kind == SERVICE_LAST) && likely(message->request == number) &&
+           likely(message_reader(message)->speaker == peer->word);
+}
+
+LONG_HALF int call_slowly(struct tarn_client *client, struct peer *peer, uint64_t number, tarn_message *ret,
+                          int64_t timeout_ns, bool came, uint32_t kind) {
+    int status = await_one(client, note_request(client, peer, number), ret, timeout_ns, came, kind);
+    service_ring_self(&client->service);
+    if (status != 1)
+        abandon(client, number);
+    return status;
+}
+
 int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_message *ret, int64_t timeout_ns) {
     int status = check_place(client, ret);
     if (!status)
         status = check_data(data, bytes);
     if (status)
         return status;
-    struct pending *pending = NULL;
-    status = send_request(client, data, bytes, &pending);
+    struct peer *peer;
+    uint64_t number = 0;
+    status = send_request(client, data, bytes, &peer, &number);
     if (status != 1)
         return status;
-    uint64_t number = pending->number;
-    status = await_one(client, pending, ret, timeout_ns);
-    if (likely(status == 1) && likely(!service_keeps(&client->service)))
-        return 1;
-    service_ring_self(&client->service);
-    if (status != 1)
-        abandon(client, number);
-    return status;
+    if (unlikely(service_keeps(&client->service)) || !receive_easily(client->service.inbox, ret, timeout_ns))
+        return call_slowly(client, peer, number, ret, timeout_ns, false, 0);
+    uint32_t kind = service_read(ret);
+    if (unlikely(!is_answer(ret, kind, peer, number)))
+        return call_slowly(client, peer, number, ret, timeout_ns, true, kind);
+    ret->flags = TARN_MESSAGE_LAST;
+    peer->heard = true;
+    return 1;
 }
 
 /* ---- waiting -------------------------------------------------------------------------------------------------- */

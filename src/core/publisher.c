@@ -171,6 +171,8 @@ static void bound_payload(struct tarn_publisher *publisher, uint64_t limit_bytes
     publisher->payload_bytes_max = publisher->type_bytes < limit_bytes ? publisher->type_bytes : limit_bytes;
     publisher->packed_bytes_max =
         publisher->type_bytes < PACKED_PAYLOAD_BYTES ? publisher->type_bytes : PACKED_PAYLOAD_BYTES;
+    bool word_alone = publisher->lead_bytes == sizeof(uint64_t) && publisher->packed_bytes_max >= sizeof(uint64_t);
+    publisher->packed_led_bytes = word_alone ? publisher->packed_bytes_max - sizeof(uint64_t) + 1 : 0;
 }
 
 static int say_too_big(const struct tarn_publisher *publisher, uint64_t bytes) {

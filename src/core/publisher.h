@@ -18,6 +18,7 @@ struct tarn_publisher {
     struct handle handle;
     _Atomic uint32_t *bell;     /* the topic's, the addressee's, or one that nobody sets */
     uint64_t packed_bytes_max;  /* the most that is sent the shortest way */
+    uint64_t packed_led_bytes;  /* with a word before it, less than this */
     uint64_t payload_bytes_max; /* what type and limit allow; at first what the least limit does */
     uint32_t wake;
     bool timestamps;
@@ -67,8 +68,7 @@ int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word
 /* As tarn_publisher_publish(), with that word, and the rest of the lead, before the payload. The handle is not checked. */
 SHORT_HALF int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data,
                                      uint64_t bytes) {
-    if (likely(bytes <= PACKED_PAYLOAD_BYTES) && likely(publisher->lead_bytes + bytes <= publisher->packed_bytes_max) &&
-        writer_send_packed_led(&publisher->writer, word, data, bytes)) /* where the lead is the word */
+    if (likely(bytes < publisher->packed_led_bytes) && writer_send_packed_led(&publisher->writer, word, data, bytes))
         return wake(publisher);
     return publisher_publish_led_slowly(publisher, word, data, bytes);
 }

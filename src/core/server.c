@@ -76,19 +76,27 @@ static void note_abandoned(struct tarn_server *server, const struct peer *peer, 
     sift_kept(server, peer, number);
 }
 
-/* Whether it is a request that somebody waits for. Else it is dealt with, and released. */
-SHORT_HALF bool accept_request(struct tarn_server *server, tarn_message *message) {
+/* Whether it is a request that somebody waits for. kind: service_read()'s. */
+SHORT_HALF bool is_request(const tarn_message *message, uint32_t kind) {
+    const struct peer *peer = message_reader(message)->peer;
+    return likely(kind == SERVICE_REQUEST && peer && !peer->gone);
+}
+
+/* The same. What is none is dealt with, and released. */
+LONG_HALF bool accept_kind(struct tarn_server *server, tarn_message *message, uint32_t kind) {
     struct log_reader *reader = message_reader(message);
-    uint32_t kind = service_read(message);
-    if (unlikely(!reader->peer && reader->speaker))
+    if (!reader->peer && reader->speaker)
         reader->peer = service_peer(&server->service, reader->speaker);
-    const struct peer *peer = reader->peer;
-    if (likely(kind == SERVICE_REQUEST && peer && !peer->gone))
+    if (is_request(message, kind))
         return true;
-    if (kind == SERVICE_ABANDON && peer)
-        note_abandoned(server, peer, message->request);
+    if (kind == SERVICE_ABANDON && reader->peer)
+        note_abandoned(server, reader->peer, message->request);
     tarn_message_release(message);
     return false;
+}
+
+static bool accept_request(struct tarn_server *server, tarn_message *message) {
+    return accept_kind(server, message, service_read(message));
 }
 
 static struct open_request *new_request(struct tarn_server *server) {
@@ -138,15 +146,16 @@ static inline void begin(struct tarn_server *server, struct open_request *open, 
     tell_load(server);
 }
 
-SHORT_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
-    if (unlikely(service_keeps(&server->service))) {
+/* Any that is there, or comes. 1, 0 or a status. */
+LONG_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
+    if (service_keeps(&server->service)) {
         service_take_kept(&server->service, ret);
         return 1;
     }
     int64_t deadline_ns = 0;
     for (;;) {
-        int status = service_receive(&server->service, ret, timeout_ns);
-        if (status != 1 || likely(accept_request(server, ret)))
+        int status = tarn_subscriber_receive(server->service.inbox, ret, timeout_ns);
+        if (status != 1 || accept_request(server, ret))
             return status;
         if (!deadline_ns)
             deadline_ns = os_deadline_ns(timeout_ns);
@@ -176,10 +185,21 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
     if (!open)
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another request", server->service.topic->name);
     prepare(server, open, ret);
-    tarn_message message;
-    status = await_request(server, &message, timeout_ns);
-    if (likely(status == 1))
-        begin(server, open, &message, ret);
+    tarn_message usual, other; /* the usual one is in registers, as far as it is needed */
+    if (likely(!service_keeps(&server->service)) && receive_easily(server->service.inbox, &usual, timeout_ns)) {
+        uint32_t kind = service_read(&usual);
+        if (likely(is_request(&usual, kind))) {
+            begin(server, open, &usual, ret);
+            return 1;
+        }
+        other = (tarn_message){
+            .data = usual.data, .bytes = usual.bytes, .held_by = usual.held_by, .request = usual.request};
+        status = accept_kind(server, &other, kind);
+    }
+    if (!status)
+        status = await_request(server, &other, timeout_ns);
+    if (status == 1)
+        begin(server, open, &other, ret);
     else
         free_request(server, open);
     return status;

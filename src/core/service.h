@@ -138,10 +138,11 @@ SHORT_HALF int service_receive(struct service *service, tarn_message *ret, int64
 
 /*
  * Sets data and bytes to the payload behind the word before it, and request to the number there. Returns the kind, or 0
- * if there is no such word.
+ * if there is no such word, and then nothing but a request of 0 is set.
  */
 SHORT_HALF uint32_t service_read(tarn_message *message) {
     uint64_t word, lead_bytes = sizeof(word);
+    message->request = 0;
     if (unlikely(message->bytes < sizeof(word)))
         return 0;
     memcpy(&word, message->data, sizeof(word));

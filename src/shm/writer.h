@@ -138,11 +138,11 @@ SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
     return true;
 }
 
-/* Sends the message at the head: stores its record's word. The log goes on at next. */
-SHORT_HALF void store_word(struct writer *writer, uint64_t word, char *next) {
+/* Sends the message at the head, which is at: stores its record's word. The log goes on at next. */
+SHORT_HALF void store_word(struct writer *writer, char *at, uint64_t word, char *next) {
     /* killed here: the message is absent; nobody looks behind a word that is 0. */
     POINT(record_not_committed);
-    store_release(word_at(writer->at, 0), word); /* L1 */
+    store_release(word_at(at, 0), word); /* L1 */
     POINT(record_committed);
     /* killed here: the message is there; sleepers find it in their slice. */
     store_relaxed(writer->sent, writer->sequence);
@@ -154,7 +154,7 @@ SHORT_HALF void store_word(struct writer *writer, uint64_t word, char *next) {
 /* Commits as planned. False: writer_settle() is due, after those who sleep were woken. */
 SHORT_HALF bool writer_commit(struct writer *writer) {
     char *next = writer->next, *after = writer->after;
-    store_word(writer, writer->word, next);
+    store_word(writer, writer->at, writer->word, next);
     writer->loan = NULL;
     if (unlikely(!after))
         return false;
@@ -165,13 +165,12 @@ SHORT_HALF bool writer_commit(struct writer *writer) {
     return true;
 }
 
-/* Sends the packed record whose payload is at the head; the log goes on at end. */
-SHORT_HALF void commit_packed(struct writer *writer, uint64_t bytes, uint64_t pad_words, char *end) {
-    char *at = writer->at;
+/* Sends the packed record whose payload is at the head, which is at; the log goes on at end. */
+SHORT_HALF void commit_packed(struct writer *writer, char *at, uint64_t bytes, uint64_t pad_words, char *end) {
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
     char *after = end + (end - at);
-    store_word(writer, record_word(RECORD_MESSAGE, bytes, pad_words, 0), end);
+    store_word(writer, at, record_word(RECORD_MESSAGE, bytes, pad_words, 0), end);
     if (!is_same_line(after, end)) {
         prefetch_for_write(after + STREAM_AHEAD_BYTES);
         store_relaxed(word_at(after, 0), 0);
@@ -192,7 +191,7 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
     if (unlikely(end > writer->packed_end || writer->loan))
         return false;
     copy_packed(at + RECORD_HEADER_BYTES, data, bytes);
-    commit_packed(writer, bytes, 0, end);
+    commit_packed(writer, at, bytes, 0, end);
     return true;
 }
 
@@ -208,7 +207,7 @@ SHORT_HALF bool writer_send_packed_led(struct writer *writer, uint64_t lead, con
     memcpy(at + RECORD_HEADER_BYTES, &lead, sizeof(lead));
     if (bytes)
         copy_packed(at + RECORD_HEADER_BYTES + sizeof(lead), data, bytes);
-    commit_packed(writer, sizeof(lead) + bytes, (uint64_t)(end - record_end) / 8, end);
+    commit_packed(writer, at, sizeof(lead) + bytes, (uint64_t)(end - record_end) / 8, end);
     return true;
 }
 
