@@ -46,6 +46,12 @@ int64_t os_now_ns(void) {
     return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 }
 
+int64_t os_now_coarse_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
 int64_t os_deadline_ns(int64_t timeout_ns) {
     if (timeout_ns <= 0)
         return INT64_MIN;

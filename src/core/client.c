@@ -411,6 +411,10 @@ struct patience {
 
 /* After a slice of that length without what was waited for. Whether there is time left. */
 static bool go_on(struct tarn_client *client, struct patience *patience, int64_t slice_ns) {
+    if (patience->left_ns <= 0) { /* perhaps one of very many polls */
+        ask_servers(client, os_now_coarse_ns());
+        return false;
+    }
     int64_t now = os_now_ns();
     if (!patience->deadline_ns) {
         int64_t left_ns = patience->left_ns - slice_ns;
@@ -426,14 +430,14 @@ static inline int64_t slice_of(const struct patience *patience, bool failing) {
 }
 
 /* The next response, of whatever request; not of those kept. 1; 0: not in time; or a status. */
-static int await_any(struct tarn_client *client, tarn_message *ret, int64_t timeout_ns) {
+LONG_HALF int await_any(struct tarn_client *client, tarn_message *ret, int64_t timeout_ns) {
     struct patience patience = {client->pending_count ? timeout_ns : 0, 0};
     for (;;) {
         int64_t slice_ns = slice_of(&patience, client->failing);
         int status = service_receive(&client->service, ret, slice_ns);
         if (unlikely(status < 0))
             return status;
-        if (likely(status && accept_response(client, ret)))
+        if (status && accept_response(client, ret))
             return 1;
         bool more = status || client->pending_count ? go_on(client, &patience, status ? 0 : slice_ns) : false;
         struct pending *failed = client->failing ? find_failed(client) : NULL;
@@ -461,6 +465,8 @@ int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_
         service_take_kept(&client->service, ret);
         return 1;
     }
+    if (receive_easily(client->service.inbox, ret, timeout_ns) && likely(accept_response(client, ret)))
+        return 1;
     return await_any(client, ret, timeout_ns);
 }
 
@@ -495,7 +501,7 @@ LONG_HALF int await_one(struct tarn_client *client, struct pending *pending, tar
     uint64_t number = pending->number;
     for (;; came = false) {
         int64_t slice_ns = slice_of(&patience, peer->gone);
-        int status = came ? 1 : tarn_subscriber_receive(client->service.inbox, ret, slice_ns);
+        int status = came ? 1 : service_receive(&client->service, ret, slice_ns);
         if (status < 0)
             return status;
         int sorted = status ? sort_out(client, number, ret, came ? kind : service_read(ret)) : 0;

@@ -154,7 +154,7 @@ LONG_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64
     }
     int64_t deadline_ns = 0;
     for (;;) {
-        int status = tarn_subscriber_receive(server->service.inbox, ret, timeout_ns);
+        int status = service_receive(&server->service, ret, timeout_ns);
         if (status != 1 || accept_request(server, ret))
             return status;
         if (!deadline_ns)
