@@ -509,6 +509,27 @@ struct inherited {
     tarn_message message;
 };
 
+/* A server for some microseconds, again and again. */
+static void flicker(void *arg) {
+    (void)arg;
+    while (!atomic_load(&page->stop))
+        CHECK_STATUS(tarn_server_close(SERVER(.linger_ns = TARN_IMMEDIATELY)), 0);
+}
+
+/* Who waits for one may have seen it, and find it gone when it sends. */
+TEST(servers_that_leave_at_once_are_waited_for) {
+    make_page(0, 0, 0);
+    tarn_client *client = CLIENT();
+    pid_t server = spawn(flicker, NULL);
+    for (int i = 0; i < 100; i++) {
+        tarn_message message;
+        CHECK_INT(tarn_client_call(client, "", 0, &message, GENEROUS), ==, TARN_ERROR_PEER_DIED);
+    }
+    atomic_store(&page->stop, 1);
+    CHECK_INT(wait_child(server, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 static void use_inherited(void *arg) {
     struct inherited *in = arg;
     tarn_request request;
