@@ -171,6 +171,8 @@ static void bound_payload(struct tarn_publisher *publisher, uint64_t limit_bytes
     publisher->payload_bytes_max = publisher->type_bytes < limit_bytes ? publisher->type_bytes : limit_bytes;
     publisher->packed_bytes_max =
         publisher->type_bytes < PACKED_PAYLOAD_BYTES ? publisher->type_bytes : PACKED_PAYLOAD_BYTES;
+    publisher->short_bytes_max =
+        publisher->type_bytes < SHORT_PAYLOAD_BYTES ? publisher->type_bytes : SHORT_PAYLOAD_BYTES;
     bool word_alone = publisher->lead_bytes == sizeof(uint64_t) && publisher->packed_bytes_max >= sizeof(uint64_t);
     publisher->packed_led_bytes = word_alone ? publisher->packed_bytes_max - sizeof(uint64_t) + 1 : 0;
 }
@@ -242,9 +244,11 @@ LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64
 }
 
 int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
-    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && data &&
-        bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, bytes)) {
-        return wake(publisher);
+    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && data) {
+        if (bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, bytes))
+            return wake(publisher);
+        if (bytes <= publisher->short_bytes_max && writer_send_short(&publisher->writer, data, bytes))
+            return wake(publisher);
     }
     return publish(publisher, data, bytes);
 }

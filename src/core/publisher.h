@@ -18,6 +18,7 @@ struct tarn_publisher {
     struct handle handle;
     _Atomic uint32_t *bell;     /* the topic's, the addressee's, or one that nobody sets */
     uint64_t packed_bytes_max;  /* the most that is sent the shortest way */
+    uint64_t short_bytes_max;   /* and that, the next shortest */
     uint64_t packed_led_bytes;  /* with a word before it, less than this */
     uint64_t payload_bytes_max; /* what type and limit allow; at first what the least limit does */
     uint32_t wake;

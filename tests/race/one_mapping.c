@@ -89,8 +89,20 @@ static void commit(struct writer *writer) {
         writer_settle(writer);
 }
 
+/* The shortest ways, as tarn_publisher_publish() goes them. */
+static bool write_short(struct writer *writer, size_t bytes) {
+    char data[SHORT_PAYLOAD_BYTES];
+    if (bytes > sizeof(data))
+        return false;
+    fill_pattern(data, bytes, writer->sequence);
+    return bytes <= PACKED_PAYLOAD_BYTES ? writer_send_packed(writer, data, bytes)
+                                         : writer_send_short(writer, data, bytes);
+}
+
 static void write_plain(struct writer *writer) {
     size_t bytes = bytes_of(writer->sequence);
+    if (write_short(writer, bytes))
+        return;
     if (!writer_reserve_easily(writer, bytes))
         while (writer_reserve(writer, bytes, EFFORT_ALL) != 0)
             sched_yield();

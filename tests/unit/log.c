@@ -12,7 +12,7 @@
 #include "common.h"
 #include "base/machine.h"
 #include "core/inspect.h"
-#include "shm/extents.h"
+#include "shm/writer.h"
 
 static int64_t now_ns(void) {
     struct timespec now;
@@ -48,20 +48,31 @@ static void close_both(tarn_publisher *publisher, tarn_subscriber *subscriber) {
 
 /* ---- where records lie ---------------------------------------------------------------------------------------- */
 
+static int publish_pattern(tarn_publisher *publisher, size_t bytes, uint64_t sequence) {
+    char data[SHORT_PAYLOAD_BYTES];
+    fill_pattern(data, bytes, pattern_of(tarn_publisher_identity(publisher), sequence));
+    return tarn_publisher_publish(publisher, data, bytes);
+}
+
 /* Distance between the payloads of two messages of that size that follow each other. */
-static ptrdiff_t stride_of(size_t bytes, uint32_t timestamps) {
+static ptrdiff_t stride(size_t bytes, uint32_t timestamps, int (*send)(tarn_publisher *, size_t, uint64_t)) {
     tarn_publisher *publisher = publisher_with(.timestamps = timestamps);
     tarn_subscriber *subscriber = subscriber_with();
     tarn_message message;
     const char *place[3];
     for (int i = 0; i < 3; i++) {
-        CHECK_STATUS(send_pattern(publisher, bytes, (uint64_t)i + 1), 1);
+        CHECK_STATUS(send(publisher, bytes, (uint64_t)i + 1), 1);
         take_one(subscriber, &message);
+        check_contents(&message, bytes);
         place[i] = message.data;
         release(&message);
     }
     close_both(publisher, subscriber);
     return place[2] - place[1];
+}
+
+static ptrdiff_t stride_of(size_t bytes, uint32_t timestamps) {
+    return stride(bytes, timestamps, send_pattern);
 }
 
 TEST(small_records_are_packed_others_start_lines) {
@@ -76,6 +87,18 @@ TEST(small_records_are_packed_others_start_lines) {
     CHECK_INT(stride_of(0, 1), ==, 16);
     CHECK_INT(stride_of(16, 1), ==, 32);
     CHECK_INT(stride_of(17, 1), ==, 64);
+}
+
+TEST(published_ones_of_a_line_and_a_word_share_lines) {
+    static const struct {
+        size_t bytes;
+        ptrdiff_t stride, timed;
+    } sizes[] = {{8, 16, 24},   {24, 32, 64},   {25, 64, 64},    {56, 64, 128},   {57, 72, 128},
+                 {64, 72, 128}, {65, 128, 128}, {128, 192, 192}, {184, 192, 256}, {256, 320, 320}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        CHECK_INT(stride(sizes[i].bytes, 0, publish_pattern), ==, sizes[i].stride);
+        CHECK_INT(stride(sizes[i].bytes, 1, publish_pattern), ==, sizes[i].timed);
+    }
 }
 
 TEST(larger_records_start_at_a_line) {

@@ -476,9 +476,10 @@ static void send_packed(size_t bytes, uint64_t fewer) {
 TEST(packed_messages_end_with_their_extent) {
     chance = random_start(5);
     buffer = malloc(MIB);
-    for (size_t bytes = 0; bytes <= 24; bytes += 8)
-        for (uint64_t fewer = 0; fewer <= 160 / (RECORD_HEADER_BYTES + bytes); fewer++)
-            send_packed(bytes, fewer);
+    static const size_t sizes[] = {0, 8, 16, 24, 64};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (uint64_t fewer = 0; fewer <= 240 / (RECORD_HEADER_BYTES + sizes[i]); fewer++)
+            send_packed(sizes[i], fewer);
     free(buffer);
 }
 
