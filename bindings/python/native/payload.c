@@ -393,7 +393,7 @@ static int get_bytes(PyObject *object, Buffer *ret) {
 int data_get(PyObject *object, PyObject *type, Buffer *ret) {
     if (!type || is_plain(object))
         return get_bytes(object, ret);
-    PyObject *encoded = PyObject_CallMethod(type, "encode", "O", object);
+    PyObject *encoded = PyObject_CallMethod(type, "encode", "(O)", object);
     if (!encoded)
         return -1;
     int status = get_bytes(encoded, ret); /* keeps it alive */
