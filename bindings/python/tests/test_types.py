@@ -320,7 +320,7 @@ def test_arrays_of_objects_are_refused(publisher, subscriber):
 
 
 def test_tuples_are_values_as_lists_are():
-    for dtype, value in (("3f8", (1.0, 2.0, 3.0)), ([("x", "i8"), ("y", "f8")], (1, 2.5)), ("1f8", (4.0,))):
+    for dtype, value in (("3f8", (1.0, 2.0, 3.0)), ([("x", "i8"), ("y", "f8")], (1, 2.5)), (("f8", (1,)), (4.0,))):
         with tarn_ipc.Publisher("tuples", type=dtype) as publisher, tarn_ipc.Subscriber("tuples", type=dtype) as subscriber:
             publisher.publish(value)
             assert tuple(subscriber.take().value().tolist()) == value

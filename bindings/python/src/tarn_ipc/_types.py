@@ -251,7 +251,7 @@ def array_of_payload(payload: Any, dtype: Any = None, shape: Any = None) -> Any:
     if isinstance(dtype, numpy.dtype) and not inner:
         base = dtype  # what is equal may still be another, as a numpy.record is
     try:
-        array = numpy.frombuffer(payload, base)
+        array = numpy.frombuffer(memoryview(payload), base)  # which numpy before 1.22 keeps, but not its buffer
     except ValueError:  # says less than we can
         array = _array_of_odd_size(payload, base)
     if shape is not None:
