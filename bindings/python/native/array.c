@@ -12,6 +12,7 @@
  */
 #define NUMPY_TABLE_VERSION 0   /* unsigned PyArray_GetNDArrayCVersion(void) */
 #define NUMPY_ARRAY_TYPE 2      /* PyArray_Type */
+#define NUMPY_DESCR_TYPE 3      /* PyArrayDescr_Type */
 #define NUMPY_UPDATE_FLAGS 92   /* PyArray_UpdateFlags */
 #define NUMPY_NEW_FROM_DESCR 94 /* PyArray_NewFromDescr: steals descr */
 #define NUMPY_SET_BASE 282      /* PyArray_SetBaseObject: steals base */
@@ -24,6 +25,7 @@
 static struct numpy {
     bool was_sought;
     PyTypeObject *array_type; /* NULL: not one that we know */
+    PyTypeObject *descr_type;
     void (*update_flags)(PyObject *array, int flags);
     PyObject *(*new_from_descr)(PyTypeObject *type, PyObject *descr, int dimensions, const intptr_t *shape,
                                 const intptr_t *strides, void *data, int flags, PyObject *object);
@@ -54,6 +56,7 @@ static void seek_numpy(void) {
     memcpy(&numpy.update_flags, &table[NUMPY_UPDATE_FLAGS], sizeof(void *));
     memcpy(&numpy.new_from_descr, &table[NUMPY_NEW_FROM_DESCR], sizeof(void *));
     memcpy(&numpy.set_base, &table[NUMPY_SET_BASE], sizeof(void *));
+    numpy.descr_type = table[NUMPY_DESCR_TYPE];
     numpy.array_type = table[NUMPY_ARRAY_TYPE];
 }
 
@@ -86,10 +89,21 @@ static void view_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
+/* numpy asks whether it is writable when an array is to be so again. */
+static int view_get_buffer(PyObject *self, Buffer *ret, int flags) {
+    Payload *payload = ((View *)self)->of;
+    if (payload)
+        return PyObject_GetBuffer((PyObject *)payload, ret, flags);
+    ret->obj = NULL;
+    PyErr_SetString(PyExc_TypeError, "such objects come from array()");
+    return -1;
+}
+
 int array_add_types(PyObject *module) {
     PyType_Slot slots[] = {
         {Py_tp_doc, "Keeps what an array is of."},
         {Py_tp_dealloc, view_dealloc},
+        {Py_bf_getbuffer, view_get_buffer},
         {0, NULL},
     };
     PyType_Spec spec = {"tarn_ipc._tarn.View", sizeof(View), 0, Py_TPFLAGS_DEFAULT, slots};
@@ -115,22 +129,30 @@ static PyObject *array_of_view(const Payload *payload, PyObject *view, PyObject 
     return array;
 }
 
+/* What is known of a dtype; or NULL. */
+static PyObject *look_up(PyObject *dtype) {
+    PyObject *known = PyDict_GetItemWithError(classes.known_dtypes, dtype);
+    if (!known && PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Clear(); /* it has no hash */
+    return known;
+}
+
 /* Of what is known to be a plain dtype, as many as there are. NULL: the long way, unless something was raised. */
 static PyObject *array_easily(PyObject *self, PyObject *dtype) {
     Payload *payload = (Payload *)self;
-    PyObject *known = PyDict_GetItemWithError(classes.known_dtypes, dtype);
-    if (!known || payload_may_be_seen(payload) < 0) {
-        if (!known)
-            PyErr_Clear(); /* it has no hash */
+    PyObject *known = look_up(dtype);
+    if (!known)
         return NULL;
-    }
-    PyObject *descr = PyTuple_GetItem(known, 0), *inner = PyTuple_GetItem(known, 1);
-    Py_ssize_t element_bytes = PyLong_AsSsize_t(PyTuple_GetItem(known, 2));
     if (!numpy.was_sought)
         seek_numpy();
+    if (!numpy.array_type || payload_may_be_seen(payload) < 0)
+        return NULL;
+    /* what is equal may still be another, as a numpy.record is */
+    PyObject *descr = PyObject_TypeCheck(dtype, numpy.descr_type) ? dtype : PyTuple_GetItem(known, 0);
+    PyObject *inner = PyTuple_GetItem(known, 1);
+    Py_ssize_t element_bytes = PyLong_AsSsize_t(PyTuple_GetItem(known, 2));
     size_t bytes = payload->place.bytes;
-    if (!numpy.array_type || PyTuple_Size(inner) != 0 || bytes == 0 || element_bytes <= 0 ||
-        bytes % (size_t)element_bytes)
+    if (PyTuple_Size(inner) != 0 || bytes == 0 || element_bytes <= 0 || bytes % (size_t)element_bytes)
         return NULL;
     PyObject *view = view_new(payload);
     return view ? array_of_view(payload, view, descr, element_bytes) : NULL;

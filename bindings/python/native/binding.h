@@ -149,8 +149,8 @@ PyObject *raise_sent(int status);
 void handle_settle(Handle *handle);
 /* Closes it without waiting long, and says so where nobody had closed it. */
 void handle_drop(Handle *handle);
-/* Discards, as patiently as the handle's options say. */
-void handle_discard(Handle *handle, int (*discard)(void *what), void *what);
+/* Discards, as patiently as the handle's options say; but leaves that to a thread that uses the handle meanwhile. */
+void handle_discard(Handle *handle, int (*discard)(void *what), void *what, size_t bytes);
 /* Keeps what must be discarded by the handle's thread until that can be done. */
 void handle_adopt(Handle *handle, int (*discard)(void *what), const void *what, size_t bytes);
 

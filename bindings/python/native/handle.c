@@ -6,6 +6,8 @@
 
 /* What is not said by closing is not waited for for ever: a handle that was dropped gets so long. */
 #define DROPPED_LINGER_NS 1000000000
+/* So long other threads may take what makes space for what was dropped. */
+#define OTHERS_TURN_NS 10000000
 /* tarn.h: full_timeout_ns and server_timeout_ns, unless given. */
 #define DEFAULT_WAIT_NS 1000000000
 /* So long a publisher that flushes waits for keepers, if only they have not. */
@@ -69,36 +71,50 @@ static bool has_patience(int64_t *until_ns, const struct slices *slices) {
     return time_left_ns(*until_ns) > 0;
 }
 
-static void discard_orphans(Handle *handle);
-
-void handle_discard(Handle *handle, int (*discard)(void *), void *what) {
-    struct patience patience = {0};
-    bool may_wait = handle && handle->may_wait && !handle->busy;
-    int status;
-    do { /* without the GIL: the space may come from another thread */
-        PyThreadState *state = may_wait ? handle_unlock(handle) : NULL;
-        status = discard(what);
-        if (state) {
-            PyEval_RestoreThread(state);
-            handle->busy = false;
-        }
-    } while (status == TARN_ERROR_FULL && handle && has_patience(&patience.space_until_ns, &handle->space));
-    if (may_wait)
-        discard_orphans(handle);
+/* As patience with space, but not for ever: what was dropped cannot be interrupted. */
+static bool has_patience_with_dropped(int64_t *until_ns, const Handle *handle) {
+    struct slices space = handle->space;
+    if (space.whole_ns == TARN_FOREVER)
+        space.whole_ns = DROPPED_LINGER_NS;
+    return has_patience(until_ns, &space);
 }
 
+static void let_others_run(void) {
+    PyThreadState *state = PyEval_SaveThread();
+    nanosleep(&(struct timespec){.tv_nsec = OTHERS_TURN_NS}, NULL);
+    PyEval_RestoreThread(state);
+}
+
+/* Each try keeps the GIL, as a handle must not seem to be in use because something was collected; between two of them others
+   have it, as the space may come from another thread. */
+void handle_discard(Handle *handle, int (*discard)(void *), void *what, size_t bytes) {
+    int64_t until_ns = 0;
+    while (discard(what) == TARN_ERROR_FULL && has_patience_with_dropped(&until_ns, handle)) {
+        let_others_run();
+        if (!handle->tarn)
+            return;
+        if (handle->busy) {
+            handle_adopt(handle, discard, what, bytes);
+            return;
+        }
+    }
+}
+
+/* Of a handle that is busy, by this thread: others only add to them meanwhile. */
 static void discard_orphans(Handle *handle) {
     while (handle->orphans) {
         struct orphan *first = handle->orphans;
+        int64_t until_ns = 0;
         handle->orphans = first->next;
-        handle_discard(handle, first->discard, first->what);
+        while (first->discard(first->what) == TARN_ERROR_FULL && has_patience_with_dropped(&until_ns, handle))
+            let_others_run();
         PyMem_Free(first);
     }
 }
 
 void handle_settle(Handle *handle) {
-    handle->busy = false;
     discard_orphans(handle);
+    handle->busy = false;
 }
 
 void handle_lock(Handle *handle, PyThreadState *state) {
@@ -218,6 +234,7 @@ static int leave(Handle *handle) {
     void *tarn = handle->tarn;
     int (*close)(void *) = handle->kind->close;
     list_remove(handle);
+    handle->busy = true;
     if (is_ours(handle))
         discard_orphans(handle);
     handle->tarn = NULL;

@@ -180,10 +180,13 @@ static Py_ssize_t payload_length(PyObject *self) {
 
 static void discard(Payload *payload) {
     Handle *owner = payload->owner;
-    if (owner && owner->busy && !payload->kind->is_any_thread)
-        handle_adopt(owner, payload->kind->discard, &payload->place, payload->kind->struct_bytes);
+    const struct payload_kind *kind = payload->kind;
+    if (kind->is_any_thread)
+        kind->discard(&payload->place);
+    else if (owner->busy)
+        handle_adopt(owner, kind->discard, &payload->place, kind->struct_bytes);
     else
-        handle_discard(owner, payload->kind->discard, &payload->place);
+        handle_discard(owner, kind->discard, &payload->place, kind->struct_bytes);
 }
 
 static void payload_dealloc(PyObject *self) {
@@ -390,7 +393,7 @@ static int get_bytes(PyObject *object, Buffer *ret) {
 int data_get(PyObject *object, PyObject *type, Buffer *ret) {
     if (!type || is_plain(object))
         return get_bytes(object, ret);
-    PyObject *encoded = PyObject_CallMethod(type, "encode", "O", object);
+    PyObject *encoded = PyObject_CallMethod(type, "encode", "(O)", object);
     if (!encoded)
         return -1;
     int status = get_bytes(encoded, ret); /* keeps it alive */

@@ -188,12 +188,13 @@ static int wait_slice(Waitset *set, tarn_ready *ready, int64_t slice_ns) {
     }
     PyThreadState *state = handle_unlock(&set->handle);
     int result = tarn_waitset_wait(set->handle.tarn, ready, READY_MAX, slice_ns);
-    handle_lock(&set->handle, state); /* nobody else could change the sources meanwhile */
-    for (Py_ssize_t at = 0; at < count; at++) {
+    PyEval_RestoreThread(state);
+    for (Py_ssize_t at = 0; at < count; at++) { /* nobody else can change the sources before the set is settled */
         Handle *handle = handle_at(set, at);
         if (handle)
             handle_settle(handle);
     }
+    handle_settle(&set->handle);
     return result < 0 ? fail_status(result) : result;
 }
 

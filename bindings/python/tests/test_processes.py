@@ -5,6 +5,7 @@ import faulthandler
 import gc
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
@@ -224,6 +225,47 @@ def test_what_is_dropped_by_another_thread_is_given_back_by_the_handles_own():
         thread.join()
         answer = client.receive(5)
         assert answer.no_data and answer.last
+
+
+def test_what_is_dropped_by_another_thread_leaves_the_handle_to_its_own():
+    dropped = queue.SimpleQueue()
+
+    def drop():
+        while dropped.get() is not None:
+            pass
+
+    with tarn_ipc.Server("topic", max_taken=200, linger_s=0) as server, tarn_ipc.Client("topic") as client:
+        thread = threading.Thread(target=drop)
+        thread.start()
+        for _ in range(3000):
+            client.send(b"x")
+            dropped.put(server.receive(1))
+            for _ in range(20):
+                assert server.clients() == 1
+            while client.pending() > 32:
+                client.receive(1)
+        dropped.put(None)
+        thread.join()
+
+
+def test_many_are_dropped_while_a_thread_with_a_small_stack_uses_the_handle():
+    count = 20_000
+    with tarn_ipc.Server("topic", max_taken=count, linger_s=0) as server:
+        with tarn_ipc.Client("topic", max_pending=count) as client:
+            held = []
+            while len(held) < count:
+                client.send(b"x")
+                held.append(server.receive(1))
+            before = threading.stack_size(256 * 1024)
+            try:
+                thread = threading.Thread(target=server.wait, args=(0.3,))
+                thread.start()
+            finally:
+                threading.stack_size(before)
+            time.sleep(0.1)
+            held.clear()
+            thread.join()
+            assert sum(1 for _ in client) == count
 
 
 def test_many_threads_on_handles_of_their_own():

@@ -317,3 +317,10 @@ def test_arrays_of_objects_are_refused(publisher, subscriber):
     for fine in (numpy.zeros(2, [("OO", "i4")]), numpy.array(["2020"], "M8[s]"), array.array("d", [1.0])):
         publisher.publish(fine)
         assert bytes(subscriber.receive(1)) == fine.tobytes()
+
+
+def test_tuples_are_values_as_lists_are():
+    for dtype, value in (("3f8", (1.0, 2.0, 3.0)), ([("x", "i8"), ("y", "f8")], (1, 2.5)), (("f8", (1,)), (4.0,))):
+        with tarn_ipc.Publisher("tuples", type=dtype) as publisher, tarn_ipc.Subscriber("tuples", type=dtype) as subscriber:
+            publisher.publish(value)
+            assert tuple(subscriber.take().value().tolist()) == value

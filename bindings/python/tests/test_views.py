@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import threading
+import unittest.mock
 
 import numpy
 import pytest
@@ -236,6 +237,52 @@ def test_arrays_are_as_numpy_makes_them(publisher, subscriber):
             with pytest.raises(ValueError):
                 message.array(dtype)
         assert message.has_no_views
+
+
+def test_a_dtype_is_the_one_that_was_asked_for(publisher, subscriber):
+    publisher.publish(b"12345678")
+    message = subscriber.take()
+    plain, record = numpy.dtype([("a", "f4")]), numpy.dtype((numpy.record, [("a", "f4")]))
+    told = numpy.dtype("f4", metadata={"unit": "m"})
+    for _ in range(2):
+        assert message.array(plain).dtype is plain and message.array(record)[0].a == message.array(plain)["a"][0]
+        assert message.array("f4").dtype.metadata is None and message.array(told).dtype.metadata == {"unit": "m"}
+        assert message.array(record, (2,)).dtype is record
+    message.array("u1,u1").dtype.names = ("x", "y")
+    assert message.array("u1,u1").dtype.names == ("f0", "f1")
+    assert message.array(numpy.float64(1)).dtype == "f8" and message.array(numpy.int32(1)).dtype == "i4"
+    changes = unittest.mock.Mock(dtype=numpy.dtype("f4"))
+    assert message.array(changes).dtype == "f4"
+    changes.dtype = numpy.dtype("u1")
+    assert message.array(changes).dtype == "u1"
+
+
+def test_a_loans_array_may_be_made_writable_again(publisher, subscriber):
+    with publisher.loan(8) as loan:
+        array = loan.array()
+        array.flags.writeable = False
+        array.flags.writeable = True
+        array[:] = 7
+        assert loan.array().base is not None and memoryview(array.base) == array.tobytes()
+        del array
+        assert loan.has_no_views
+    message = subscriber.take()
+    array = message.array()
+    with pytest.raises(ValueError):
+        array.flags.writeable = True
+    with pytest.raises(BufferError):
+        numpy.ndarray(8, "u1", buffer=array.base)
+    assert memoryview(array.base).readonly
+    with pytest.raises(TypeError):
+        memoryview(tarn_ipc._tarn.View())
+
+
+def test_arrays_when_numpy_is_not_to_be_found_any_more(message, monkeypatch):
+    assert message.array("u1").sum() == message.array("u1", (2, -1)).sum()
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    for arguments in (("u1", (2, -1)), ("f2",)):
+        with pytest.raises(ImportError, match="arrays need numpy"):
+            message.array(*arguments)
 
 
 def test_an_array_keeps_its_message_and_nothing_more(publisher, subscriber):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import typing
 from typing import Annotated, Any
 
@@ -220,12 +219,18 @@ def _look_up(dtype: Any) -> tuple[Any, tuple[int, ...], int]:
         raise TypeError(f"{wanted} has Python objects, which mean nothing to another process")
     base, inner = wanted.subdtype or (wanted, ())
     found = (base, inner, base.itemsize)
-    if len(known_dtypes) < _KNOWN_MAX:
-        try:
-            known_dtypes[dtype] = found
-        except TypeError:  # a list of fields has no hash
-            pass
+    if len(known_dtypes) < _KNOWN_MAX and _always_means(dtype, base):
+        known_dtypes[dtype] = found
     return found
+
+
+def _always_means(dtype: Any, base: Any) -> bool:
+    """Whether it can be kept: not what numpy makes a new dtype of, whose names may be set, nor an object with an attribute dtype."""
+    numpy = numpy_or_say()
+    if isinstance(dtype, numpy.dtype):
+        return True
+    scalars = (numpy.generic, bool, int, float, complex)
+    return base.names is None and (dtype is None or type(dtype) is str or isinstance(dtype, type) and issubclass(dtype, scalars))
 
 
 def _array_of_odd_size(payload: Any, base: Any) -> Any:
@@ -242,8 +247,11 @@ def array_of_payload(payload: Any, dtype: Any = None, shape: Any = None) -> Any:
         base, inner, _ = known_dtypes[dtype]
     except (KeyError, TypeError):
         base, inner, _ = _look_up(dtype)
+    numpy = numpy_or_say()
+    if isinstance(dtype, numpy.dtype) and not inner:
+        base = dtype  # what is equal may still be another, as a numpy.record is
     try:
-        array = sys.modules["numpy"].frombuffer(payload, base)
+        array = numpy.frombuffer(memoryview(payload), base)  # which numpy before 1.22 keeps, but not its buffer
     except ValueError:  # says less than we can
         array = _array_of_odd_size(payload, base)
     if shape is not None:
