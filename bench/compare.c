@@ -610,6 +610,7 @@ static void set_up(const struct scenario *scenario, size_t bytes, bool sleeps) {
         .receivers = scenario->many_receivers ? run.handles : 1,
         .port = free_ports(),
         .sleeps = sleeps || scenario->sleeps,
+        .streams = scenario->streams,
     };
     if (bytes > peer->bytes_max || run.there.senders > peer->senders_max || run.there.receivers > peer->receivers_max ||
         (run.there.sleeps && !peer->can_sleep)) {

@@ -31,7 +31,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PEER_INTERFACE 2
+#define PEER_INTERFACE 3
 #define PEER_HANDLES_MAX 1024
 #define PEER_EVENTS 64
 
@@ -43,6 +43,7 @@ struct peer_channel {
     uint32_t receivers; /* likewise, in one other process */
     uint32_t port;      /* a free TCP port of 127.0.0.1; the next 7 are this channel's, too */
     bool sleeps;        /* receivers wait for messages by sleeping (take with wait), not by looking again and again */
+    bool streams;       /* as many messages as possible are sent, rather than one at a time as soon as possible */
     void *prepared;     /* what prepare() made */
 };
 

@@ -7,6 +7,7 @@
 #include "tarn.h"
 
 #define PUBLISHED_BYTES_MAX 24
+#define STREAMED_BYTES_MAX 64 /* what is published shares lines, what is loaned has its own */
 #define LIMIT_BYTES (UINT64_C(4) << 20)
 #define LIMIT_MESSAGES 4
 
@@ -14,8 +15,9 @@ struct sender {
     tarn_publisher *publisher;
     tarn_loan loan;
     size_t bytes;
+    bool publishes;
     uint32_t receivers;
-    char message[PUBLISHED_BYTES_MAX];
+    char message[STREAMED_BYTES_MAX];
 };
 
 struct receiver {
@@ -38,6 +40,7 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
             channel->bytes * LIMIT_MESSAGES > LIMIT_BYTES ? channel->bytes * LIMIT_MESSAGES : LIMIT_BYTES,
     };
     sender->bytes = channel->bytes;
+    sender->publishes = channel->bytes <= (channel->streams ? STREAMED_BYTES_MAX : PUBLISHED_BYTES_MAX);
     sender->receivers = channel->receivers;
     if (tarn_publisher_open(&sender->publisher, channel->name, &options) < 0) {
         peer_fail("%s", tarn_error());
@@ -66,7 +69,7 @@ static bool connected(void *handle) {
 
 static void *loan(void *handle) {
     struct sender *sender = handle;
-    if (sender->bytes <= PUBLISHED_BYTES_MAX) {
+    if (sender->publishes) {
         return sender->message;
     }
     if (tarn_publisher_loan(sender->publisher, sender->bytes, &sender->loan) != 1) {
@@ -77,9 +80,8 @@ static void *loan(void *handle) {
 
 static void send_message(void *handle) {
     struct sender *sender = handle;
-    int result = sender->bytes <= PUBLISHED_BYTES_MAX
-                     ? tarn_publisher_publish(sender->publisher, sender->message, sender->bytes)
-                     : tarn_loan_send(&sender->loan);
+    int result = sender->publishes ? tarn_publisher_publish(sender->publisher, sender->message, sender->bytes)
+                                   : tarn_loan_send(&sender->loan);
     if (result != 1) {
         peer_fail("%s", tarn_error());
     }
@@ -119,7 +121,8 @@ const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "tarn",
     .title = "tarn",
-    .how = "Publish up to 24 B, else loans; reliable subscribers, take (spinning) or receive (sleeping). Depth 1, "
+    .how = "Publish up to 24 B, in streams up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
+           "(sleeping). Depth 1, "
            "memory limit 4 MiB, or 4 messages if that is more.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
