@@ -33,6 +33,7 @@ pub struct PeerChannel {
     receivers: u32,
     port: u32,
     sleeps: bool,
+    _streams: bool,
     prepared: *mut c_void,
 }
 
@@ -69,7 +70,7 @@ pub struct Peer<S, R, T> {
 // SAFETY: constant; the pointers are to constants.
 unsafe impl<S, R, T> Sync for Peer<S, R, T> {}
 
-const PEER_INTERFACE: u32 = 2;
+const PEER_INTERFACE: u32 = 3;
 const PEER_HANDLES_MAX: u32 = 1024;
 /// Of a subscriber: messages, and bytes of them.
 const BUFFER_MAX: usize = 1024;

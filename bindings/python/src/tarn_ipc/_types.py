@@ -149,7 +149,10 @@ class Type:
     def _convert(self, value: Any) -> Any:
         if _has_buffer(value) or isinstance(value, (str, dict, set)):
             raise TypeError(f"{type(value).__name__} is no {self.name}, which is of {self.dtype}")
-        array = numpy_or_say().array(value, dtype=self.dtype.subdtype[0] if self.dtype.subdtype else self.dtype)
+        base = self.dtype.subdtype[0] if self.dtype.subdtype else self.dtype
+        if base.names is not None and not _is_of_tuples(value):  # numpy would put a number into each field
+            raise TypeError(f"{value!r} is no {self.name}, which is of {self.dtype}: a record is a tuple")
+        array = numpy_or_say().array(value, dtype=base)
         self._check_shape(array)
         return array
 
@@ -171,6 +174,10 @@ class Type:
         if self.many:
             return [_from_record(self.dataclass, record) for record in array]
         return _from_record(self.dataclass, array[()])
+
+
+def _is_of_tuples(value: Any) -> bool:
+    return isinstance(value, tuple) or (isinstance(value, list) and all(map(_is_of_tuples, value)))
 
 
 def _has_buffer(value: Any) -> bool:
