@@ -2,6 +2,7 @@
 /* What overhead.py does, in C: nanoseconds for each, printed in its order. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <tarn.h>
 #include <time.h>
 
@@ -28,6 +29,24 @@ static void message(tarn_publisher *publisher, tarn_subscriber *subscriber) {
     check(tarn_message_release(&taken));
 }
 
+static void loan(tarn_publisher *publisher, tarn_subscriber *subscriber) {
+    tarn_loan lent;
+    tarn_message taken;
+    check(tarn_publisher_loan(publisher, 8, &lent));
+    memcpy(lent.data, "12345678", 8);
+    check(tarn_loan_send(&lent));
+    check(tarn_subscriber_take(subscriber, &taken));
+    check(tarn_message_release(&taken));
+}
+
+static long long per_run(void (*run)(tarn_publisher *, tarn_subscriber *), tarn_publisher *publisher,
+                         tarn_subscriber *subscriber) {
+    long long start = now_ns();
+    for (int i = 0; i < COUNT; i++)
+        run(publisher, subscriber);
+    return (now_ns() - start) / COUNT;
+}
+
 int main(void) {
     tarn_publisher *publisher;
     tarn_subscriber *subscriber;
@@ -38,17 +57,14 @@ int main(void) {
     check(tarn_subscriber_open(&subscriber, "overhead", NULL));
     check(tarn_notifier_open(&notifier, "overhead/events", NULL));
     check(tarn_listener_open(&listener, "overhead/events", NULL));
+    long long messages = per_run(message, publisher, subscriber), loans = per_run(loan, publisher, subscriber);
     long long start = now_ns();
-    for (int i = 0; i < COUNT; i++)
-        message(publisher, subscriber);
-    long long messages = now_ns() - start;
-    start = now_ns();
     for (int i = 0; i < COUNT; i++) {
         check(tarn_notifier_notify(notifier, 3));
         check(tarn_listener_take(listener, &event));
     }
     long long events = now_ns() - start;
-    printf("%lld %lld\n", messages / COUNT, events / COUNT);
+    printf("%lld %lld %lld\n", messages, loans, events / COUNT);
     tarn_publisher_close(publisher);
     tarn_subscriber_close(subscriber);
     tarn_notifier_close(notifier);

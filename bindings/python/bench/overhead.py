@@ -61,7 +61,7 @@ def fastest_ns(works):
 def in_c(folder):
     library = SOURCE / "build" / "libtarn.a"
     if not library.exists():
-        return "-", "-"
+        return "-", "-", "-"
     program = Path(folder) / "overhead"
     source = Path(__file__).parent / "overhead.c"
     subprocess.run(["gcc", "-O2", "-I", SOURCE / "include", "-o", program, source, library], check=True)
@@ -73,7 +73,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         os.environ["TARN_DIR"] = folder
         open_one = stack.enter_context
-        message_c, event_c = in_c(folder)
+        message_c, loan_c, event_c = in_c(folder)
         waits = open_one(tarn_ipc.Publisher("waits")), open_one(tarn_ipc.Subscriber("waits"))
         fails = open_one(tarn_ipc.Publisher("fails", when_full=tarn_ipc.WhenFull.FAIL)), open_one(tarn_ipc.Subscriber("fails"))
         events = open_one(tarn_ipc.Notifier("events")), open_one(tarn_ipc.Listener("events"))
@@ -82,7 +82,7 @@ def main():
             ("message, `when_full=FAIL`", "", message, *fails),
             ("message, and a memoryview of it", "", message_viewed, *waits),
             ("message, and an array of it", "", message_as_array, *waits),
-            ("message by a loan", "", loan, *waits),
+            ("message by a loan", loan_c, loan, *waits),
             ("event", event_c, event, *events),
         )
         print("| 8 B, one process, ns | Python | C |\n|---|---:|---:|")

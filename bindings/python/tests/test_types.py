@@ -75,6 +75,10 @@ def test_numbers_and_arrays():
     assert exchange("f8", 2.5, numpy.float64(3), numpy.array(4.0)) == [2.5, 3, 4]
     matrix = numpy.arange(6, dtype="i4").reshape(2, 3)
     assert (exchange(numpy.dtype(("i4", (2, 3))), matrix, matrix.T.reshape(2, 3))[0] == matrix).all()
+    pairs = tarn_ipc.Type.of(numpy.dtype("i4,i4"), many=True)
+    assert [one.tolist() for one in exchange(pairs, [(1, 2), (3, 4)], (5, 6))] == [[(1, 2), (3, 4)], [(5, 6)]]
+    with tarn_ipc.Publisher("topic", type=pairs) as publisher, pytest.raises(TypeError, match="a record is a tuple"):
+        publisher.publish([(1, 2), 3])
     many = exchange(tarn_ipc.Type.of("f4", name="samples", many=True), numpy.arange(5, dtype="f4"), [1, 2])
     assert [list(a) for a in many] == [[0, 1, 2, 3, 4], [1, 2]]
 
@@ -89,6 +93,8 @@ def test_slices_are_sent_as_they_are_seen():
     [
         (Pose, Point(1, 2)),
         (Pose, numpy.zeros(40, "u1")),
+        (Pose, 5),
+        (Pose, [5]),
         ("f8", numpy.zeros(1, "f4")),
         ("f8", numpy.zeros(2, "f8")),
         ("f8", "text"),
