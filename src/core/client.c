@@ -471,6 +471,15 @@ int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_
 }
 
 int tarn_client_take(tarn_client *client, tarn_message *ret) {
+    int status = check_place(client, ret);
+    if (status)
+        return status;
+    if (!service_keeps(&client->service) && !client->failing && subscriber_is_quiet(client->service.inbox)) {
+        if (client->pending_count)
+            ask_servers(client, os_now_coarse_ns());
+        if (!client->failing)
+            return 0;
+    }
     return tarn_client_receive(client, ret, 0);
 }
 

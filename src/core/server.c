@@ -206,6 +206,11 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
 }
 
 int tarn_server_take(tarn_server *server, tarn_request *ret) {
+    int status = check_place(server, ret);
+    if (status)
+        return status;
+    if (!service_keeps(&server->service) && subscriber_is_quiet(server->service.inbox))
+        return 0;
     return tarn_server_receive(server, ret, 0);
 }
 

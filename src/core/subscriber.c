@@ -434,13 +434,6 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     return result;
 }
 
-/* Whether another look at the only publisher's log will do, since a take found nothing, and nothing has changed. */
-SHORT_HALF bool is_quiet(const struct tarn_subscriber *subscriber) {
-    const struct log_reader *only = subscriber->only;
-    return subscriber->credit == subscriber->quiet_credit && only->position && !log_reader_sees(only) &&
-           !roster_changed(subscriber);
-}
-
 LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
@@ -457,7 +450,7 @@ int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret) {
     if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret) {
         if (take_easily(subscriber, ret))
             return 1;
-        if (is_quiet(subscriber))
+        if (subscriber_is_quiet(subscriber))
             return 0;
     }
     return take(subscriber, ret);

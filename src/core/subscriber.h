@@ -100,6 +100,13 @@ SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *re
     return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
 }
 
+/* Whether another look at the only publisher's log will do, since a take found nothing, and nothing has changed. */
+SHORT_HALF bool subscriber_is_quiet(const struct tarn_subscriber *subscriber) {
+    const struct log_reader *only = subscriber->only;
+    return subscriber->credit == subscriber->quiet_credit && only->position && !log_reader_sees(only) &&
+           !roster_changed(subscriber);
+}
+
 /*
  * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. False: something is
  * there that is no plain message of the only publisher, or nothing came.
