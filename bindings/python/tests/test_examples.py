@@ -64,6 +64,7 @@ def test_asyncio_many(example):
         assert "door 0: 1" in ends(process)
 
 
+@pytest.mark.filterwarnings("default")  # what matplotlib and pandas warn of is theirs
 def test_notebook(monkeypatch):
     """Its cells, one after the other, as they are."""
     matplotlib = pytest.importorskip("matplotlib")
