@@ -313,6 +313,18 @@ static int drop_loan(tarn_loan *loan) {
 
 static const struct loan_calls loan_calls = {send_loan, drop_loan};
 
+/* Lets go of what was taken before its time, and is not wanted any more. */
+static void drop_kept(struct service *service, uint64_t request) {
+    for (uint32_t count = service->kept.count; count > 0; count--) {
+        tarn_message message;
+        service_take_kept(service, &message);
+        if (message.request == request)
+            tarn_message_release(&message);
+        else
+            service_keep(service, &message); /* where it was */
+    }
+}
+
 /* 1: it is given up; 0: no such request is pending. */
 static int abandon(struct tarn_client *client, uint64_t request) {
     struct pending *pending = find_pending(client, request);
@@ -323,6 +335,7 @@ static int abandon(struct tarn_client *client, uint64_t request) {
         publisher_publish_led_now(peer->publisher, service_word(SERVICE_ABANDON, request, client->service.lead_shift),
                                   NULL, 0);
     end_pending(client, pending);
+    drop_kept(&client->service, request);
     return 1;
 }
 

@@ -614,6 +614,22 @@ TEST(a_call_that_is_not_answered_is_abandoned) {
     close_both(client, server);
 }
 
+/* A response that came while another was waited for, of a request that is given up then. */
+TEST(what_is_kept_of_an_abandoned_request_is_not_taken) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with(.max_held = 2);
+    tarn_message message;
+    uint64_t abandoned = send_text(client, "many"), other = send_text(client, "one");
+    tarn_request many = take_request(server, "many"), one = take_request(server, "one");
+    CHECK_STATUS(tarn_request_stream(&many, "1", 1), 1);
+    reply_text(&one, "y");
+    CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 0), 0);
+    CHECK_STATUS(tarn_client_abandon(client, abandoned), 1);
+    take_response(client, other, "y", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    close_both(client, server);
+}
+
 /* ---- what others write --------------------------------------------------------------------------------------------- */
 
 /* A participant that says to another's inbox what it likes. */
