@@ -217,6 +217,25 @@ TEST(a_call_tells_that_its_server_was_killed) {
     CHECK_STATUS(tarn_client_close(client), 0);
 }
 
+/* Nobody but who polls is there to ask whether it lives. */
+TEST(who_only_polls_learns_that_a_server_was_killed) {
+    make_page(1, 1, 1);
+    pid_t server = spawn(answer_one_and_hang, NULL);
+    tarn_client *client = CLIENT();
+    tarn_message message;
+    int status;
+    for (int i = 0; i < 2; i++) { /* an answer; a part of one */
+        CHECK_STATUS(tarn_client_call(client, "x", 1, &message, GENEROUS), 1);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    kill_child(server);
+    AWAIT((status = tarn_client_take(client, &message)) != 0);
+    CHECK_STATUS(status, TARN_ERROR_PEER_DIED);
+    CHECK_INT(message.request, ==, 2);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 static void ask_and_hang(void *arg) {
     (void)arg;
     tarn_client *client = CLIENT();

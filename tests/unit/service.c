@@ -630,6 +630,43 @@ TEST(what_is_kept_of_an_abandoned_request_is_not_taken) {
     close_both(client, server);
 }
 
+/* The first response of all is taken the long way, as is a request: here each has had its first. */
+static void warm_up(tarn_client *client, tarn_server *server) {
+    uint64_t number = send_text(client, "first");
+    tarn_request request = take_request(server, "first");
+    reply_text(&request, "answer");
+    take_response(client, number, "answer", TARN_MESSAGE_LAST);
+}
+
+TEST(a_call_keeps_what_comes_first_if_it_is_anothers) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    warm_up(client, server);
+    uint64_t other = send_text(client, "other");
+    tarn_request request = take_request(server, "other");
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 0), 0);
+    take_response(client, other, "y", TARN_MESSAGE_LAST);
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    close_both(client, server);
+}
+
+TEST(who_takes_the_next_request_sees_what_was_abandoned_before_it) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    warm_up(client, server);
+    uint64_t first = send_text(client, "1");
+    tarn_request abandoned = take_request(server, "1");
+    CHECK_STATUS(tarn_client_abandon(client, first), 1);
+    uint64_t second = send_text(client, "2");
+    tarn_request request = take_request(server, "2");
+    CHECK_STATUS(tarn_request_reply(&abandoned, "a", 1), 0);
+    reply_text(&request, "b");
+    take_response(client, second, "b", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
 /* ---- what others write --------------------------------------------------------------------------------------------- */
 
 /* A participant that says to another's inbox what it likes. */
@@ -786,6 +823,22 @@ static void say(struct liar *server, enum service_kind kind) {
 
 static void is_for_another(struct publisher_slot *slot) {
     slot->pattern_words[SERVICE_ADDRESSEE] = peer_word(99, 1);
+}
+
+/* The only one that has said anything to the client yet, and the very number that its call will have. */
+TEST(a_call_is_not_answered_by_who_was_not_asked) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    struct liar liar = lie_as(ROLE_SERVER, ROLE_CLIENT, 8);
+    tarn_message message;
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(publisher_publish_led(liar.publisher, service_word(SERVICE_LAST, 1, 3), "lie", 3), 1);
+        if (i == 0)
+            CHECK_STATUS(tarn_client_take(client, &message), 0);
+    }
+    CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 0), 0);
+    end_lies(&liar);
+    close_both(client, server);
 }
 
 TEST(what_is_said_to_another_is_not_heard) {
