@@ -536,11 +536,11 @@ static void flicker(void *arg) {
 }
 
 /* Who waits for one may have seen it, and find it gone when it sends. */
-TEST(servers_that_leave_at_once_are_waited_for) {
+TEST_LIMIT(servers_that_leave_at_once_are_waited_for, 60) {
     make_page(0, 0, 0);
     tarn_client *client = CLIENT();
     pid_t server = spawn(flicker, NULL);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 50; i++) {
         tarn_message message;
         CHECK_INT(tarn_client_call(client, "", 0, &message, GENEROUS), ==, TARN_ERROR_PEER_DIED);
     }
