@@ -61,7 +61,8 @@
 #include "base/atomics.h"
 #include "shm/layout.h"
 
-/* Records up to this size (header included) are packed; others start on a cache line. docs/design.md has the figures. */
+/* Records up to this size (header included) are packed; others start on a cache line, but for what writer_send_short() packs.
+   docs/design.md has the figures. */
 #define PACKED_RECORD_BYTES 32u
 
 /*
