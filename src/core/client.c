@@ -3,7 +3,8 @@
  * Clients: whom a request goes to, which requests are pending, what becomes of those whose server is gone.
  *
  * Pending requests are in a table by number, with chains; those of one server are in a list, oldest first, so that a death
- * costs what it fails. One that was lent, and not sent yet, is in no list: it does not fail before it was sent.
+ * costs what it fails. One that was lent, and not sent yet, is in no list: it does not fail before it was sent. Nor is a
+ * call's in the table while its answer may be the next thing that comes: see tarn_client_call().
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -313,16 +314,8 @@ static int drop_loan(tarn_loan *loan) {
 
 static const struct loan_calls loan_calls = {send_loan, drop_loan};
 
-/* Lets go of what was taken before its time, and is not wanted any more. */
-static void drop_kept(struct service *service, uint64_t request) {
-    for (uint32_t count = service->kept.count; count > 0; count--) {
-        tarn_message message;
-        service_take_kept(service, &message);
-        if (message.request == request)
-            tarn_message_release(&message);
-        else
-            service_keep(service, &message); /* where it was */
-    }
+static bool is_of_another(const void *request, const tarn_message *message) {
+    return message->request != *(const uint64_t *)request;
 }
 
 /* 1: it is given up; 0: no such request is pending. */
@@ -335,7 +328,7 @@ static int abandon(struct tarn_client *client, uint64_t request) {
         publisher_publish_led_now(peer->publisher, service_word(SERVICE_ABANDON, request, client->service.lead_shift),
                                   NULL, 0);
     end_pending(client, pending);
-    drop_kept(&client->service, request);
+    service_sift_kept(&client->service, is_of_another, &request);
     return 1;
 }
 
@@ -470,6 +463,15 @@ static int check_place(struct tarn_client *client, const tarn_message *ret) {
     return status || ret ? status : fail(TARN_ERROR_ARGUMENT, "the message is NULL");
 }
 
+/* Whether there is neither a response nor a request that has failed, for one of very many polls. */
+static inline bool is_quiet(struct tarn_client *client) {
+    if (client->failing || !subscriber_is_quiet(client->service.inbox))
+        return false;
+    if (client->pending_count)
+        ask_servers(client, os_now_coarse_ns());
+    return !client->failing;
+}
+
 int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_ns) {
     int status = check_place(client, ret);
     if (status)
@@ -478,21 +480,14 @@ int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_
         service_take_kept(&client->service, ret);
         return 1;
     }
+    if (timeout_ns <= 0 && is_quiet(client))
+        return 0;
     if (receive_easily(client->service.inbox, ret, timeout_ns) && likely(accept_response(client, ret)))
         return 1;
     return await_any(client, ret, timeout_ns);
 }
 
 int tarn_client_take(tarn_client *client, tarn_message *ret) {
-    int status = check_place(client, ret);
-    if (status)
-        return status;
-    if (!service_keeps(&client->service) && !client->failing && subscriber_is_quiet(client->service.inbox)) {
-        if (client->pending_count)
-            ask_servers(client, os_now_coarse_ns());
-        if (!client->failing)
-            return 0;
-    }
     return tarn_client_receive(client, ret, 0);
 }
 

@@ -39,18 +39,10 @@ static struct closed_handles closed_servers;
 
 /* ---- clients -------------------------------------------------------------------------------------------------- */
 
-/* Takes what is not wanted any more from among the requests that are kept: of peers that are gone, or that one. */
-static void sift_kept(struct tarn_server *server, const struct peer *peer, uint64_t number) {
-    struct service *service = &server->service;
-    for (uint32_t count = service->kept.count; count > 0; count--) {
-        tarn_message message;
-        service_take_kept(service, &message);
-        const struct peer *from = message_reader(&message)->peer;
-        if (from->gone || (from == peer && message.request == number))
-            tarn_message_release(&message);
-        else
-            service_keep(service, &message); /* where it was */
-    }
+static bool is_from_the_living(const void *context, const tarn_message *message) {
+    const struct peer *from = message_reader(message)->peer;
+    (void)context;
+    return !from->gone;
 }
 
 /* Connects with who has connected to us, and lets go of who is gone. */
@@ -63,17 +55,27 @@ static void follow(void *context) {
         if (reader->speaker && !reader->peer && !reader->gone)
             reader->peer = service_peer(service, reader->speaker);
     }
-    sift_kept(server, NULL, 0);
+    service_sift_kept(service, is_from_the_living, NULL);
     service_drop_peers(service);
 }
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
+struct abandoned {
+    const struct peer *peer;
+    uint64_t number;
+};
+
+static bool is_not_abandoned(const void *context, const tarn_message *message) {
+    const struct abandoned *abandoned = context;
+    return message_reader(message)->peer != abandoned->peer || message->request != abandoned->number;
+}
+
 static void note_abandoned(struct tarn_server *server, const struct peer *peer, uint64_t number) {
     for (struct open_request *open = server->requests; open; open = open->next)
         if (open->ticket && open->peer == peer && open->number == number)
             open->abandoned = true;
-    sift_kept(server, peer, number);
+    service_sift_kept(&server->service, is_not_abandoned, &(struct abandoned){peer, number});
 }
 
 /* Whether it is a request that somebody waits for. kind: service_read()'s. */
@@ -181,6 +183,8 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
     int status = check_place(server, ret);
     if (status)
         return status;
+    if (timeout_ns <= 0 && !service_keeps(&server->service) && subscriber_is_quiet(server->service.inbox))
+        return 0; /* one of very many polls */
     struct open_request *open = new_request(server);
     if (!open)
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another request", server->service.topic->name);
@@ -206,11 +210,6 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
 }
 
 int tarn_server_take(tarn_server *server, tarn_request *ret) {
-    int status = check_place(server, ret);
-    if (status)
-        return status;
-    if (!service_keeps(&server->service) && subscriber_is_quiet(server->service.inbox))
-        return 0;
     return tarn_server_receive(server, ret, 0);
 }
 

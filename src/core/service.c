@@ -169,6 +169,17 @@ void service_take_kept(struct service *service, tarn_message *ret) {
     kept->count--;
 }
 
+void service_sift_kept(struct service *service, service_wanted *is_wanted, const void *context) {
+    for (uint32_t count = service->kept.count; count > 0; count--) {
+        tarn_message message;
+        service_take_kept(service, &message);
+        if (is_wanted(context, &message))
+            service_keep(service, &message); /* where it was */
+        else
+            tarn_message_release(&message);
+    }
+}
+
 void service_ring_self(struct service *service) {
     if (service->kept.count && service->waiter->doorbell.open)
         doorbell_ring_self(&service->waiter->doorbell);

@@ -167,6 +167,9 @@ static inline bool service_keeps(const struct service *service) {
 /* False: there is no room for it. */
 bool service_keep(struct service *service, const tarn_message *message);
 void service_take_kept(struct service *service, tarn_message *ret);
+/* Lets go of those that are not wanted any more; the others stay in their order. */
+typedef bool service_wanted(const void *context, const tarn_message *message);
+void service_sift_kept(struct service *service, service_wanted *is_wanted, const void *context);
 /* After messages were kept: the descriptor is to be readable. */
 void service_ring_self(struct service *service);
 

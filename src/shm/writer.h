@@ -171,7 +171,7 @@ SHORT_HALF bool writer_commit(struct writer *writer) {
     return true;
 }
 
-/* Sends the packed record whose payload is at the head, which is at; the log goes on at end. */
+/* Sends the record whose payload is at the head, which is at; the log goes on at end. Of the ways below. */
 SHORT_HALF void commit_packed(struct writer *writer, char *at, uint64_t bytes, uint64_t pad_words, char *end) {
     if (end != writer->cleared)
         store_relaxed(word_at(end, 0), 0);
