@@ -243,14 +243,24 @@ LONG_HALF int publish(struct tarn_publisher *publisher, const void *data, uint64
     return commit(publisher, NULL);
 }
 
-int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
-    if (likely(handle_is((const struct handle *)publisher, HANDLE_PUBLISHER)) && data) {
-        if (bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, bytes))
-            return wake(publisher);
-        if (bytes <= publisher->short_bytes_max && writer_send_short(&publisher->writer, data, bytes))
-            return wake(publisher);
-    }
+/* Of any size but those below: it calls memcpy(), for which it has to save registers. */
+LONG_HALF int publish_any(struct tarn_publisher *publisher, const void *data, size_t bytes) {
+    if (bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, bytes))
+        return wake(publisher);
+    if (bytes <= publisher->short_bytes_max && writer_send_short(&publisher->writer, data, bytes))
+        return wake(publisher);
     return publish(publisher, data, bytes);
+}
+
+int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes) {
+    if (unlikely(!handle_is((const struct handle *)publisher, HANDLE_PUBLISHER) || !data))
+        return publish(publisher, data, bytes);
+    if (bytes == 8 && bytes <= publisher->packed_bytes_max && writer_send_packed(&publisher->writer, data, 8))
+        return wake(publisher);
+    if (bytes == CACHE_LINE_BYTES && bytes <= publisher->short_bytes_max &&
+        writer_send_short(&publisher->writer, data, CACHE_LINE_BYTES))
+        return wake(publisher);
+    return publish_any(publisher, data, bytes);
 }
 
 int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes) {

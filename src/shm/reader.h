@@ -162,18 +162,23 @@ static inline void log_reader_foresee(const struct log_reader *reader) {
 SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *ret) {
     char *at = reader->at;
     uint64_t word = load_acquire(word_at(at, 0)); /* L1 */
-    if (word >> RECORD_KIND_SHIFT != RECORD_MESSAGE)
-        return false;
+    uint64_t pad_words = (word - record_word(RECORD_MESSAGE, 0, 0, 0)) >> RECORD_PAD_SHIFT, timed_bytes = 0;
+    if (unlikely(pad_words > RECORD_PAD_MASK)) { /* it is none, or it is timed */
+        if (word >> RECORD_KIND_SHIFT != RECORD_MESSAGE)
+            return false;
+        pad_words &= RECORD_PAD_MASK;
+        timed_bytes = word & RECORD_TIMED ? 8 : 0;
+    }
     prefetch_for_write(next_write);
-    uint64_t timed_bytes = word & RECORD_TIMED ? 8 : 0, bytes = word & RECORD_SIZE_MASK;
-    uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + record_pad_bytes(word);
+    uint64_t bytes = word & RECORD_SIZE_MASK;
+    uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + pad_words * 8;
     if (unlikely(size > (uint64_t)(reader->limit - at)))
         return false;
     if (unlikely(size > EXTENT_BYTES_MIN / 2))
         log_reader_foresee(reader);
     ret->data = at + RECORD_HEADER_BYTES + timed_bytes;
     ret->bytes = bytes;
-    ret->sent_ns = timed_bytes ? (int64_t)load_relaxed(word_at(at, RECORD_HEADER_BYTES)) : 0;
+    ret->sent_ns = unlikely(timed_bytes != 0) ? (int64_t)load_relaxed(word_at(at, RECORD_HEADER_BYTES)) : 0;
     ret->held_by = reader->position;
     reader->position->taken++;
     log_reader_pass(reader, at + size, ret);

@@ -213,10 +213,7 @@ SHORT_HALF bool writer_send_short(struct writer *writer, const void *data, uint6
     char *end = place_from(writer, record_end, shares ? writer->packed_grain : writer->line_grain);
     if (unlikely(writer->loan || bytes < writer->easy_least || end + record_bytes > writer->easy_end))
         return false;
-    if (bytes == CACHE_LINE_BYTES)
-        memcpy(at + RECORD_HEADER_BYTES, data, CACHE_LINE_BYTES);
-    else
-        memcpy(at + RECORD_HEADER_BYTES, data, bytes);
+    memcpy(at + RECORD_HEADER_BYTES, data, bytes);
     commit_packed(writer, at, bytes, (uint64_t)(end - record_end) / 8, end);
     return true;
 }
