@@ -437,10 +437,12 @@ int tarn_client_take(tarn_client *client, tarn_message *ret);
 int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_ns);
 
 /*
- * Sends a request and waits for its first response; those of other requests that come meanwhile are kept for take and
- * receive. Without TARN_MESSAGE_LAST in ret->flags more will follow, for take and receive.
- * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive (_PEER_DIED: its server
- * died, or left), with which the request is over, too.
+ * Sends a request, which waits as tarn_client_send does, and then waits up to timeout_ns for its first response; those of
+ * other requests that come meanwhile are kept for take and receive. Without TARN_MESSAGE_LAST in ret->flags more will follow, for
+ * take and receive.
+ * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive, with which the request is
+ * over, too: _PEER_DIED: its server died, or left; _HOLDING: what is held, and what was kept for other requests, is as much as
+ * max_held allows: take that first.
  */
 int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_message *ret, int64_t timeout_ns);
 

@@ -491,23 +491,15 @@ int tarn_client_take(tarn_client *client, tarn_message *ret) {
     return tarn_client_receive(client, ret, 0);
 }
 
-/* Sets aside what is another's. 1: it is that request's; 0: not; or a status. */
-static int sort(struct tarn_client *client, uint64_t number, tarn_message *message) {
+/* Whether a message is that request's. Else it is dealt with: what is another's is set aside, for which there is room. */
+static bool sort_out(struct tarn_client *client, uint64_t number, tarn_message *message, uint32_t kind) {
+    if (!accept_kind(client, message, kind))
+        return false;
     if (likely(message->request == number))
-        return 1;
-    if (service_keep(&client->service, message)) {
-        *message = (tarn_message){0};
-        return 0;
-    }
-    tarn_message_release(message);
-    return fail(TARN_ERROR_HOLDING,
-                "topic \"%s\": too many responses of other requests came meanwhile: receive them first",
-                client->service.topic->name);
-}
-
-/* Whether a message is that request's: 1; 0: not, and it is dealt with; or a status. */
-static int sort_out(struct tarn_client *client, uint64_t number, tarn_message *message, uint32_t kind) {
-    return accept_kind(client, message, kind) ? sort(client, number, message) : 0;
+        return true;
+    service_keep(&client->service, message);
+    *message = (tarn_message){0};
+    return false;
 }
 
 /* The next response of one request. As await_any(). came: ret has a message of that kind, whosever it is. */
@@ -521,9 +513,8 @@ LONG_HALF int await_one(struct tarn_client *client, struct pending *pending, tar
         int status = came ? 1 : service_receive(&client->service, ret, slice_ns);
         if (status < 0)
             return status;
-        int sorted = status ? sort_out(client, number, ret, came ? kind : service_read(ret)) : 0;
-        if (sorted)
-            return sorted;
+        if (status && sort_out(client, number, ret, came ? kind : service_read(ret)))
+            return 1;
         bool more = go_on(client, &patience, status ? 0 : slice_ns);
         if (has_failed(client, peer))
             return fail_pending(client, pending);
@@ -578,10 +569,8 @@ static int ready(void *owner) {
         int status = tarn_subscriber_take(client->service.inbox, &message);
         if (status != 1)
             return status;
-        if (accept_response(client, &message) && !service_keep(&client->service, &message)) {
-            tarn_message_release(&message);
-            return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to wait", client->service.topic->name);
-        }
+        if (accept_response(client, &message))
+            service_keep(&client->service, &message);
     }
     return 1;
 }

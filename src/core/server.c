@@ -222,10 +222,8 @@ static int read_ahead(struct tarn_server *server, uint32_t most) {
         status = tarn_subscriber_take(service->inbox, &message);
         if (status != 1)
             break;
-        if (accept_request(server, &message) && !service_keep(service, &message)) {
-            tarn_message_release(&message);
-            return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to keep requests", service->topic->name);
-        }
+        if (accept_request(server, &message))
+            service_keep(service, &message);
     }
     return status < 0 ? status : service_keeps(service);
 }

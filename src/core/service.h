@@ -45,9 +45,12 @@ struct peer {
     char command[16];
 };
 
-/* Messages taken from the inbox before their time. */
+/*
+ * Messages taken from the inbox before their time. What is kept is held, and there is room for as many as the inbox lets be
+ * held, or for as many as are kept at once: so it never is full when one is to be kept. What would be more stays in its log.
+ */
 struct kept_messages {
-    tarn_message *ring;
+    tarn_message *ring; /* made with the service: where it could not be, what was taken would be lost */
     uint32_t capacity, first, count;
 };
 
@@ -164,8 +167,7 @@ SHORT_HALF int service_send(struct service *service, struct peer *peer, enum ser
 static inline bool service_keeps(const struct service *service) {
     return service->kept.count > 0;
 }
-/* False: there is no room for it. */
-bool service_keep(struct service *service, const tarn_message *message);
+void service_keep(struct service *service, const tarn_message *message);
 void service_take_kept(struct service *service, tarn_message *ret);
 /* Lets go of those that are not wanted any more; the others stay in their order. */
 typedef bool service_wanted(const void *context, const tarn_message *message);

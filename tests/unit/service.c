@@ -16,6 +16,20 @@
 #define client_with(...) open_client(CLIENT_OPTIONS(.server_timeout_ns = TARN_IMMEDIATELY, __VA_ARGS__))
 #define server_with(...) open_server(SERVER_OPTIONS(.linger_ns = TARN_IMMEDIATELY, __VA_ARGS__))
 
+static bool is_out_of_memory;
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CAN_RUN_OUT_OF_MEMORY 1
+void *__libc_malloc(size_t bytes);
+
+/* In place of libc's. */
+void *malloc(size_t bytes) {
+    return is_out_of_memory ? NULL : __libc_malloc(bytes);
+}
+#else
+#define CAN_RUN_OUT_OF_MEMORY 0
+#endif
+
 static tarn_client *open_client(const tarn_client_options *options) {
     tarn_client *client = NULL;
     CHECK_STATUS(tarn_client_open(&client, TOPIC, options), 0);
@@ -649,6 +663,46 @@ TEST(a_call_keeps_what_comes_first_if_it_is_anothers) {
     CHECK_STATUS(tarn_client_call(client, "x", 1, &message, 0), 0);
     take_response(client, other, "y", TARN_MESSAGE_LAST);
     CHECK_INT(tarn_client_pending(client), ==, 0);
+    close_both(client, server);
+}
+
+/* Those of others that come first fill what may be held: the call says so, and its own answer is given up, not theirs. */
+TEST(a_call_loses_nothing_of_others) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with(.max_held = 2);
+    tarn_message message;
+    uint64_t others[4];
+    for (int i = 0; i < 4; i++)
+        others[i] = send_text(client, "other");
+    for (int i = 0; i < 4; i++) {
+        tarn_request request = take_request(server, "other");
+        reply_text(&request, "y");
+    }
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(tarn_client_call(client, "x", 1, &message, TARN_FOREVER), TARN_ERROR_HOLDING);
+    CHECK_INT(tarn_client_pending(client), ==, 2);
+    for (int i = 0; i < 4; i++)
+        take_response(client, others[i], "y", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    close_both(client, server);
+}
+
+TEST(a_call_without_memory_loses_nothing_of_others) {
+    if (!CAN_RUN_OUT_OF_MEMORY)
+        SKIP("the sanitizer has its own malloc");
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    warm_up(client, server);
+    uint64_t other = send_text(client, "other");
+    tarn_request request = take_request(server, "other");
+    reply_text(&request, "y");
+    is_out_of_memory = true;
+    int status = tarn_client_call(client, "x", 1, &message, 0);
+    is_out_of_memory = false;
+    CHECK_STATUS(status, 0);
+    take_response(client, other, "y", TARN_MESSAGE_LAST);
     close_both(client, server);
 }
 
