@@ -180,6 +180,12 @@ void service_ring_self(struct service *service) {
         doorbell_ring_self(&service->waiter->doorbell);
 }
 
+int service_sift_on(struct service *service, int64_t left_ns, uint32_t *late) {
+    if (left_ns <= 0)
+        return ++*late < SIFTED_AT_ONCE;
+    return waiter_was_interrupted(service->waiter) ? waiter_say_interrupted(service->waiter) : 1;
+}
+
 static int seek_one(struct service *service, tarn_message *ret, bool looks) {
     struct tarn_subscriber *inbox = service->inbox;
     int status = looks ? subscriber_waitable.look(inbox) : subscriber_waitable.ready(inbox);
@@ -191,7 +197,7 @@ static int seek_one(struct service *service, tarn_message *ret, bool looks) {
 }
 
 int service_seek(struct service *service, service_accept *accept, void *owner, bool looks) {
-    while (!service_keeps(service)) {
+    for (uint32_t i = 0; i < SIFTED_AT_ONCE && !service_keeps(service); i++) {
         tarn_message message;
         int status = seek_one(service, &message, looks);
         if (status != 1)
