@@ -423,7 +423,8 @@ int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t
 /*
  * Takes the next response, of any request, never blocking. Zero copy: data is valid until tarn_message_release, which is
  * due for each response, one without data too. The responses of a server come in the order it sent them.
- * Returns 1: ret is filled in, ret->request and ret->flags too; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
+ * Returns 1: ret is filled in, ret->request and ret->flags too; 0: nothing there, or so much for abandoned requests that the
+ * rest is left to the next take; or an error: _ARGUMENT, _CLOSED, _FORKED,
  * _HOLDING (max_held: release one, then take again; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT; or
  * _PEER_DIED: the server of a request died, or left, and what it had answered has been taken. It is said once for each such
  * request, which is over; ret->request says which, ret->flags that it ended; all else in ret is 0. It may be sent again, to another server.
@@ -437,10 +438,12 @@ int tarn_client_take(tarn_client *client, tarn_message *ret);
 int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_ns);
 
 /*
- * Sends a request and waits for its first response; those of other requests that come meanwhile are kept for take and
- * receive. Without TARN_MESSAGE_LAST in ret->flags more will follow, for take and receive.
- * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive (_PEER_DIED: its server
- * died, or left), with which the request is over, too.
+ * Sends a request, which waits as tarn_client_send does, and then waits up to timeout_ns for its first response; those of
+ * other requests that come meanwhile are kept for take and receive. Without TARN_MESSAGE_LAST in ret->flags more will follow, for
+ * take and receive.
+ * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive, with which the request is
+ * over, too: _PEER_DIED: its server died, or left; _HOLDING: what is held, and what was kept for other requests, is as much as
+ * max_held allows: take that first.
  */
 int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_message *ret, int64_t timeout_ns);
 
@@ -456,7 +459,10 @@ int tarn_client_pending(tarn_client *client);
 /* How many live servers the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
 int tarn_client_servers(tarn_client *client);
 
-/* Waits until there is something to take. As tarn_subscriber_wait; 0 also where no request is pending. */
+/*
+ * Waits until there is something to take. As tarn_subscriber_wait; 0 also where no request is pending, and 1 where so much was
+ * for abandoned requests that the next take has yet to see whether there is more.
+ */
 int tarn_client_wait(tarn_client *client, int64_t timeout_ns);
 
 /* As tarn_subscriber_interrupt, for the waits of this client. */

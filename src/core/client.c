@@ -413,13 +413,14 @@ static bool ring_if_failed(struct tarn_client *client) {
 /* A wait that is cut into slices, with a look at servers after each. */
 struct patience {
     int64_t left_ns, deadline_ns; /* deadline 0: the clock was not looked at yet */
+    uint32_t late;                /* messages that were nobody's, when the time was over */
 };
 
-/* After a slice of that length without what was waited for. Whether there is time left. */
-static bool go_on(struct tarn_client *client, struct patience *patience, int64_t slice_ns) {
+/* A slice of that length has gone by. */
+static void pass_time(struct tarn_client *client, struct patience *patience, int64_t slice_ns) {
     if (patience->left_ns <= 0) { /* perhaps one of very many polls */
         ask_servers(client, os_now_coarse_ns());
-        return false;
+        return;
     }
     int64_t now = os_now_ns();
     if (!patience->deadline_ns) {
@@ -428,7 +429,12 @@ static bool go_on(struct tarn_client *client, struct patience *patience, int64_t
     }
     patience->left_ns = patience->deadline_ns - now;
     ask_servers(client, now);
-    return patience->left_ns > 0;
+}
+
+/* After a slice without what was waited for, or a message that was not it. 1: there is time left; 0: none; or a status. */
+static int go_on(struct tarn_client *client, struct patience *patience, int64_t slice_ns, bool came) {
+    pass_time(client, patience, came ? 0 : slice_ns);
+    return came ? service_sift_on(&client->service, patience->left_ns, &patience->late) : patience->left_ns > 0;
 }
 
 static inline int64_t slice_of(const struct patience *patience, bool failing) {
@@ -437,7 +443,7 @@ static inline int64_t slice_of(const struct patience *patience, bool failing) {
 
 /* The next response, of whatever request; not of those kept. 1; 0: not in time; or a status. */
 LONG_HALF int await_any(struct tarn_client *client, tarn_message *ret, int64_t timeout_ns) {
-    struct patience patience = {client->pending_count ? timeout_ns : 0, 0};
+    struct patience patience = {client->pending_count ? timeout_ns : 0, 0, 0};
     for (;;) {
         int64_t slice_ns = slice_of(&patience, client->failing);
         int status = service_receive(&client->service, ret, slice_ns);
@@ -445,7 +451,9 @@ LONG_HALF int await_any(struct tarn_client *client, tarn_message *ret, int64_t t
             return status;
         if (status && accept_response(client, ret))
             return 1;
-        bool more = status || client->pending_count ? go_on(client, &patience, status ? 0 : slice_ns) : false;
+        int more = status || client->pending_count ? go_on(client, &patience, slice_ns, status) : 0;
+        if (unlikely(more < 0))
+            return more;
         struct pending *failed = client->failing ? find_failed(client) : NULL;
         if (failed) {
             *ret = (tarn_message){.request = failed->number, .flags = TARN_MESSAGE_LAST | TARN_MESSAGE_NO_DATA};
@@ -453,7 +461,7 @@ LONG_HALF int await_any(struct tarn_client *client, tarn_message *ret, int64_t t
             ring_if_failed(client);
             return status;
         }
-        if (!more && !status)
+        if (!more)
             return 0;
     }
 }
@@ -491,29 +499,21 @@ int tarn_client_take(tarn_client *client, tarn_message *ret) {
     return tarn_client_receive(client, ret, 0);
 }
 
-/* Sets aside what is another's. 1: it is that request's; 0: not; or a status. */
-static int sort(struct tarn_client *client, uint64_t number, tarn_message *message) {
+/* Whether a message is that request's. Else it is dealt with: what is another's is set aside, for which there is room. */
+static bool sort_out(struct tarn_client *client, uint64_t number, tarn_message *message, uint32_t kind) {
+    if (!accept_kind(client, message, kind))
+        return false;
     if (likely(message->request == number))
-        return 1;
-    if (service_keep(&client->service, message)) {
-        *message = (tarn_message){0};
-        return 0;
-    }
-    tarn_message_release(message);
-    return fail(TARN_ERROR_HOLDING,
-                "topic \"%s\": too many responses of other requests came meanwhile: receive them first",
-                client->service.topic->name);
-}
-
-/* Whether a message is that request's: 1; 0: not, and it is dealt with; or a status. */
-static int sort_out(struct tarn_client *client, uint64_t number, tarn_message *message, uint32_t kind) {
-    return accept_kind(client, message, kind) ? sort(client, number, message) : 0;
+        return true;
+    service_keep(&client->service, message);
+    *message = (tarn_message){0};
+    return false;
 }
 
 /* The next response of one request. As await_any(). came: ret has a message of that kind, whosever it is. */
 LONG_HALF int await_one(struct tarn_client *client, struct pending *pending, tarn_message *ret, int64_t timeout_ns,
                         bool came, uint32_t kind) {
-    struct patience patience = {timeout_ns, 0};
+    struct patience patience = {timeout_ns, 0, 0};
     const struct peer *peer = pending->peer;
     uint64_t number = pending->number;
     for (;; came = false) {
@@ -521,14 +521,13 @@ LONG_HALF int await_one(struct tarn_client *client, struct pending *pending, tar
         int status = came ? 1 : service_receive(&client->service, ret, slice_ns);
         if (status < 0)
             return status;
-        int sorted = status ? sort_out(client, number, ret, came ? kind : service_read(ret)) : 0;
-        if (sorted)
-            return sorted;
-        bool more = go_on(client, &patience, status ? 0 : slice_ns);
-        if (has_failed(client, peer))
+        if (status && sort_out(client, number, ret, came ? kind : service_read(ret)))
+            return 1;
+        int more = go_on(client, &patience, slice_ns, status);
+        if (more >= 0 && has_failed(client, peer))
             return fail_pending(client, pending);
-        if (!more && !status)
-            return 0;
+        if (more != 1)
+            return more;
     }
 }
 
@@ -570,18 +569,16 @@ int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_m
 
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
-/* 1: a response was taken, and is kept; 0: there is none; or a status. */
+/* 1: a response was taken, and is kept, or there is more than is looked at in a call; 0: there is none; or a status. */
 static int ready(void *owner) {
     struct tarn_client *client = owner;
-    while (!service_keeps(&client->service)) {
+    for (uint32_t i = 0; i < SIFTED_AT_ONCE && !service_keeps(&client->service); i++) {
         tarn_message message;
         int status = tarn_subscriber_take(client->service.inbox, &message);
         if (status != 1)
             return status;
-        if (accept_response(client, &message) && !service_keep(&client->service, &message)) {
-            tarn_message_release(&message);
-            return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to wait", client->service.topic->name);
-        }
+        if (accept_response(client, &message))
+            service_keep(&client->service, &message);
     }
     return 1;
 }
@@ -590,13 +587,13 @@ int tarn_client_wait(tarn_client *client, int64_t timeout_ns) {
     int status = handle_check((const struct handle *)client, HANDLE_CLIENT);
     if (status)
         return status;
-    struct patience patience = {client->pending_count ? timeout_ns : 0, 0};
+    struct patience patience = {client->pending_count ? timeout_ns : 0, 0, 0};
     for (;;) {
         int64_t slice_ns = slice_of(&patience, client->failing);
         status = waiter_wait(client->service.waiter, ready, client, slice_ns);
         if (status)
             break;
-        bool more = go_on(client, &patience, slice_ns);
+        int more = go_on(client, &patience, slice_ns, false);
         status = client->failing && find_failed(client);
         if (status || !more)
             break;

@@ -154,14 +154,15 @@ LONG_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64
         service_take_kept(&server->service, ret);
         return 1;
     }
-    int64_t deadline_ns = 0;
-    for (;;) {
+    int64_t deadline_ns = os_deadline_ns(timeout_ns);
+    for (uint32_t late = 0;;) {
         int status = service_receive(&server->service, ret, timeout_ns);
         if (status != 1 || accept_request(server, ret))
             return status;
-        if (!deadline_ns)
-            deadline_ns = os_deadline_ns(timeout_ns);
         timeout_ns = timeout_ns > 0 ? deadline_ns - os_now_ns() : 0;
+        status = service_sift_on(&server->service, timeout_ns, &late);
+        if (status != 1)
+            return status;
     }
 }
 
@@ -213,21 +214,17 @@ int tarn_server_take(tarn_server *server, tarn_request *ret) {
     return tarn_server_receive(server, ret, 0);
 }
 
-/* Keeps requests for their time, as far as there is room: one at least is there, or none came. 1, 0 or a status. */
+/* Keeps requests for their time. 1: one at least, or there is more than is looked at in a call; 0: none came; or a status. */
 static int read_ahead(struct tarn_server *server, uint32_t most) {
     struct service *service = &server->service;
     int status = 1;
-    while (service->kept.count < most) {
+    for (uint32_t i = 0; i < SIFTED_AT_ONCE && status == 1 && service->kept.count < most; i++) {
         tarn_message message;
         status = tarn_subscriber_take(service->inbox, &message);
-        if (status != 1)
-            break;
-        if (accept_request(server, &message) && !service_keep(service, &message)) {
-            tarn_message_release(&message);
-            return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to keep requests", service->topic->name);
-        }
+        if (status == 1 && accept_request(server, &message))
+            service_keep(service, &message);
     }
-    return status < 0 ? status : service_keeps(service);
+    return status == 0 ? service_keeps(service) : status;
 }
 
 /* ---- answers -------------------------------------------------------------------------------------------------- */

@@ -152,14 +152,9 @@ int service_say_gone(const struct service *service, const struct peer *peer, con
 
 /* ---- kept messages -------------------------------------------------------------------------------------------- */
 
-bool service_keep(struct service *service, const tarn_message *message) {
+void service_keep(struct service *service, const tarn_message *message) {
     struct kept_messages *kept = &service->kept;
-    if (!kept->ring)
-        kept->ring = malloc(kept->capacity * sizeof(*kept->ring));
-    if (!kept->ring || kept->count == kept->capacity)
-        return false;
     kept->ring[(kept->first + kept->count++) % kept->capacity] = *message;
-    return true;
 }
 
 void service_take_kept(struct service *service, tarn_message *ret) {
@@ -185,6 +180,12 @@ void service_ring_self(struct service *service) {
         doorbell_ring_self(&service->waiter->doorbell);
 }
 
+int service_sift_on(struct service *service, int64_t left_ns, uint32_t *late) {
+    if (left_ns <= 0)
+        return ++*late < SIFTED_AT_ONCE;
+    return waiter_was_interrupted(service->waiter) ? waiter_say_interrupted(service->waiter) : 1;
+}
+
 static int seek_one(struct service *service, tarn_message *ret, bool looks) {
     struct tarn_subscriber *inbox = service->inbox;
     int status = looks ? subscriber_waitable.look(inbox) : subscriber_waitable.ready(inbox);
@@ -196,15 +197,13 @@ static int seek_one(struct service *service, tarn_message *ret, bool looks) {
 }
 
 int service_seek(struct service *service, service_accept *accept, void *owner, bool looks) {
-    while (!service_keeps(service)) {
+    for (uint32_t i = 0; i < SIFTED_AT_ONCE && !service_keeps(service); i++) {
         tarn_message message;
         int status = seek_one(service, &message, looks);
         if (status != 1)
             return status;
-        if (accept(owner, &message) && !service_keep(service, &message)) {
-            tarn_message_release(&message);
-            return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory to wait", service->topic->name);
-        }
+        if (accept(owner, &message))
+            service_keep(service, &message);
     }
     if (!looks)
         service_ring_self(service);
@@ -343,16 +342,20 @@ int service_open(struct service *service, const char *topic, const struct servic
         .spin_ns = options->spin_ns,
     };
     struct inbox_options inbox = {options->role, options->response_type};
-    int status = subscriber_open_inbox(&service->inbox, topic, &receiving, &inbox);
-    if (status)
+    service->kept.capacity = options->kept_max;
+    service->kept.ring = malloc(options->kept_max * sizeof(*service->kept.ring));
+    int status = service->kept.ring ? subscriber_open_inbox(&service->inbox, topic, &receiving, &inbox)
+                                    : fail(TARN_ERROR_NO_MEMORY, "no memory for a client or a server");
+    if (status) {
+        free(service->kept.ring);
         return status;
+    }
     plan_sending(service, options);
     service->waiter = &service->inbox->waiter;
     service->topic = service->waiter->topic;
     service->changes_now = &service->topic->roster.header->changes;
     service->self = peer_word(service->waiter->slot_number, incarnation_of(&service->waiter->slot->incarnation));
     service->peers_are = options->role == ROLE_CLIENT ? ROLE_SERVER : ROLE_CLIENT;
-    service->kept.capacity = options->kept_max;
     service->tickets = os_random() | 1;
     subscriber_on_change(service->inbox, changed, context);
     changed(context);

@@ -27,6 +27,7 @@
 #include "core/subscriber.h"
 
 #define KEPT_NONE UINT32_MAX
+#define SIFTED_AT_ONCE 4096u /* messages that are nobody's, in a call that does not wait, or when its time is over */
 
 /* Another participant, and the way to it. */
 struct peer {
@@ -45,9 +46,12 @@ struct peer {
     char command[16];
 };
 
-/* Messages taken from the inbox before their time. */
+/*
+ * Messages taken from the inbox before their time. What is kept is held, and there is room for as many as the inbox lets be
+ * held, or for as many as are kept at once: so it never is full when one is to be kept. What would be more stays in its log.
+ */
 struct kept_messages {
-    tarn_message *ring;
+    tarn_message *ring; /* made with the service: where it could not be, what was taken would be lost */
     uint32_t capacity, first, count;
 };
 
@@ -164,8 +168,7 @@ SHORT_HALF int service_send(struct service *service, struct peer *peer, enum ser
 static inline bool service_keeps(const struct service *service) {
     return service->kept.count > 0;
 }
-/* False: there is no room for it. */
-bool service_keep(struct service *service, const tarn_message *message);
+void service_keep(struct service *service, const tarn_message *message);
 void service_take_kept(struct service *service, tarn_message *ret);
 /* Lets go of those that are not wanted any more; the others stay in their order. */
 typedef bool service_wanted(const void *context, const tarn_message *message);
@@ -176,8 +179,13 @@ void service_ring_self(struct service *service);
 /* Whether a message that was taken is somebody's. Else it is dealt with, and released. */
 typedef bool service_accept(void *owner, tarn_message *message);
 /*
- * For waitsets: takes until something is kept. looks: as struct waitable's look, else as its ready. 1, 0, or a status, which the
- * next take says as well.
+ * Who waits for what is somebody's, while a peer sends what is nobody's, perhaps for ever: after each such message. left_ns: of
+ * the time there was; late: how many came behind that. 1: look further; 0: it was enough; or _INTERRUPTED.
+ */
+int service_sift_on(struct service *service, int64_t left_ns, uint32_t *late);
+/*
+ * For waitsets: takes until something is kept. looks: as struct waitable's look, else as its ready. 1: also where there is more
+ * than is looked at in a call; 0; or a status, which the next take says as well.
  */
 int service_seek(struct service *service, service_accept *accept, void *owner, bool looks);
 

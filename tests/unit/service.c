@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
 #include "core/publisher.h"
+#include "core/service.h"
 #include "core/subscriber.h"
 #include "core/waitables.h"
 
@@ -15,6 +17,20 @@
 #define SERVER_OPTIONS(...) (&(tarn_server_options){.struct_bytes = sizeof(tarn_server_options), __VA_ARGS__})
 #define client_with(...) open_client(CLIENT_OPTIONS(.server_timeout_ns = TARN_IMMEDIATELY, __VA_ARGS__))
 #define server_with(...) open_server(SERVER_OPTIONS(.linger_ns = TARN_IMMEDIATELY, __VA_ARGS__))
+
+static bool is_out_of_memory;
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CAN_RUN_OUT_OF_MEMORY 1
+void *__libc_malloc(size_t bytes);
+
+/* In place of libc's. */
+void *malloc(size_t bytes) {
+    return is_out_of_memory ? NULL : __libc_malloc(bytes);
+}
+#else
+#define CAN_RUN_OUT_OF_MEMORY 0
+#endif
 
 static tarn_client *open_client(const tarn_client_options *options) {
     tarn_client *client = NULL;
@@ -652,6 +668,46 @@ TEST(a_call_keeps_what_comes_first_if_it_is_anothers) {
     close_both(client, server);
 }
 
+/* Those of others that come first fill what may be held: the call says so, and its own answer is given up, not theirs. */
+TEST(a_call_loses_nothing_of_others) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with(.max_held = 2);
+    tarn_message message;
+    uint64_t others[4];
+    for (int i = 0; i < 4; i++)
+        others[i] = send_text(client, "other");
+    for (int i = 0; i < 4; i++) {
+        tarn_request request = take_request(server, "other");
+        reply_text(&request, "y");
+    }
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(tarn_client_call(client, "x", 1, &message, TARN_FOREVER), TARN_ERROR_HOLDING);
+    CHECK_INT(tarn_client_pending(client), ==, 2);
+    for (int i = 0; i < 4; i++)
+        take_response(client, others[i], "y", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    close_both(client, server);
+}
+
+TEST(a_call_without_memory_loses_nothing_of_others) {
+    if (!CAN_RUN_OUT_OF_MEMORY)
+        SKIP("the sanitizer has its own malloc");
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    warm_up(client, server);
+    uint64_t other = send_text(client, "other");
+    tarn_request request = take_request(server, "other");
+    reply_text(&request, "y");
+    is_out_of_memory = true;
+    int status = tarn_client_call(client, "x", 1, &message, 0);
+    is_out_of_memory = false;
+    CHECK_STATUS(status, 0);
+    take_response(client, other, "y", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
 TEST(who_takes_the_next_request_sees_what_was_abandoned_before_it) {
     tarn_server *server = server_with();
     tarn_client *client = client_with();
@@ -788,6 +844,168 @@ TEST(a_speaker_that_is_nobody_is_not_heard) {
     }
     end_lies(&liar);
     CHECK_STATUS(tarn_server_close(server), 0);
+}
+
+/* ---- who sends without a pause ------------------------------------------------------------------------------------- */
+
+#define FLOOD_MOST 2000000u /* more than is taken in any of the times below */
+
+static tarn_publisher *flooding; /* sends something that is nobody's whenever somebody looks at the clock */
+static int64_t flood_from_ns;
+static uint64_t flooded;
+
+static int64_t nanoseconds(const struct timespec *time) {
+    return time->tv_sec * INT64_C(1000000000) + time->tv_nsec;
+}
+
+/* In place of libc's. */
+int clock_gettime(clockid_t clock, struct timespec *ret) {
+    int result = (int)syscall(SYS_clock_gettime, clock, ret);
+    tarn_publisher *publisher = flooding;
+    flooding = NULL; /* which looks at the clock, too */
+    if (publisher && nanoseconds(ret) >= flood_from_ns && flooded++ < FLOOD_MOST)
+        CHECK_STATUS(publisher_publish_led(publisher, service_word(SERVICE_RESPONSE, 1 << 30, 3), "more", 4), 1);
+    flooding = publisher;
+    return result;
+}
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return nanoseconds(&now);
+}
+
+static void begin_flood(const struct liar *liar) {
+    flooding = liar->publisher;
+    flood_from_ns = 0;
+    flooded = 0;
+}
+
+static void end_flood(void) {
+    flooding = NULL;
+    CHECK_INT(flooded, <, FLOOD_MOST);
+}
+
+TEST(a_call_ends_in_time_whatever_comes_meanwhile) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    struct liar liar = lie_as(ROLE_SERVER, ROLE_CLIENT, 8);
+    tarn_message message;
+    for (int64_t timeout_ns = 0; timeout_ns <= 20 * 1000 * 1000; timeout_ns += 10 * 1000 * 1000) {
+        begin_flood(&liar);
+        CHECK_STATUS(tarn_client_call(client, "x", 1, &message, timeout_ns), 0);
+        end_flood();
+        uint64_t number = send_text(client, "x");
+        begin_flood(&liar);
+        CHECK_STATUS(tarn_client_receive(client, &message, timeout_ns), 0);
+        end_flood();
+        CHECK_STATUS(tarn_client_abandon(client, number), 1);
+    }
+    end_lies(&liar);
+    close_both(client, server);
+}
+
+/* From what came first on it would be twice the time. */
+TEST(a_server_receives_in_time_whatever_comes_meanwhile) {
+    tarn_server *server = server_with(.wait_strategy = TARN_WAIT_SPIN); /* so it looks at the clock all the time */
+    tarn_client *client = client_with();
+    struct liar liar = lie_to(ROLE_SERVER, 8);
+    tarn_request request;
+    int64_t start = now_ns();
+    begin_flood(&liar);
+    flood_from_ns = start + 350 * 1000 * 1000;
+    CHECK_STATUS(tarn_server_receive(server, &request, 400 * 1000 * 1000), 0);
+    end_flood();
+    CHECK_INT(flooded, >, 0);
+    CHECK_INT(now_ns() - start, <, 700 * 1000 * 1000);
+    end_lies(&liar);
+    close_both(client, server);
+}
+
+TEST(a_wait_is_interrupted_whatever_comes_meanwhile) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    struct liar to_server = lie_to(ROLE_SERVER, 8), to_client = lie_as(ROLE_SERVER, ROLE_CLIENT, 8);
+    tarn_request request;
+    tarn_message message;
+    CHECK_STATUS(tarn_client_interrupt(client), 0);
+    begin_flood(&to_client);
+    CHECK_STATUS(tarn_client_call(client, "x", 1, &message, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    end_flood();
+    send_text(client, "x");
+    CHECK_STATUS(tarn_client_interrupt(client), 0);
+    begin_flood(&to_client);
+    CHECK_STATUS(tarn_client_receive(client, &message, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    end_flood();
+    while (tarn_server_take(server, &request) == 1)
+        CHECK_INT(tarn_request_end(&request), >=, 0);
+    CHECK_STATUS(tarn_server_interrupt(server), 0);
+    begin_flood(&to_server);
+    CHECK_STATUS(tarn_server_receive(server, &request, TARN_FOREVER), TARN_ERROR_INTERRUPTED);
+    end_flood();
+    end_lies(&to_server);
+    end_lies(&to_client);
+    close_both(client, server);
+}
+
+/* A server that does not look whether a request was abandoned. */
+static void stream_in_vain(tarn_request *request, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        tarn_loan loan;
+        CHECK_STATUS(tarn_request_loan(request, 1, 0, &loan), 1);
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+    }
+}
+
+/* The rest is left to the next call; waits, waitsets and descriptors do not say that there is none. */
+TEST(a_client_deals_with_so_much_at_once) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    uint64_t abandoned = send_text(client, "abandoned"), number = send_text(client, "x");
+    tarn_request in_vain = take_request(server, "abandoned"), request = take_request(server, "x");
+    int fd = tarn_client_fd(client);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK(!is_readable(fd));
+    CHECK_STATUS(tarn_client_abandon(client, abandoned), 1);
+    stream_in_vain(&in_vain, 9 * SIFTED_AT_ONCE / 2);
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_wait(client, 0), 1);
+    CHECK_STATUS(client_waitable.ready(client), 1);
+    CHECK_STATUS(client_waitable.look(client), 1);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK(is_readable(fd));
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    CHECK(!is_readable(fd));
+    close_both(client, server);
+}
+
+TEST(a_server_deals_with_so_much_at_once) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    struct liar liar = lie_to(ROLE_SERVER, 8);
+    uint64_t number = send_text(client, "x");
+    tarn_request request = take_request(server, "x"), other;
+    int fd = tarn_server_fd(server);
+    CHECK_STATUS(tarn_server_take(server, &other), 0);
+    CHECK(!is_readable(fd));
+    for (unsigned i = 0; i < 11 * SIFTED_AT_ONCE / 2; i++)
+        CHECK_STATUS(publisher_publish_led(liar.publisher, service_word(SERVICE_ABANDON, 1, 3), NULL, 0), 1);
+    CHECK_STATUS(publisher_publish_led(liar.publisher, service_word(SERVICE_REQUEST, 2, 3), "other", 5), 1);
+    CHECK_STATUS(tarn_request_abandoned(&request), 0);
+    CHECK_STATUS(tarn_server_wait(server, 0), 1);
+    CHECK_STATUS(server_waitable.ready(server), 1);
+    CHECK_STATUS(server_waitable.look(server), 1);
+    CHECK_STATUS(tarn_server_take(server, &other), 0);
+    CHECK(is_readable(fd));
+    other = take_request(server, "other");
+    CHECK_STATUS(tarn_server_take(server, &other), 0);
+    CHECK(!is_readable(fd));
+    reply_text(&request, "y");
+    take_response(client, number, "y", TARN_MESSAGE_LAST);
+    end_lies(&liar);
+    close_both(client, server);
 }
 
 /* ---- slots that are used again while somebody looks -------------------------------------------------------------- */
