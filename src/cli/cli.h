@@ -94,7 +94,9 @@ bool argument_count(const char *option, const char *text, uint64_t least, uint64
 bool argument_bytes(const char *option, const char *text, uint64_t *ret);     /* at least 1; K, M, G: times 1024 */
 bool argument_seconds(const char *option, const char *text, int64_t *ret_ns); /* "forever": TARN_FOREVER */
 bool argument_number(const char *option, const char *text, double *ret);      /* above 0 */
-bool event_number(const char *text, uint64_t *ret);                           /* of listen.c */
+/* Of words, which NULL ends; its place among them. */
+bool argument_word(const char *option, const char *text, const char *const *words, unsigned *ret);
+bool event_number(const char *text, uint64_t *ret); /* of listen.c */
 
 /* Says what is wrong and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

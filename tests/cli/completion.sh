@@ -59,6 +59,9 @@ offers "latency" tarn bench stream la
 offers "watch work" tarn help w
 offers "$work/other" tarn ls --directory "$work/ot"
 offers "$work/other" tarn ls --directory = "$work/ot"
+offers "hex" tarn sub doors --format h
+offers "json" tarn echo doors --format = js
+offers "memory" tarn top --sort m
 offers "" tarn nonsense ""
 offers "frame.jpg" tarn serve doors -- cat fr
 bash "$work/complete" "$work/bash" tarn work doors -- ca | grep -qx cat || fail "bash: no commands for work"
@@ -102,6 +105,8 @@ tarn pub doors --whole frame.jpg |tarn pub doors --whole fr
 tarn completion zsh |tarn completion z
 tarn bench latency |tarn bench la
 tarn help version |tarn help ver
+tarn echo doors --format=auto |tarn echo doors --format=au
+tarn sub doors --format hex |tarn sub doors --format h
 tarn serve doors -- sha256sum |tarn serve doors -- sha256s
 tarn work doors -- cat frame.jpg |tarn work doors -- cat fr
 END

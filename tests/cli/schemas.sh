@@ -77,7 +77,7 @@ diff "$golden" "$work/fields" >&2 || fail "fields of --json: golden/schema (<) s
 
 # section VERB: what its page says about them; some say that they have what another one has
 section() {
-    "$tarn" help "$1" | sed -nE '/^  --(json|format)/,/^(  --[^j]|$)/p'
+    "$tarn" help "$1" | sed -nE '/^  (--)?json /,/^(  --[^j]|  [a-z]|$)/p'
     [ "$1" != echo ] || section sub
 }
 for verb in $(cut -d' ' -f1 "$work/fields" | sort -u); do
