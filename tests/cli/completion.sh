@@ -34,7 +34,8 @@ END
 offers() {
     local expected=$1
     shift
-    expect "bash, for '$*'" "$expected" "$(bash -eu "$work/complete" "$work/bash" "$@" | paste -sd' ')"
+    expect "bash, for '$*'" "$expected" "$(bash -eu "$work/complete" "$work/bash" "$@" 2>"$work/err" | paste -sd' ')"
+    expect "what bash says, for '$*'" "" "$(cat "$work/err")"
 }
 # An empty word, an unset variable and a failing command must not show, so the script runs under -eu but for (( )).
 sed -i 's/^_tarn$/set +e; _tarn/' "$work/complete"
@@ -62,6 +63,8 @@ offers "$work/other" tarn ls --directory = "$work/ot"
 offers "hex" tarn sub doors --format h
 offers "json" tarn echo doors --format = js
 offers "memory" tarn top --sort m
+offers "" tarn top ""
+offers "" tarn top --sort lag ""
 offers "" tarn nonsense ""
 offers "frame.jpg" tarn serve doors -- cat fr
 bash "$work/complete" "$work/bash" tarn work doors -- ca | grep -qx cat || fail "bash: no commands for work"
