@@ -116,12 +116,16 @@ void output_flush(void);
 int output_status(void);
 /* Whether colours are welcome: stdout is a terminal that knows them, and NO_COLOR (no-color.org) is not set. */
 bool output_is_coloured(void);
+/* How wide the terminal is; 0: it is none, or does not say. */
+int output_columns(void);
 /* Looks whether the reader of stdout is gone, without writing. Then output_status() says so. */
 void output_look(void);
 
 /* ---- format.c ------------------------------------------------------------------------------------------------- */
 
 void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
+/* Text that starts at that column: on a terminal broken between words, and gone on with there. */
+void format_sentence(const char *text, int column);
 void format_hex(const void *bytes, size_t count);
 bool format_is_text(const void *bytes, size_t count); /* UTF-8 with no more control characters than a log has */
 void format_json_string(const char *text);            /* quoted; what is not UTF-8 becomes U+FFFD */

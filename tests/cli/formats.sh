@@ -74,6 +74,7 @@ all_counted() { [ "$("$tarn" ls --json camera/front | grep -c '"messages": 3')" 
 until_true all_counted
 "$tarn" ls | normalise >"$work/golden"
 expect_golden ls-table "$work/golden"
+! "$tarn" ls | sed 1d | grep -n '.\{81\}' || fail "ls: lines of more than 80 columns"
 "$tarn" ls --json | normalise >"$work/golden"
 expect_golden ls-json "$work/golden"
 "$tarn" ls 'li*' | normalise >"$work/golden"
