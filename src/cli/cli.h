@@ -8,6 +8,7 @@
  *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
  *   set.c get.c watch.c: blackboards        json_value.c whether bytes are JSON
  *   push.c work.c: work queues              progress.c   the line on a terminal
+ *   command.c: what serve and work run
  *   keep.c: what outlives its sender        look.h info.h top.h doctor.h bench.h: what several verbs share
  *   echo.c record*.c where.c: messages,     stop.c       SIGINT and SIGTERM, and the clock
  *     decoded and filtered
@@ -156,6 +157,10 @@ int stop_status(void);
 int64_t clock_ns(void);
 int64_t clock_deadline_ns(int64_t timeout_ns); /* saturates at INT64_MAX */
 void clock_sleep_until(int64_t deadline_ns);   /* or until a signal */
+
+/* ---- command.c ------------------------------------------------------------------------------------------------ */
+
+bool command_is_there(const char *name); /* as execvp finds it; if not, that was said */
 
 /* ---- progress.c ----------------------------------------------------------------------------------------------- */
 

@@ -68,6 +68,7 @@ expect_exit 2 "$tarn" serve
 expect_exit 2 "$tarn" serve a
 expect_in "$work/err" "a command is missing"
 expect_exit 1 "$tarn" serve a -- no-such-command-as-this
+expect_in "$work/err" "there is no command 'no-such-command-as-this' in the directories of PATH"
 expect_exit 2 "$tarn" sub t --raw --hex
 expect_exit 2 "$tarn" sub t --format text --hex
 expect_exit 2 "$tarn" pub t --chunk 4 --whole
