@@ -164,7 +164,7 @@ void bounce(struct bench_pair *pair, bool warm_up) {
 void print_times(const char *name, struct bench_samples *of, double parts) {
     static const double quantiles[] = {0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1};
     struct bench_summary summary = bench_samples_summary(of, parts); /* sorts */
-    printf("\"%s\": {\"count\": %zu, \"p50_ns\": %.2f, \"p99_ns\": %.2f, \"p999_ns\": %.2f, \"max_ns\": %.1f, "
+    printf("\"%s\": {\"count\": %zu, \"p50_ns\": %.2f, \"p99_ns\": %.2f, \"p99_9_ns\": %.2f, \"max_ns\": %.1f, "
            "\"mean_ns\": "
            "%.2f, \"quantiles_ns\": {",
            name, summary.count, summary.p50, summary.p99, summary.p999, summary.max, summary.mean);

@@ -140,7 +140,7 @@ static void report(struct bench_report *to, const struct plan *plan, enum bench_
     char name[64], size[32];
     snprintf(name, sizeof(name), "%s %s", touch == BENCH_TOUCH_LINE ? "line" : "full", plan->wait_name);
     bench_report_row(to, name, "bytes", (double)bytes, "p50_ns", result->times.p50, "p99_ns", result->times.p99,
-                     "p999_ns", result->times.p999, "max_ns", result->times.max, "standing_ns",
+                     "p99_9_ns", result->times.p999, "max_ns", result->times.max, "standing_ns",
                      result->floor.standing_ns, "walking_ns", result->floor.walking_ns, "to_standing",
                      result->to_standing, "to_walking", result->to_walking, "bare_ns", result->bare_ns, "to_bare",
                      result->to_bare, "rounds_kept", (double)result->rounds_kept, "rounds_thrown",

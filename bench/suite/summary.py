@@ -11,7 +11,7 @@ def figures(result):
     """The figures of one run, by name."""
     found = {}
     for part in ("one_way", "round_trip", "send", "last_arrival", "wakeup", "futex", "both", "join", "both-threads", "join-threads"):
-        for name, least in (("p50_ns", 0), ("p99_ns", 1000), ("p999_ns", 10000), ("max_ns", 0)):
+        for name, least in (("p50_ns", 0), ("p99_ns", 1000), ("p99_9_ns", 10000), ("max_ns", 0)):
             # too few samples tell nothing about a tail
             if name in result.get(part, {}) and result[part].get("count", least) >= least:
                 found[f"{part}_{name}"] = result[part][name]

@@ -25,9 +25,9 @@ def bytes_text(count):
 # title, scenario, touch, sleep, figures with their texts, what goes across
 SECTIONS = [
     ("One way, spinning, everything written and read", "latency", "full", False,
-     [("one_way_p50_ns", "p50", time_text), ("one_way_p999_ns", "p99.9", time_text)], "bytes"),
+     [("one_way_p50_ns", "p50", time_text), ("one_way_p99_9_ns", "p99.9", time_text)], "bytes"),
     ("One way, spinning, first line only", "latency", "line", False,
-     [("one_way_p50_ns", "p50", time_text), ("one_way_p999_ns", "p99.9", time_text)], "bytes"),
+     [("one_way_p50_ns", "p50", time_text), ("one_way_p99_9_ns", "p99.9", time_text)], "bytes"),
     ("One way, sleeping, everything written and read", "latency", "full", True,
      [("one_way_p50_ns", "p50", time_text)], "bytes"),
     ("Stream, messages per second, nothing lost", "stream", "full", False, [("per_second", None, rate_text)], "bytes"),

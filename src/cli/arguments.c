@@ -128,3 +128,16 @@ bool argument_number(const char *option, const char *text, double *ret) {
     *ret = value;
     return true;
 }
+
+bool argument_word(const char *option, const char *text, const char *const *words, unsigned *ret) {
+    char list[256];
+    for (unsigned i = 0; words[i]; i++)
+        if (strcmp(text, words[i]) == 0) {
+            *ret = i;
+            return true;
+        }
+    for (size_t i = 0, used = 0; words[i] && used < sizeof(list); i++)
+        used += (size_t)snprintf(list + used, sizeof(list) - used, i ? ", %s" : "%s", words[i]);
+    say("--%s: '%s' is none of %s", option, text, list);
+    return false;
+}

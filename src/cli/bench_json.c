@@ -21,7 +21,7 @@ static void known(const char *name, double value) {
 }
 
 static void times(const struct bench_summary *times) {
-    output_print("\"p50_ns\": %.1f, \"p99_ns\": %.1f, \"p999_ns\": %.1f, \"max_ns\": %.0f, \"mean_ns\": %.1f, "
+    output_print("\"p50_ns\": %.1f, \"p99_ns\": %.1f, \"p99_9_ns\": %.1f, \"max_ns\": %.0f, \"mean_ns\": %.1f, "
                  "\"samples\": %zu",
                  times->p50, times->p99, times->p999, times->max, times->mean, times->count);
 }

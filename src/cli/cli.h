@@ -8,6 +8,7 @@
  *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
  *   set.c get.c watch.c: blackboards        json_value.c whether bytes are JSON
  *   push.c work.c: work queues              progress.c   the line on a terminal
+ *   command.c: what serve and work run
  *   keep.c: what outlives its sender        look.h info.h top.h doctor.h bench.h: what several verbs share
  *   echo.c record*.c where.c: messages,     stop.c       SIGINT and SIGTERM, and the clock
  *     decoded and filtered
@@ -94,7 +95,9 @@ bool argument_count(const char *option, const char *text, uint64_t least, uint64
 bool argument_bytes(const char *option, const char *text, uint64_t *ret);     /* at least 1; K, M, G: times 1024 */
 bool argument_seconds(const char *option, const char *text, int64_t *ret_ns); /* "forever": TARN_FOREVER */
 bool argument_number(const char *option, const char *text, double *ret);      /* above 0 */
-bool event_number(const char *text, uint64_t *ret);                           /* of listen.c */
+/* Of words, which NULL ends; its place among them. */
+bool argument_word(const char *option, const char *text, const char *const *words, unsigned *ret);
+bool event_number(const char *text, uint64_t *ret); /* of listen.c */
 
 /* Says what is wrong and where help is. Returns EXIT_USAGE. */
 int usage_error(const struct verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -114,12 +117,16 @@ void output_flush(void);
 int output_status(void);
 /* Whether colours are welcome: stdout is a terminal that knows them, and NO_COLOR (no-color.org) is not set. */
 bool output_is_coloured(void);
+/* How wide the terminal is; 0: it is none, or does not say. */
+int output_columns(void);
 /* Looks whether the reader of stdout is gone, without writing. Then output_status() says so. */
 void output_look(void);
 
 /* ---- format.c ------------------------------------------------------------------------------------------------- */
 
 void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
+/* Text that starts at that column: on a terminal broken between words, and gone on with there. */
+void format_sentence(const char *text, int column);
 void format_hex(const void *bytes, size_t count);
 bool format_is_text(const void *bytes, size_t count); /* UTF-8 with no more control characters than a log has */
 void format_json_string(const char *text);            /* quoted; what is not UTF-8 becomes U+FFFD */
@@ -150,6 +157,10 @@ int stop_status(void);
 int64_t clock_ns(void);
 int64_t clock_deadline_ns(int64_t timeout_ns); /* saturates at INT64_MAX */
 void clock_sleep_until(int64_t deadline_ns);   /* or until a signal */
+
+/* ---- command.c ------------------------------------------------------------------------------------------------ */
+
+bool command_is_there(const char *name); /* as execvp finds it; if not, that was said */
 
 /* ---- progress.c ----------------------------------------------------------------------------------------------- */
 

@@ -116,7 +116,7 @@ static const char bash_functions[] =
     "        *) ((position++)) ;;\n"
     "        esac\n"
     "    done\n"
-    "    last=${list[-1]-}\n"
+    "    last=${list[*]: -1}\n"
     "    if ((position < ${#list[@]})); then\n"
     "        _tarn_kind \"${list[position]%...}\"\n"
     "    elif [[ $last == *... ]]; then\n"

@@ -110,10 +110,10 @@ static void print_text(const struct patient *patient, const struct finding *find
             output_print("\n%s\n", group = checks[i].group);
         print_state(findings[i].state);
         output_print("%-16s", checks[i].name);
-        format_text(findings[i].text, strlen(findings[i].text));
+        format_sentence(findings[i].text, 27);
         if (findings[i].advice[0]) {
             output_print("\n%27s-> ", "");
-            format_text(findings[i].advice, strlen(findings[i].advice));
+            format_sentence(findings[i].advice, 30);
         }
         output_print("\n");
     }

@@ -16,6 +16,8 @@
 
 enum {
     OPTION_FORMAT = OPTION_FOLLOW_LAST,
+    OPTION_HEX,
+    OPTION_JSON,
     OPTION_STRUCT,
     OPTION_META,
     OPTION_WHERE,
@@ -26,6 +28,8 @@ enum {
 
 static const struct option options[] = {
     {"format", required_argument, NULL, OPTION_FORMAT},
+    {"hex", no_argument, NULL, OPTION_HEX},
+    {"json", no_argument, NULL, OPTION_JSON},
     {"struct", required_argument, NULL, OPTION_STRUCT},
     {"meta", no_argument, NULL, OPTION_META},
     {"where", required_argument, NULL, OPTION_WHERE},
@@ -42,7 +46,7 @@ enum format { FORMAT_AUTO, FORMAT_TEXT, FORMAT_HEX, FORMAT_JSON, FORMAT_CSV };
 struct echo {
     struct follow follow;
     enum format format;
-    bool meta, is_terminal;
+    bool formats_collide, meta, is_terminal;
     const char *description; /* --struct */
 
     /* what the payload is */
@@ -69,20 +73,19 @@ struct echo {
 
 /* ---- options -------------------------------------------------------------------------------------------------- */
 
-static bool set_format(struct echo *echo, const char *name) {
-    static const char *const names[] = {[FORMAT_AUTO] = "auto",
-                                        [FORMAT_TEXT] = "text",
-                                        [FORMAT_HEX] = "hex",
-                                        [FORMAT_JSON] = "json",
-                                        [FORMAT_CSV] = "csv"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            echo->format = (enum format)i;
-            return true;
-        }
-    }
-    say("--format: '%s' is none of auto, text, hex, json, csv%s", name,
-        strcmp(name, "raw") == 0 ? "; 'tarn sub --raw' writes the bytes as they are" : "");
+static bool set_format(struct echo *echo, enum format format) {
+    echo->formats_collide |= echo->format && echo->format != format;
+    echo->format = format;
+    return true;
+}
+
+static bool name_format(struct echo *echo, const char *name) {
+    static const char *const names[] = {"auto", "text", "hex", "json", "csv", NULL}; /* as enum format has them */
+    unsigned format;
+    if (argument_word("format", name, names, &format))
+        return set_format(echo, (enum format)format);
+    if (strcmp(name, "raw") == 0)
+        say("'tarn sub --raw' writes the bytes as they are");
     return false;
 }
 
@@ -134,7 +137,11 @@ static bool set(int option, const char *argument, void *context) {
     struct echo *echo = context;
     switch (option) {
     case OPTION_FORMAT:
-        return set_format(echo, argument);
+        return name_format(echo, argument);
+    case OPTION_HEX:
+        return set_format(echo, FORMAT_HEX);
+    case OPTION_JSON:
+        return set_format(echo, FORMAT_JSON);
     case OPTION_STRUCT:
         return set_struct(echo, argument);
     case OPTION_META:
@@ -385,6 +392,8 @@ static int finish(struct echo *echo, int code) {
 static int check(struct echo *echo, int operands) {
     if (operands != 1)
         return usage_error(&verb_echo, operands == 0 ? "a topic is missing" : "only one topic at a time");
+    if (echo->formats_collide)
+        return usage_error(&verb_echo, "--format, --hex and --json exclude each other");
     return echo->record && !resolve_wheres(echo) ? EXIT_USAGE : EXIT_OK;
 }
 
@@ -424,26 +433,29 @@ const struct verb verb_echo = {
     "\n"
     "examples\n"
     "  tarn echo hello\n"
-    "  tarn echo camera/front --format hex --count 1\n"
+    "  tarn echo camera/front --hex --count 1\n"
     "  tarn echo pose --struct 'u32 id; f64 xyz[3]; char name[16]'\n"
     "  tarn echo pose --struct \"$(cat pose.h)\" --where 'xyz[2] > 1.5' --where 'name = front' --rate 2\n"
     "  tarn echo pose --struct 'u32 id; f64 x' --format csv --meta --for 60 >pose.csv\n"
-    "  tarn echo log --grep 'error|warning' --format json | jq -r .data\n"
+    "  tarn echo log --grep 'error|warning' --json | jq -r .data\n"
     "\n"
     "how messages are shown\n"
-    "  --format FORMAT     auto (the default): by what they are: fields, if the struct is known; else text, if it is "
-    "text;\n"
-    "                      else a hexdump\n"
-    "                      text: as one line each, what is no text escaped (\\n, \\x1b)\n"
-    "                      hex: as a hexdump, with a line before it that names message and publisher\n"
-    "                      json: as one object each: what 'sub --json' has, and as \"data\" the fields, the message\n"
-    "                      itself if the topic's encoding is json, or the text; as \"hex\" what is no text. 64-bit\n"
-    "                      integers are there with all their digits (jq before 1.7 rounds them), NaN and infinity\n"
-    "                      are null\n"
-    "                      csv: a line with the names of the fields, then a line each; without a struct one column,\n"
-    "                      text\n"
+    "  --format auto|text|hex|json|csv  as one of these (default: auto)\n"
+    "  --hex               the same as --format hex\n"
+    "  --json              the same as --format json\n"
     "  --meta              in CSV, before these: sequence,publisher,bytes,lost,sent_ns; in text: sequence and "
     "publisher\n"
+    "\n"
+    "formats\n"
+    "  auto                by what they are: fields, if the struct is known; else text, if it is text; else a hexdump\n"
+    "  text                one line each; what is no text is escaped (\\n, \\x1b)\n"
+    "  hex                 a hexdump, with a line before it that names message and publisher\n"
+    "  json                one object each: what 'sub --json' has, and as \"data\" the fields, the message itself if "
+    "the\n"
+    "                      topic's encoding is json, or the text; as \"hex\" what is no text. 64-bit integers are "
+    "there\n"
+    "                      with all their digits (jq before 1.7 rounds them), NaN and infinity are null\n"
+    "  csv                 a line with the names of the fields, then a line each; without a struct one column, text\n"
     "\n"
     "what they are\n"
     "  --struct TEXT       a C struct: its fields, or 'struct NAME { ... };'. Types are u8 to u64, i8 to i64, f32, "

@@ -60,6 +60,28 @@ void format_text(const void *data, size_t count) {
     output_bytes(bytes + plain, count - plain);
 }
 
+/* How much of it goes into that room: whole words, at least one. */
+static size_t words_within(const char *text, size_t room) {
+    size_t length = 0, next = strcspn(text, " ");
+    while (length == 0 || next <= room) {
+        length = next;
+        if (!text[length])
+            break;
+        next += 1 + strcspn(text + length + 1, " ");
+    }
+    return length;
+}
+
+void format_sentence(const char *text, int column) {
+    int columns = output_columns();
+    size_t room = columns >= column + 20 ? (size_t)(columns - column) : SIZE_MAX;
+    for (size_t length; (length = words_within(text, room)), text[length]; text += length + 1) {
+        format_text(text, length);
+        output_print("\n%*s", column, "");
+    }
+    format_text(text, strlen(text));
+}
+
 void format_hex(const void *data, size_t count) {
     const unsigned char *bytes = data;
     for (size_t line = 0; line < count; line += 16) {

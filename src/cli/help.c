@@ -24,6 +24,7 @@ static const char overview_tail[] =
     "environment\n"
     "  TARN_DIR            where topics are, else /run/tarn if it exists, else /tmp/tarn-<uid>\n"
     "  TARN_DOMAIN         topics of other domains are not seen, else \"default\"\n"
+    "  NO_COLOR            no colours, if it is set and not empty\n"
     "\n"
     "exit codes\n"
     "    0  all was done\n"

@@ -79,7 +79,7 @@ static void print_options(const struct inspect_topic *topic, const struct inspec
     if (who->limit_bytes)
         output_print("memory limit %s", human_bytes(who->limit_bytes));
     else
-        output_print("the machine's memory limit");
+        output_print("default memory limit");
     if (who->when_full)
         output_print(", %s", who->when_full);
     if (who->when_full && strcmp(who->when_full, "waits") == 0)
@@ -208,7 +208,9 @@ static void print_flows(const struct inspect_topic *topic) {
 
 static void print_advice(void *context, const char *sentence) {
     (void)context;
-    output_print("  - %s\n", sentence);
+    output_print("  - ");
+    format_sentence(sentence, 4);
+    output_print("\n");
 }
 
 static void print_text(const struct inspect_topic *topic, const char *path) {

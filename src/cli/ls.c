@@ -45,9 +45,9 @@ static void print_participant(const struct inspect_participant *who) {
         snprintf(held, sizeof(held), "%s", human_bytes(who->bytes_held));
     if (is_plain)
         snprintf(lost, sizeof(lost), "%" PRIu64, who->lost);
-    output_print("  %-10s  %8" PRId32 "  ", who->role, who->pid);
+    output_print("  %-10s %7" PRId32 "  ", who->role, who->pid);
     format_text(who->command, strlen(who->command));
-    output_print("%*s  %12s  %10s  %10s", (int)(15 - strlen(who->command)), "", messages, held, lost);
+    output_print("%*s %11s %10s %9s", (int)(15 - strlen(who->command)), "", messages, held, lost);
     if (who->reliable)
         output_print("  reliable");
     if (who->life == INSPECT_DEAD)
@@ -123,7 +123,7 @@ static void print_table(const struct inspect_domain *domain, char **patterns) {
     else
         output_print("%" PRIu32 " topic%s\n", wanted, wanted == 1 ? "" : "s");
     if (rows)
-        output_print("\n  %-10s  %8s  %-15s  %12s  %10s  %10s\n", "ROLE", "PID", "COMMAND", "MESSAGES", "HELD", "LOST");
+        output_print("\n  %-10s %7s  %-15s %11s %10s %9s\n", "ROLE", "PID", "COMMAND", "MESSAGES", "HELD", "LOST");
     for (uint32_t i = 0; i < domain->topic_count; i++)
         if (is_wanted(&domain->topics[i], patterns))
             print_topic(&domain->topics[i]);

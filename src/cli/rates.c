@@ -267,12 +267,14 @@ static void print_summary(const struct rates *rates, const struct subject *subje
 }
 
 static void print_summaries(const struct rates *rates) {
-    if (!rates->json)
-        output_print("\n");
+    const char *before = rates->json ? "" : "\n";
     for (uint32_t i = 0; i < rates->count; i++)
         for (uint32_t j = 0; j < rates->subjects[i].count; j++)
-            if (rates->subjects[i].rows[j].ns > 0)
+            if (rates->subjects[i].rows[j].ns > 0) {
+                output_print("%s", before);
                 print_summary(rates, &rates->subjects[i], &rates->subjects[i].rows[j]);
+                before = "";
+            }
 }
 
 /* ---- the verbs ------------------------------------------------------------------------------------------------ */

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,26 +74,6 @@ static bool set(int option, const char *argument, void *context) {
 }
 
 /* ---- the command ---------------------------------------------------------------------------------------------- */
-
-static bool is_program(const char *file) {
-    struct stat state;
-    return stat(file, &state) == 0 && S_ISREG(state.st_mode) && access(file, X_OK) == 0;
-}
-
-/* A mistyped name is found before anybody asks. */
-static bool is_command(const char *name) {
-    const char *path = getenv("PATH");
-    if (strchr(name, '/') || !path)
-        return is_program(name);
-    for (const char *at = path, *end; *at; at = *end ? end + 1 : end) {
-        char file[4096];
-        end = strchrnul(at, ':');
-        int length = snprintf(file, sizeof(file), "%.*s/%s", end > at ? (int)(end - at) : 1, end > at ? at : ".", name);
-        if (length > 0 && (size_t)length < sizeof(file) && is_program(file))
-            return true;
-    }
-    return false;
-}
 
 static void close_fd(int *fd) {
     if (*fd >= 0)
@@ -293,10 +272,8 @@ static int run(int argc, char **argv) {
         return usage_error(&verb_serve, "a command is missing, as in 'tarn serve upper -- tr a-z A-Z'");
     serve.topic = argv[optind];
     serve.command = argv + optind + 1;
-    if (!is_command(serve.command[0])) {
-        say("there is no command '%s'", serve.command[0]);
+    if (!command_is_there(serve.command[0]))
         return EXIT_FAILED;
-    }
     if ((code = open_server(&serve)) != EXIT_OK)
         return code;
     stop_on_signals(NULL);

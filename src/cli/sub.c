@@ -2,6 +2,7 @@
 /* tarn sub: takes messages and writes them until it is told to end, or its output is closed: see follow.h. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/follow.h"
@@ -10,6 +11,7 @@ enum {
     OPTION_RAW = OPTION_FOLLOW_LAST,
     OPTION_HEX,
     OPTION_JSON,
+    OPTION_FORMAT,
     OPTION_RELIABLE,
     OPTION_HELD,
 };
@@ -18,6 +20,7 @@ static const struct option options[] = {
     {"raw", no_argument, NULL, OPTION_RAW},
     {"hex", no_argument, NULL, OPTION_HEX},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"format", required_argument, NULL, OPTION_FORMAT},
     {"reliable", no_argument, NULL, OPTION_RELIABLE},
     {"held", required_argument, NULL, OPTION_HELD},
     FOLLOW_OPTIONS,
@@ -25,28 +28,43 @@ static const struct option options[] = {
 };
 
 enum { HELD_MAX = 65535 };
+enum format { FORMAT_NOT_SAID, FORMAT_TEXT, FORMAT_RAW, FORMAT_HEX, FORMAT_JSON };
 
 struct sub {
     struct follow follow;
-    int format; /* OPTION_RAW, _HEX or _JSON; 0: text */
+    enum format format;
     bool formats_collide, is_terminal;
     uint64_t taken, held_count;
     tarn_message *held; /* a ring of held_count messages that are given back late */
 };
 
-static bool set_format(struct sub *sub, int format) {
+static bool set_format(struct sub *sub, enum format format) {
     sub->formats_collide |= sub->format && sub->format != format;
     sub->format = format;
     return true;
+}
+
+static bool name_format(struct sub *sub, const char *name) {
+    static const char *const names[] = {"text", "raw", "hex", "json", NULL}; /* as enum format has them */
+    unsigned format;
+    if (argument_word("format", name, names, &format))
+        return set_format(sub, FORMAT_TEXT + format);
+    if (strcmp(name, "auto") == 0 || strcmp(name, "csv") == 0)
+        say("'tarn echo --format %s' looks at what is in messages", name);
+    return false;
 }
 
 static bool set(int option, const char *argument, void *context) {
     struct sub *sub = context;
     switch (option) {
     case OPTION_RAW:
+        return set_format(sub, FORMAT_RAW);
     case OPTION_HEX:
+        return set_format(sub, FORMAT_HEX);
     case OPTION_JSON:
-        return set_format(sub, option);
+        return set_format(sub, FORMAT_JSON);
+    case OPTION_FORMAT:
+        return name_format(sub, argument);
     case OPTION_RELIABLE:
         return sub->follow.reliable = true;
     case OPTION_HELD:
@@ -59,17 +77,18 @@ static bool set(int option, const char *argument, void *context) {
 /* ---- one message ---------------------------------------------------------------------------------------------- */
 
 static void print(const struct sub *sub, const tarn_message *message) {
-    if (sub->format == OPTION_JSON) {
+    bool is_text = sub->format <= FORMAT_TEXT;
+    if (sub->format == FORMAT_JSON) {
         format_json_message(sub->follow.topic, message);
         output_print("}\n");
-    } else if (sub->format == OPTION_HEX) {
+    } else if (sub->format == FORMAT_HEX) {
         format_hex_message(message);
-    } else if (sub->format == 0 && sub->is_terminal) {
+    } else if (is_text && sub->is_terminal) {
         format_text(message->data, message->bytes);
     } else {
         output_bytes(message->data, message->bytes);
     }
-    if (sub->format == 0)
+    if (is_text)
         output_bytes("\n", 1);
 }
 
@@ -117,7 +136,7 @@ static int run(int argc, char **argv) {
     if (argc - optind != 1)
         return usage_error(&verb_sub, argc == optind ? "a topic is missing" : "only one topic at a time");
     if (sub.formats_collide)
-        return usage_error(&verb_sub, "--raw, --hex and --json exclude each other");
+        return usage_error(&verb_sub, "--raw, --hex, --json and --format exclude each other");
     sub.follow.topic = argv[optind];
     sub.follow.context = &sub;
     sub.follow.take = take;
@@ -149,6 +168,7 @@ const struct verb verb_sub = {
     "  --hex               as a hexdump, with a line before it that names message and publisher\n"
     "  --json              about each message one line: topic, sequence, publisher, bytes, lost (messages of this\n"
     "                      publisher lost just before it), sent_ns (CLOCK_MONOTONIC, or null: see pub --timestamps)\n"
+    "  --format text|raw|hex|json  the same; text is the default\n"
     "\n"
     "which messages\n" FOLLOW_HELP_HISTORY
     "  --reliable          loses nothing: publishers wait for this subscriber, and for what reads its output\n"

@@ -25,13 +25,11 @@ struct top {
 };
 
 static bool set_sort(struct top *top, const char *argument) {
-    for (int i = 0; i < TOP_SORTS; i++)
-        if (strcmp(argument, top_sort_names[i]) == 0) {
-            top->model.sort = (enum top_sort)i;
-            return true;
-        }
-    say("--sort: '%s' is no column: these are name, rate, bytes, lag, lost and memory", argument);
-    return false;
+    unsigned sort;
+    if (!argument_word("sort", argument, top_sort_names, &sort))
+        return false;
+    top->model.sort = (enum top_sort)sort;
+    return true;
 }
 
 static bool set_filter(struct top *top, const char *argument) {
@@ -193,7 +191,7 @@ const struct verb verb_top = {
     "\n"
     "options\n"
     "  --interval SECONDS  between looks (default: 1; at least 0.1)\n"
-    "  --sort COLUMN       name, rate, bytes, lag, lost or memory (default: name)\n"
+    "  --sort name|rate|bytes|lag|lost|memory  by that column (default: name)\n"
     "  --filter TEXT       only topics whose name contains it, or matches it, if it has *, ? or [\n"
     "  --once              one interval, as a table, without a terminal\n"
     "  --json              with --once: directory, interval_ns, topics: [name, in_use, problem (null, or why it cannot "

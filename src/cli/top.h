@@ -19,7 +19,7 @@
 enum { TOP_HISTORY = 240, TOP_FILTER_BYTES = 64 };
 
 enum top_sort { TOP_NAME, TOP_RATE, TOP_BYTES, TOP_LAG, TOP_LOST, TOP_MEMORY, TOP_SORTS };
-extern const char *const top_sort_names[TOP_SORTS]; /* as --sort has them */
+extern const char *const top_sort_names[TOP_SORTS + 1]; /* as --sort has them */
 
 struct top_row {
     char name[256];

@@ -6,7 +6,7 @@
 
 #include "cli/top.h"
 
-const char *const top_sort_names[TOP_SORTS] = {"name", "rate", "bytes", "lag", "lost", "memory"};
+const char *const top_sort_names[TOP_SORTS + 1] = {"name", "rate", "bytes", "lag", "lost", "memory", NULL};
 
 /* ---- one topic ------------------------------------------------------------------------------------------------ */
 

@@ -42,6 +42,20 @@ static void choose_looks(struct top_view *view) {
     view->has_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
+/* Also as they come from terminals behind another one's TERM: PuTTY as xterm, whatever is at the end of ssh as vt100. */
+static void know_keys(void) {
+    static const struct {
+        const char *sent;
+        int key;
+    } keys[] = {{"\033[A", KEY_UP},     {"\033OA", KEY_UP},    {"\033[B", KEY_DOWN},  {"\033OB", KEY_DOWN},
+                {"\033[C", KEY_RIGHT},  {"\033OC", KEY_RIGHT}, {"\033[D", KEY_LEFT},  {"\033OD", KEY_LEFT},
+                {"\033[H", KEY_HOME},   {"\033OH", KEY_HOME},  {"\033[1~", KEY_HOME}, {"\033[7~", KEY_HOME},
+                {"\033[F", KEY_END},    {"\033OF", KEY_END},   {"\033[4~", KEY_END},  {"\033[8~", KEY_END},
+                {"\033[5~", KEY_PPAGE}, {"\033[6~", KEY_NPAGE}};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        define_key(keys[i].sent, keys[i].key);
+}
+
 static SCREEN *take_terminal(struct top_view *view) {
     setlocale(LC_CTYPE, ""); /* what the terminal can draw; numbers stay as they are */
     SCREEN *screen = newterm(NULL, stdout, stdin);
@@ -56,11 +70,15 @@ static SCREEN *take_terminal(struct top_view *view) {
     nonl();
     set_escdelay(25);
     keypad(stdscr, TRUE);
+    know_keys();
     curs_set(0);
     return screen;
 }
 
 static void give_back(SCREEN *screen) {
+    move(LINES - 1, 0); /* where the prompt comes, if the terminal has no other screen to go back to */
+    clrtoeol();
+    refresh();
     curs_set(1);
     endwin();
     delscreen(screen);

@@ -260,6 +260,8 @@ static int run(int argc, char **argv) {
         return usage_error(&verb_work, "a command is missing, behind '--'");
     work.topic = argv[optind];
     work.command = argv + optind + 1;
+    if (!command_is_there(work.command[0]))
+        return EXIT_FAILED;
     if (!(work.running = calloc(work.jobs, sizeof(*work.running)))) {
         say("no memory for %" PRIu64 " jobs", work.jobs);
         return EXIT_FAILED;

@@ -108,6 +108,9 @@ static int refuse_directory(int error, const char *path) {
             "directory with TARN_DIR",
             path, group ? group->gr_name : "unnamed", (unsigned)state.st_gid, (unsigned)(state.st_mode & 07777));
     }
+    if (error == ENOENT || error == ENOTDIR)
+        return fail(TARN_ERROR_DIRECTORY, "cannot use the topic directory %s: %s; choose another with TARN_DIR", path,
+                    error == ENOENT ? "what it would be in is not there" : "it, or what it is in, is no directory");
     return fail_system(error == EACCES || error == EPERM ? TARN_ERROR_PERMISSION
                        : error == EMFILE || error == ENFILE || error == ENOSPC || error == EDQUOT
                            ? TARN_ERROR_LIMIT

@@ -30,6 +30,7 @@ expect_in "$work/err" "directory"
 # A directory that cannot be made: below a file. (A read-only one would not stop root.)
 for verb in "pub t" "sub t"; do
     expect_exit 1 "$tarn" $verb --directory "$work/file/below"
+    expect_in "$work/err" "$work/file/below: it, or what it is in, is no directory; choose another with TARN_DIR"
     is_one_sentence
 done
 expect_exit 1 "$tarn" sub t --domain ../up

@@ -88,7 +88,7 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
 normalise() {
     sed -E -e "s#$TARN_DIR#TARN_DIR#g" -e 's/"(pid|uid|opened_ns|bytes_held)": [0-9]+/"\1": N/g' \
         -e 's/"(publisher|identity)": "[0-9a-f]{16}"/"\1": "IDENTITY"/g' -e 's/ of [0-9a-f]{16}/ of IDENTITY/g' \
-        -e 's/^(  publisher |  subscriber) +[0-9]+  /\1       PID  /' -e 's/ +[0-9.]+ ([KMG]i)?B( +-)/        HELD\2/'
+        -e 's/^(  publisher |  subscriber) +[0-9]+  /\1     PID  /' -e 's/ +[0-9.]+ ([KMG]i)?B( +-)/       HELD\2/'
 }
 
 # nothing_left: after all participants are gone and a sweep, the topic directory has no file

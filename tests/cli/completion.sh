@@ -34,7 +34,8 @@ END
 offers() {
     local expected=$1
     shift
-    expect "bash, for '$*'" "$expected" "$(bash -eu "$work/complete" "$work/bash" "$@" | paste -sd' ')"
+    expect "bash, for '$*'" "$expected" "$(bash -eu "$work/complete" "$work/bash" "$@" 2>"$work/err" | paste -sd' ')"
+    expect "what bash says, for '$*'" "" "$(cat "$work/err")"
 }
 # An empty word, an unset variable and a failing command must not show, so the script runs under -eu but for (( )).
 sed -i 's/^_tarn$/set +e; _tarn/' "$work/complete"
@@ -59,6 +60,11 @@ offers "latency" tarn bench stream la
 offers "watch work" tarn help w
 offers "$work/other" tarn ls --directory "$work/ot"
 offers "$work/other" tarn ls --directory = "$work/ot"
+offers "hex" tarn sub doors --format h
+offers "json" tarn echo doors --format = js
+offers "memory" tarn top --sort m
+offers "" tarn top ""
+offers "" tarn top --sort lag ""
 offers "" tarn nonsense ""
 offers "frame.jpg" tarn serve doors -- cat fr
 bash "$work/complete" "$work/bash" tarn work doors -- ca | grep -qx cat || fail "bash: no commands for work"
@@ -102,6 +108,8 @@ tarn pub doors --whole frame.jpg |tarn pub doors --whole fr
 tarn completion zsh |tarn completion z
 tarn bench latency |tarn bench la
 tarn help version |tarn help ver
+tarn echo doors --format=auto |tarn echo doors --format=au
+tarn sub doors --format hex |tarn sub doors --format h
 tarn serve doors -- sha256sum |tarn serve doors -- sha256s
 tarn work doors -- cat frame.jpg |tarn work doors -- cat fr
 END

@@ -61,6 +61,13 @@ TERM=xterm script -qec "'$tarn' doctor" /dev/null </dev/null >"$work/terminal" |
 expect_in "$work/terminal" $'\033[32mok\033[0m       trial'
 NO_COLOR=1 TERM=xterm script -qec "'$tarn' doctor" /dev/null </dev/null >"$work/terminal" || true
 ! grep -q $'\033' "$work/terminal" || fail "colours in spite of NO_COLOR"
+
+# On a terminal, sentences are broken between words: no line is too long, and no word is lost.
+NO_COLOR=1 script -qec "stty cols 72; '$tarn' doctor" /dev/null </dev/null | tr -d '\r' >"$work/terminal" || true
+! grep -n '.\{73\}' "$work/terminal" || fail "lines of more than 72 columns"
+expect "lines that go on below their text" "27" "$(sed -n 's/^\( \{20,\}\)[^ -].*/\1/p' "$work/terminal" | head -1 | tr -d '\n' | wc -c)"
+words() { tr -s ' \n' '\n' <"$1" | grep -v '[0-9]' | paste -sd' '; }
+expect "the words" "$(words "$work/text")" "$(words "$work/terminal")"
 expect_exit 2 "$tarn" doctor a
 
 # ---- what the dead have left ----------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ printf '\000\001\377 binary' >"$work/binary"
 : >"$work/empty"
 for format in auto text hex json csv; do
     shows echo-$format "$work/text" "$work/empty" "$work/binary" -- --format $format
+    [[ $format != [hj]* ]] || shows echo-$format "$work/text" "$work/empty" "$work/binary" -- --$format
 done
 shows echo-meta "$work/text" "$work/binary" -- --meta
 shows echo-csv-meta "$work/text" -- --format csv --meta
@@ -174,7 +175,8 @@ expect "an empty struct" "tarn: --struct: it is empty: a field is missing, such 
 refused "equal or not" --struct 'u8 id' --where 'publisher > 1'
 refused "is no regular expression" --grep '('
 refused "'tarn sub --raw'" --format raw
-refused "none of auto, text" --format xml
+refused "none of auto, text, hex, json, csv" --format xml
+refused "exclude each other" --json --format text
 refused "--every" --every 0
 refused "--rate" --rate 0
 refused "only one topic" u

@@ -23,7 +23,17 @@ for format in hex json; do
     through $format --$format
     normalise <"$work/$format" >"$work/golden"
     expect_golden sub-$format "$work/golden"
+    through $format --format $format
+    normalise <"$work/$format" >"$work/golden"
+    expect_golden sub-$format "$work/golden"
 done
+through text --format text
+{ cat "$work/input" && echo; } | cmp - "$work/text" || fail "--format text"
+through raw --format raw --raw
+tr -d '\n' <"$work/input" | cmp - "$work/raw" || fail "--format raw"
+expect_exit 2 "$tarn" sub format --format csv
+expect_in "$work/err" "'csv' is none of text, raw, hex, json"
+expect_in "$work/err" "'tarn echo --format csv' looks at what is in messages"
 
 # On a terminal, nothing reaches it that would garble it.
 script -qefc "'$tarn' sub format --reliable --eof" /dev/null >"$work/terminal" </dev/null &
@@ -64,6 +74,7 @@ all_counted() { [ "$("$tarn" ls --json camera/front | grep -c '"messages": 3')" 
 until_true all_counted
 "$tarn" ls | normalise >"$work/golden"
 expect_golden ls-table "$work/golden"
+! "$tarn" ls | sed 1d | grep -n '.\{81\}' || fail "ls: lines of more than 80 columns"
 "$tarn" ls --json | normalise >"$work/golden"
 expect_golden ls-json "$work/golden"
 "$tarn" ls 'li*' | normalise >"$work/golden"

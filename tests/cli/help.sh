@@ -68,7 +68,9 @@ expect_exit 2 "$tarn" serve
 expect_exit 2 "$tarn" serve a
 expect_in "$work/err" "a command is missing"
 expect_exit 1 "$tarn" serve a -- no-such-command-as-this
+expect_in "$work/err" "there is no command 'no-such-command-as-this' in the directories of PATH"
 expect_exit 2 "$tarn" sub t --raw --hex
+expect_exit 2 "$tarn" sub t --format text --hex
 expect_exit 2 "$tarn" pub t --chunk 4 --whole
 expect_exit 2 "$tarn" pub t --encoding cdr
 for arguments in "--chunk 0" "--chunk -1" "--chunk 1T" "--chunk 99999999999G" "--rate 0" "--rate x" "--repeat -1" \

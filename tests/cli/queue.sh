@@ -110,8 +110,12 @@ expect_exit 3 "$tarn" work q --count 1 --for 0.05 -- true
 "$tarn" keep q &
 keeper=$!
 until_true alive_is keeper q 1
-"$tarn" push q x
 expect_exit 1 "$tarn" work q -- "$work/no-such-command"
+expect_in "$work/err" "there is no command '$work/no-such-command'"
+"$tarn" push q x
+printf '#!/no/such/interpreter\n' >"$work/broken"
+chmod +x "$work/broken"
+expect_exit 1 "$tarn" work q -- "$work/broken"
 expect_in "$work/err" "cannot run"
 kill $keeper
 expect_ended 143 $keeper

@@ -24,6 +24,7 @@ end_watch() {
 # Messages of one size: exact counts, exact bytes. The topic comes later than the look.
 mkfifo "$work/fifo"
 watch_with hz hz cam/a
+! "$tarn" hz nobody --interval 0.1 --for 0.15 | grep -n "^\$" || fail "an empty line, and no summary behind it"
 expect_in "$work/hz" '"topic": "cam/a", "what": null, "label": "(no such topic now)"'
 "$tarn" pub cam/a <"$work/fifo" &
 publisher=$!

@@ -130,6 +130,21 @@ screen -e | grep -qE $'\e\\[[0-9;]*3[0-7]m' || fail "no colours: $(screen -e)"
 kill -TERM "$(pgrep -P "$(tmux display-message -p '#{pane_pid}')" -f 'top --interval')"
 ended 143
 
+# One that has no second screen, and sends keys that its description does not have.
+start 80 24 TERM=vt100
+until_true shows '^! jobs'
+type_keys End Enter
+until_true shows '^tarn top  jobs '
+type_keys PageUp Home
+sleep 0.3
+shows '^tarn top  jobs ' || fail "PageUp and Home left the page: $(screen)"
+type_keys q
+until_true test -s "$work/stty-after"
+expect "exit code of top" 0 "$(cat "$work/code")"
+expect "the line of the prompt" "" "$(screen | tail -1)"
+tmux kill-session
+rm "$work/code" "$work/stty-after"
+
 # A terminal of which nothing is known.
 tmux new-session -d -x 80 -y 24 "TERM=dumb '$tarn' top 2>'$work/err'; TERM=nonsense '$tarn' top 2>>'$work/err'; touch '$work/both'"
 until_true test -e "$work/both"

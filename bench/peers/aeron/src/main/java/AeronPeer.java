@@ -485,7 +485,7 @@ public final class AeronPeer {
         String json() {
             Arrays.sort(large, 0, larges);
             return String.format(Locale.ROOT,
-                "{\"p50_ns\":%.1f,\"p90_ns\":%.1f,\"p99_ns\":%.1f,\"p999_ns\":%.1f,\"max_ns\":%.1f,\"count\":%d}",
+                "{\"p50_ns\":%.1f,\"p90_ns\":%.1f,\"p99_ns\":%.1f,\"p99_9_ns\":%.1f,\"max_ns\":%.1f,\"count\":%d}",
                 oneWay(0.5), oneWay(0.9), oneWay(0.99), oneWay(0.999), max / 2.0, count);
         }
     }
