@@ -4,7 +4,9 @@
  * a keeper is, whoever else comes, goes, dies or is stopped meanwhile; and gone with the last keeper. What keepers do for work
  * queues and blackboards. Messages are numbered, see common.h.
  */
+#include "base/atomics.h"
 #include "common.h"
+#include "core/publisher.h"
 
 #define TOPIC "kept"
 #define KEEPER(...) keeper_of(&(tarn_keeper_options){.struct_bytes = sizeof(tarn_keeper_options), __VA_ARGS__})
@@ -579,6 +581,31 @@ TEST_LIMIT(newcomers_while_the_oldest_are_let_go, 40) {
     end_keeper(keeper);
     CHECK_STATUS(tarn_subscriber_close(present), 0);
     CHECK_INT(count_segments(), ==, 0);
+}
+
+/* ---- moments that are hard to come by (models/keeper.pml) ------------------------------------------------------- */
+
+/* As one that finds no keeper, begins to clear its slot, and is killed when the reference to its memory has gone. */
+static void send_and_be_killed_clearing(void *unused) {
+    (void)unused;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .depth = 5);
+    send_numbers(publisher, 3);
+    CHECK_STATUS(tarn_publisher_flush(publisher, GENEROUS), 1);
+    store_relaxed(&publisher->slot->segment.backend, BACKEND_NONE);
+    stage->ready = true;
+    sleep_until_killed();
+}
+
+TEST(what_nobody_could_find_is_not_kept) {
+    make_stage();
+    tarn_keeper *keeper = KEEPER(0);
+    pid_t pid = spawn(send_and_be_killed_clearing, NULL);
+    AWAIT(tarn_keeper_wait(keeper, 0) >= 0 && stage->ready);
+    CHECK_INT(count_segments(), ==, 1 + started_as_root); /* the keeper came in time to attach it */
+    kill_child(pid);
+    AWAIT(tarn_keeper_wait(keeper, 10 * MS) >= 0 && count_segments() == started_as_root);
+    CHECK_INT(tarn_keeper_left(keeper), ==, 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
 }
 
 /* ---- who is told what ------------------------------------------------------------------------------------------ */
