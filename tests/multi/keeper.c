@@ -7,6 +7,7 @@
 #include "base/atomics.h"
 #include "common.h"
 #include "core/publisher.h"
+#include "core/subscriber.h"
 
 #define TOPIC "kept"
 #define KEEPER(...) keeper_of(&(tarn_keeper_options){.struct_bytes = sizeof(tarn_keeper_options), __VA_ARGS__})
@@ -606,6 +607,47 @@ TEST(what_nobody_could_find_is_not_kept) {
     AWAIT(tarn_keeper_wait(keeper, 10 * MS) >= 0 && count_segments() == started_as_root);
     CHECK_INT(tarn_keeper_left(keeper), ==, 0);
     CHECK_STATUS(tarn_keeper_close(keeper), 0);
+}
+
+static void publish_and_close(tarn_keeper *keeper, tarn_subscriber *present, uint64_t number) {
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .depth = 5);
+    CHECK_STATUS(publish_number(publisher, number), 1);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 1);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 0);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
+    CHECK_INT(tarn_keeper_left(keeper), ==, 1);
+}
+
+/*
+ * A slot changes hands twice while a realtime subscriber, which looks for changes in its waits only, looks at it: it lets go
+ * of what the first publisher left after that of the second one.
+ */
+TEST(a_log_is_read_once_though_an_older_one_in_its_slot_is_let_go_later) {
+    tarn_message first, message;
+    tarn_subscriber *present = SUBSCRIBER(TOPIC, .realtime = 1);
+    tarn_keeper *keeper = KEEPER(0);
+    publish_and_close(keeper, present, 1);
+    CHECK_STATUS(tarn_subscriber_take(present, &first), 1);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0); /* it has left, and is read, but held */
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+    keeper = KEEPER(0);
+    publish_and_close(keeper, present, 2);
+    CHECK_INT(present->reader_count, ==, 2);
+    CHECK_INT(present->readers[0]->remote->slot, ==, present->readers[1]->remote->slot);
+    CHECK_STATUS(tarn_subscriber_take(present, &message), 1);
+    CHECK_INT(message.publisher, ==, present->readers[1]->identity);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0); /* lets the second one's go */
+    CHECK_INT(present->reader_count, ==, 1);
+    present->readers[0]->gone = false; /* as if it had not been seen that the slot is another's */
+    CHECK_STATUS(tarn_message_release(&first), 0);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0);
+    CHECK_INT(present->reader_count, ==, 0);
+    CHECK_INT(tarn_publisher_close(PUBLISHER(TOPIC)), ==, 0); /* a change */
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+    CHECK_STATUS(tarn_subscriber_close(present), 0);
 }
 
 /* ---- who is told what ------------------------------------------------------------------------------------------ */
