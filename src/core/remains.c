@@ -90,10 +90,15 @@ static bool keeps(struct topic *topic, struct publisher_slot *publisher, uint16_
            !slot_is_dead(topic, SUBSCRIBER, keeper, thorough);
 }
 
-/* Whether somebody keeps the log of messages. Who has read it, or reads it, does not count. */
+/*
+ * Whether somebody keeps the log of messages, and others find it. Who has read it, or reads it, does not count. Without a
+ * reference to it somebody has begun to clear the slot, and a keeper came too late for him: who goes on for him clears it.
+ */
 static bool log_has_keeper(struct topic *topic, struct publisher_slot *publisher, bool thorough) {
     uint16_t incarnation = incarnation_of(&publisher->incarnation);
     bool found = false;
+    if (load_relaxed(&publisher->segment.backend) == BACKEND_NONE)
+        return false;
     for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots && !found; slot++)
         found = keeps(topic, publisher, incarnation, slot, thorough);
     return found;

@@ -275,6 +275,16 @@ static void follow_changes(struct tarn_subscriber *subscriber) {
         subscriber->changed(subscriber->context);
 }
 
+/*
+ * Its log, read to its end, is to be passed over. Not if the slot is another's by now, without our having followed that: of the
+ * next one the log may be noted as passed already. False: no memory to note it.
+ */
+static bool pass_finished(struct tarn_subscriber *subscriber, const struct log_reader *reader) {
+    const struct remote *remote = reader->remote;
+    return reader->gone || incarnation_of(&reader->holder.publisher->incarnation) != remote->incarnation ||
+           pass(subscriber, remote->slot, remote->incarnation, remote->number);
+}
+
 /* Lets readers go whose publisher is gone or left, whose log is read to its end, and of which no message is held. */
 static void drop_finished(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count;) {
@@ -288,9 +298,8 @@ static void drop_finished(struct tarn_subscriber *subscriber) {
             continue;
         }
         log_reader_stop(reader);
-        struct remote *remote = reader->remote;
         if (holds_oldest(&subscriber->holds, &reader->holder) != GENERATION_GONE ||
-            (!reader->gone && !pass(subscriber, remote->slot, remote->incarnation, remote->number))) {
+            !pass_finished(subscriber, reader)) {
             reader->finished = true;
             i++;
             continue;

@@ -4,7 +4,10 @@
  * a keeper is, whoever else comes, goes, dies or is stopped meanwhile; and gone with the last keeper. What keepers do for work
  * queues and blackboards. Messages are numbered, see common.h.
  */
+#include "base/atomics.h"
 #include "common.h"
+#include "core/publisher.h"
+#include "core/subscriber.h"
 
 #define TOPIC "kept"
 #define KEEPER(...) keeper_of(&(tarn_keeper_options){.struct_bytes = sizeof(tarn_keeper_options), __VA_ARGS__})
@@ -579,6 +582,72 @@ TEST_LIMIT(newcomers_while_the_oldest_are_let_go, 40) {
     end_keeper(keeper);
     CHECK_STATUS(tarn_subscriber_close(present), 0);
     CHECK_INT(count_segments(), ==, 0);
+}
+
+/* ---- moments that are hard to come by (models/keeper.pml) ------------------------------------------------------- */
+
+/* As one that finds no keeper, begins to clear its slot, and is killed when the reference to its memory has gone. */
+static void send_and_be_killed_clearing(void *unused) {
+    (void)unused;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .depth = 5);
+    send_numbers(publisher, 3);
+    CHECK_STATUS(tarn_publisher_flush(publisher, GENEROUS), 1);
+    store_relaxed(&publisher->slot->segment.backend, BACKEND_NONE);
+    stage->ready = true;
+    sleep_until_killed();
+}
+
+TEST(what_nobody_could_find_is_not_kept) {
+    make_stage();
+    tarn_keeper *keeper = KEEPER(0);
+    pid_t pid = spawn(send_and_be_killed_clearing, NULL);
+    AWAIT(tarn_keeper_wait(keeper, 0) >= 0 && stage->ready);
+    CHECK_INT(count_segments(), ==, 1 + started_as_root); /* the keeper came in time to attach it */
+    kill_child(pid);
+    AWAIT(tarn_keeper_wait(keeper, 10 * MS) >= 0 && count_segments() == started_as_root);
+    CHECK_INT(tarn_keeper_left(keeper), ==, 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+}
+
+static void publish_and_close(tarn_keeper *keeper, tarn_subscriber *present, uint64_t number) {
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .depth = 5);
+    CHECK_STATUS(publish_number(publisher, number), 1);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 1);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 0);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), 0);
+    CHECK_INT(tarn_keeper_left(keeper), ==, 1);
+}
+
+/*
+ * A slot changes hands twice while a realtime subscriber, which looks for changes in its waits only, looks at it: it lets go
+ * of what the first publisher left after that of the second one.
+ */
+TEST(a_log_is_read_once_though_an_older_one_in_its_slot_is_let_go_later) {
+    tarn_message first, message;
+    tarn_subscriber *present = SUBSCRIBER(TOPIC, .realtime = 1);
+    tarn_keeper *keeper = KEEPER(0);
+    publish_and_close(keeper, present, 1);
+    CHECK_STATUS(tarn_subscriber_take(present, &first), 1);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0); /* it has left, and is read, but held */
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+    keeper = KEEPER(0);
+    publish_and_close(keeper, present, 2);
+    CHECK_INT(present->reader_count, ==, 2);
+    CHECK_INT(present->readers[0]->remote->slot, ==, present->readers[1]->remote->slot);
+    CHECK_STATUS(tarn_subscriber_take(present, &message), 1);
+    CHECK_INT(message.publisher, ==, present->readers[1]->identity);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0); /* lets the second one's go */
+    CHECK_INT(present->reader_count, ==, 1);
+    present->readers[0]->gone = false; /* as if it had not been seen that the slot is another's */
+    CHECK_STATUS(tarn_message_release(&first), 0);
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0);
+    CHECK_INT(present->reader_count, ==, 0);
+    CHECK_INT(tarn_publisher_close(PUBLISHER(TOPIC)), ==, 0); /* a change */
+    CHECK_STATUS(tarn_subscriber_wait(present, 0), 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+    CHECK_STATUS(tarn_subscriber_close(present), 0);
 }
 
 /* ---- who is told what ------------------------------------------------------------------------------------------ */
