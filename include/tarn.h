@@ -449,7 +449,7 @@ int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_m
 
 /*
  * Gives a request up: none of its responses will be taken any more, and its server is told, as far as there is space for
- * that. Returns 1; 0: no such request is pending; or _CLOSED, _FORKED.
+ * that. Returns 1; 0: there is no such request, or its last response was taken; or _CLOSED, _FORKED.
  */
 int tarn_client_abandon(tarn_client *client, uint64_t request);
 

@@ -668,6 +668,24 @@ TEST(a_call_keeps_what_comes_first_if_it_is_anothers) {
     close_both(client, server);
 }
 
+/* The same of the last response: with it the request is over for us, but not for who has not taken it. */
+TEST(a_last_response_that_is_kept_can_be_given_up) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    uint64_t number = send_text(client, "x"), other = send_text(client, "other");
+    tarn_request request = take_request(server, "x");
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_wait(client, 0), 1);
+    CHECK_STATUS(tarn_client_abandon(client, number), 1);
+    CHECK_STATUS(tarn_client_abandon(client, number), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    request = take_request(server, "other");
+    reply_text(&request, "z");
+    take_response(client, other, "z", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
 /* Those of others that come first fill what may be held: the call says so, and its own answer is given up, not theirs. */
 TEST(a_call_loses_nothing_of_others) {
     tarn_server *server = server_with();
