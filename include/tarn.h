@@ -449,7 +449,7 @@ int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_m
 
 /*
  * Gives a request up: none of its responses will be taken any more, and its server is told, as far as there is space for
- * that. Returns 1; 0: no such request is pending; or _CLOSED, _FORKED.
+ * that. Returns 1; 0: there is no such request, or its last response was taken; or _CLOSED, _FORKED.
  */
 int tarn_client_abandon(tarn_client *client, uint64_t request);
 
@@ -517,8 +517,9 @@ int tarn_server_open(tarn_server **ret, const char *topic, const tarn_server_opt
 /*
  * Takes the next request, never blocking. Requests of one client come in the order sent; clients take turns. Those that were
  * abandoned or whose client is gone may be left out.
- * Returns 1: ret is filled in, and yours until the request is over; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
- * _HOLDING (max_taken: end one first; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT.
+ * Returns 1: ret is filled in, and yours until the request is over; 0: nothing there, or so much that is no request (any more)
+ * that the rest is left to the next take; or an error: _ARGUMENT, _CLOSED, _FORKED, _HOLDING (max_taken: end one first; nothing
+ * lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT.
  */
 int tarn_server_take(tarn_server *server, tarn_request *ret);
 
@@ -555,7 +556,7 @@ int tarn_request_abandoned(tarn_request *request);
 /* How many live clients the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
 int tarn_server_clients(tarn_server *server);
 
-/* As tarn_subscriber_wait, _interrupt and _fd. */
+/* As tarn_subscriber_wait (1 also where the next take has yet to see whether there is a request), _interrupt and _fd. */
 int tarn_server_wait(tarn_server *server, int64_t timeout_ns);
 int tarn_server_interrupt(tarn_server *server);
 int tarn_server_fd(tarn_server *server);

@@ -11,10 +11,12 @@
 #include "cli/cli.h"
 #include "tarn.h"
 
+/* What others are called may be in it: a sentence stays one line, and does nothing to a terminal. */
 static void say_arguments(const char *format, va_list arguments, const char *end) {
-    char line[2048];
+    char line[2048], safe[FORMAT_SAFE_BYTES * sizeof(line)];
     vsnprintf(line, sizeof(line), format, arguments);
-    fprintf(stderr, "tarn: %s%s\n", line, end);
+    format_safe(safe, line);
+    fprintf(stderr, "tarn: %s%s\n", safe, end);
 }
 
 void say(const char *format, ...) {

@@ -125,6 +125,9 @@ void output_look(void);
 /* ---- format.c ------------------------------------------------------------------------------------------------- */
 
 void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
+/* The same of a string; ret has room for FORMAT_SAFE_BYTES times its bytes, and a zero. */
+#define FORMAT_SAFE_BYTES 4
+void format_safe(char *ret, const char *text);
 /* Text that starts at that column: on a terminal broken between words, and gone on with there. */
 void format_sentence(const char *text, int column);
 void format_hex(const void *bytes, size_t count);

@@ -13,18 +13,23 @@ static bool is_program(const char *file) {
     return stat(file, &state) == 0 && S_ISREG(state.st_mode) && access(file, X_OK) == 0;
 }
 
+#define PATH_OF_EXECVP "/bin:/usr/bin" /* where there is no PATH */
+
+/* In PATH nothing stands for the working directory: also at its end, and where that is all. */
 static bool is_command(const char *name) {
     const char *path = getenv("PATH");
-    if (strchr(name, '/') || !path)
+    if (strchr(name, '/'))
         return is_program(name);
-    for (const char *at = path, *end; *at; at = *end ? end + 1 : end) {
+    for (const char *at = path ? path : PATH_OF_EXECVP;; at++) {
         char file[4096];
-        end = at + strcspn(at, ":");
-        int length = snprintf(file, sizeof(file), "%.*s/%s", end > at ? (int)(end - at) : 1, end > at ? at : ".", name);
+        int bytes = (int)strcspn(at, ":");
+        int length = snprintf(file, sizeof(file), "%.*s/%s", bytes ? bytes : 1, bytes ? at : ".", name);
         if (length > 0 && (size_t)length < sizeof(file) && is_program(file))
             return true;
+        at += bytes;
+        if (!*at)
+            return false;
     }
-    return false;
 }
 
 bool command_is_there(const char *name) {

@@ -35,16 +35,17 @@ static bool is_printable(uint32_t c) {
            (c >= 0xa0 && c != 0x200e && c != 0x200f && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069));
 }
 
-static void escape_byte(unsigned char byte) {
-    if (byte == '\n')
-        output_print("\\n");
-    else if (byte == '\r')
-        output_print("\\r");
-    else
-        output_print("\\x%02x", byte);
+typedef void sink(void *to, const void *bytes, size_t count);
+
+static void escape_byte(sink *put, void *to, unsigned char byte) {
+    char text[8];
+    int length = byte == '\n'   ? snprintf(text, sizeof(text), "\\n")
+                 : byte == '\r' ? snprintf(text, sizeof(text), "\\r")
+                                : snprintf(text, sizeof(text), "\\x%02x", byte);
+    put(to, text, (size_t)length);
 }
 
-void format_text(const void *data, size_t count) {
+static void put_text(sink *put, void *to, const void *data, size_t count) {
     const unsigned char *bytes = data;
     size_t plain = 0; /* bytes from here to i need no escape, and are written in one piece */
     for (size_t i = 0, length; i < count; i += length) {
@@ -52,12 +53,32 @@ void format_text(const void *data, size_t count) {
         length = utf8_decode(bytes + i, count - i, &character);
         if (length && is_printable(character))
             continue;
-        output_bytes(bytes + plain, i - plain);
+        put(to, bytes + plain, i - plain);
         length += length == 0;
         for (plain = i; plain < i + length; plain++)
-            escape_byte(bytes[plain]);
+            escape_byte(put, to, bytes[plain]);
     }
-    output_bytes(bytes + plain, count - plain);
+    put(to, bytes + plain, count - plain);
+}
+
+static void put_out(void *to, const void *bytes, size_t count) {
+    (void)to;
+    output_bytes(bytes, count);
+}
+
+void format_text(const void *bytes, size_t count) {
+    put_text(put_out, NULL, bytes, count);
+}
+
+static void append(void *to, const void *bytes, size_t count) {
+    char **end = to;
+    memcpy(*end, bytes, count);
+    *end += count;
+}
+
+void format_safe(char *ret, const char *text) {
+    put_text(append, &ret, text, strlen(text));
+    *ret = 0;
 }
 
 /* How much of it goes into that room: whole words, at least one. */

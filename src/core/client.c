@@ -318,18 +318,20 @@ static bool is_of_another(const void *request, const tarn_message *message) {
     return message->request != *(const uint64_t *)request;
 }
 
-/* 1: it is given up; 0: no such request is pending. */
+/* 1: it is given up, or what had come of it; 0: there was neither. */
 static int abandon(struct tarn_client *client, uint64_t request) {
+    struct service *service = &client->service;
     struct pending *pending = find_pending(client, request);
-    if (!pending)
-        return 0;
-    struct peer *peer = pending->peer;
-    if (pending->sent && !peer->gone) /* where it is full, the server answers in vain */
-        publisher_publish_led_now(peer->publisher, service_word(SERVICE_ABANDON, request, client->service.lead_shift),
-                                  NULL, 0);
-    end_pending(client, pending);
-    service_sift_kept(&client->service, is_of_another, &request);
-    return 1;
+    uint32_t kept = service->kept.count;
+    if (pending) {
+        struct peer *peer = pending->peer;
+        if (pending->sent && !peer->gone) /* where it is full, the server answers in vain */
+            publisher_publish_led_now(peer->publisher, service_word(SERVICE_ABANDON, request, service->lead_shift),
+                                      NULL, 0);
+        end_pending(client, pending);
+    }
+    service_sift_kept(service, is_of_another, &request);
+    return pending || service->kept.count < kept;
 }
 
 int tarn_client_abandon(tarn_client *client, uint64_t request) {

@@ -72,7 +72,8 @@ static bool is_not_abandoned(const void *context, const tarn_message *message) {
 }
 
 static void note_abandoned(struct tarn_server *server, const struct peer *peer, uint64_t number) {
-    for (struct open_request *open = server->requests; open; open = open->next)
+    struct open_request *first = peer->open ? server->requests : NULL; /* else none of them is its */
+    for (struct open_request *open = first; open; open = open->next)
         if (open->ticket && open->peer == peer && open->number == number)
             open->abandoned = true;
     service_sift_kept(&server->service, is_not_abandoned, &(struct abandoned){peer, number});

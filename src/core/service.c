@@ -165,13 +165,17 @@ void service_take_kept(struct service *service, tarn_message *ret) {
 }
 
 void service_sift_kept(struct service *service, service_wanted *is_wanted, const void *context) {
-    for (uint32_t count = service->kept.count; count > 0; count--) {
-        tarn_message message;
-        service_take_kept(service, &message);
-        if (is_wanted(context, &message))
-            service_keep(service, &message); /* where it was */
+    struct kept_messages *kept = &service->kept;
+    uint32_t count = kept->count;
+    kept->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        tarn_message *message = &kept->ring[(kept->first + i) % kept->capacity];
+        if (!is_wanted(context, message))
+            tarn_message_release(message);
+        else if (i == kept->count)
+            kept->count++; /* where it was */
         else
-            tarn_message_release(&message);
+            service_keep(service, message);
     }
 }
 

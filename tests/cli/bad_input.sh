@@ -51,6 +51,21 @@ expect_in "$work/err" "other/Type"
 kill $publisher
 expect_ended 143 $publisher
 
+# What others are called, and what was typed, does nothing to a terminal.
+evil=$work/$'e\033]0;x'
+cp "$tarn" "$evil"
+"$evil" set board key x 2>"$work/notes" &
+writer=$!
+until_true grep -q "set key" "$work/notes"
+expect_exit 1 "$tarn" set board key y
+is_one_sentence
+expect_in "$work/err" 'is written by e\x1b]0;x (pid'
+kill $writer
+expect_ended 143 $writer
+expect_exit 1 "$tarn" serve s -- $'a\nb\302\205\377'
+is_one_sentence
+expect_in "$work/err" "no command 'a\\nb\\xc2\\x85\\xff'"
+
 # A message larger than the memory that it may use.
 head -c 4000000 /dev/zero >"$work/big"
 expect_exit 1 "$tarn" pub t --whole "$work/big" --memory 1M

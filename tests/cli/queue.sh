@@ -112,6 +112,15 @@ keeper=$!
 until_true alive_is keeper q 1
 expect_exit 1 "$tarn" work q -- "$work/no-such-command"
 expect_in "$work/err" "there is no command '$work/no-such-command'"
+# It is sought where execvp() seeks it: without PATH in /bin, where PATH has an empty name in the working directory.
+printf '#!/bin/sh\n' >"$work/here"
+chmod +x "$work/here"
+for path in : /nowhere: :/nowhere ""; do
+    (cd "$work" && expect_exit 3 env PATH="$path" "$tarn" work sought --count 1 --for 0.05 -- here)
+done
+expect_exit 3 env -u PATH "$tarn" work sought --count 1 --for 0.05 -- true
+expect_exit 1 env PATH=/nowhere "$tarn" work q -- here
+expect_in "$work/err" "there is no command 'here' in the directories of PATH"
 "$tarn" push q x
 printf '#!/no/such/interpreter\n' >"$work/broken"
 chmod +x "$work/broken"

@@ -668,6 +668,24 @@ TEST(a_call_keeps_what_comes_first_if_it_is_anothers) {
     close_both(client, server);
 }
 
+/* The same of the last response: with it the request is over for us, but not for who has not taken it. */
+TEST(a_last_response_that_is_kept_can_be_given_up) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    uint64_t number = send_text(client, "x"), other = send_text(client, "other");
+    tarn_request request = take_request(server, "x");
+    reply_text(&request, "y");
+    CHECK_STATUS(tarn_client_wait(client, 0), 1);
+    CHECK_STATUS(tarn_client_abandon(client, number), 1);
+    CHECK_STATUS(tarn_client_abandon(client, number), 0);
+    CHECK_STATUS(tarn_client_take(client, &message), 0);
+    request = take_request(server, "other");
+    reply_text(&request, "z");
+    take_response(client, other, "z", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
 /* Those of others that come first fill what may be held: the call says so, and its own answer is given up, not theirs. */
 TEST(a_call_loses_nothing_of_others) {
     tarn_server *server = server_with();
@@ -1004,6 +1022,37 @@ TEST(a_server_deals_with_so_much_at_once) {
     CHECK(!is_readable(fd));
     reply_text(&request, "y");
     take_response(client, number, "y", TARN_MESSAGE_LAST);
+    end_lies(&liar);
+    close_both(client, server);
+}
+
+/* What a server has in hand of others is not looked at for what a peer abandons that has nothing there. */
+static int64_t time_of_abandons(tarn_server *server, const struct liar *liar) {
+    int64_t best_ns = INT64_MAX;
+    tarn_request request;
+    for (int round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < SIFTED_AT_ONCE; i++)
+            CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(SERVICE_ABANDON, 1, 3), NULL, 0), 1);
+        int64_t start = now_ns();
+        CHECK_STATUS(tarn_server_take(server, &request), 0);
+        int64_t ns = now_ns() - start;
+        best_ns = ns < best_ns ? ns : best_ns;
+    }
+    return best_ns;
+}
+
+TEST(abandoning_costs_nothing_of_what_others_have_asked) {
+    enum { IN_HAND = 8000 };
+    static tarn_request requests[IN_HAND];
+    tarn_server *server = server_with(.max_taken = IN_HAND + 1);
+    tarn_client *client = client_with(.max_pending = IN_HAND);
+    struct liar liar = lie_to(ROLE_SERVER, 8);
+    int64_t before_ns = time_of_abandons(server, &liar);
+    for (int i = 0; i < IN_HAND; i++)
+        send_text(client, "x");
+    for (int i = 0; i < IN_HAND; i++)
+        CHECK_STATUS(tarn_server_take(server, &requests[i]), 1);
+    CHECK_INT(time_of_abandons(server, &liar), <, 30 * before_ns); /* else it is some 250 times */
     end_lies(&liar);
     close_both(client, server);
 }
