@@ -1026,37 +1026,6 @@ TEST(a_server_deals_with_so_much_at_once) {
     close_both(client, server);
 }
 
-/* What a server has in hand of others is not looked at for what a peer abandons that has nothing there. */
-static int64_t time_of_abandons(tarn_server *server, const struct liar *liar) {
-    int64_t best_ns = INT64_MAX;
-    tarn_request request;
-    for (int round = 0; round < 5; round++) {
-        for (unsigned i = 0; i < SIFTED_AT_ONCE; i++)
-            CHECK_STATUS(publisher_publish_led(liar->publisher, service_word(SERVICE_ABANDON, 1, 3), NULL, 0), 1);
-        int64_t start = now_ns();
-        CHECK_STATUS(tarn_server_take(server, &request), 0);
-        int64_t ns = now_ns() - start;
-        best_ns = ns < best_ns ? ns : best_ns;
-    }
-    return best_ns;
-}
-
-TEST(abandoning_costs_nothing_of_what_others_have_asked) {
-    enum { IN_HAND = 8000 };
-    static tarn_request requests[IN_HAND];
-    tarn_server *server = server_with(.max_taken = IN_HAND + 1);
-    tarn_client *client = client_with(.max_pending = IN_HAND);
-    struct liar liar = lie_to(ROLE_SERVER, 8);
-    int64_t before_ns = time_of_abandons(server, &liar);
-    for (int i = 0; i < IN_HAND; i++)
-        send_text(client, "x");
-    for (int i = 0; i < IN_HAND; i++)
-        CHECK_STATUS(tarn_server_take(server, &requests[i]), 1);
-    CHECK_INT(time_of_abandons(server, &liar), <, 30 * before_ns); /* else it is some 250 times */
-    end_lies(&liar);
-    close_both(client, server);
-}
-
 /* ---- slots that are used again while somebody looks -------------------------------------------------------------- */
 
 static void (*meanwhile)(struct publisher_slot *slot); /* when its memory is attached next */
