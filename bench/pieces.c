@@ -11,10 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define ROUNDS_MAX 10000
-#define ROUNDS_LEAST 20
+#define ROUNDS_AT_ONCE 20
 #define PATIENCE_NS (10LL * 1000 * 1000 * 1000)
 #define WAYS_MAX 16
 #define SOCKET 0 /* as a way's piece */
@@ -121,6 +120,17 @@ static void run(struct bench_pair *pair, const struct way *way, struct bench_sam
     bench_pair_finish(pair, NULL, 0);
 }
 
+static void print(const struct way *way, struct bench_samples *samples, double walking_ns,
+                  struct bench_report *report) {
+    char piece[32], p50[32], p99[32];
+    struct bench_summary summary = bench_samples_summary(samples, 2);
+    bench_format_bytes(piece, sizeof(piece), way->piece);
+    printf("%18s %12s %12s\n", way->piece == SOCKET ? "Unix stream socket" : piece,
+           bench_format_ns(p50, sizeof(p50), summary.p50), bench_format_ns(p99, sizeof(p99), summary.p99));
+    bench_report_row(report, "pieces", "bytes", (double)way->bytes, "piece", (double)way->piece, "p50_ns", summary.p50,
+                     "p99_ns", summary.p99, "walking_ns", walking_ns, NULL);
+}
+
 /* Each way in turn, some rounds at a time; the first turn only goes through the memory. */
 static void measure(struct bench_pair *pair, struct way *ways, size_t count, uint64_t turns,
                     struct bench_report *report) {
@@ -137,16 +147,24 @@ static void measure(struct bench_pair *pair, struct way *ways, size_t count, uin
     }
     struct bench_floor after = bench_floor_measure(pair, 5 * 1000 * 1000);
     for (size_t i = 0; i < count; i++) {
-        char piece[32], p50[32], p99[32];
-        struct bench_summary summary = bench_samples_summary(&samples[i], 2);
-        bench_format_bytes(piece, sizeof(piece), ways[i].piece);
-        printf("%18s %12s %12s\n", ways[i].piece == SOCKET ? "Unix stream socket" : piece,
-               bench_format_ns(p50, sizeof(p50), summary.p50), bench_format_ns(p99, sizeof(p99), summary.p99));
-        bench_report_row(report, "pieces", "bytes", (double)ways[i].bytes, "piece", (double)ways[i].piece, "p50_ns",
-                         summary.p50, "p99_ns", summary.p99, "walking_ns", before.walking_ns, NULL);
+        print(&ways[i], &samples[i], before.walking_ns, report);
     }
     printf("\nWalking floor %.0f ns before, %.0f ns after%s.\n", before.walking_ns, after.walking_ns,
            bench_floor_difference(before, after) > BENCH_FLOOR_TOLERANCE ? ": the CPUs were moved meanwhile" : "");
+}
+
+/* The socket is the last one. Returns how many ways there are. */
+static size_t choose_ways(const char *size, const char *pieces, struct way *ret) {
+    uint64_t list[WAYS_MAX - 1];
+    size_t count = bench_parse_list(pieces, list, BENCH_COUNT(list)), bytes = (size_t)bench_parse_bytes(size);
+    for (size_t i = 0; i < count; i++) {
+        ret[i] = (struct way){(size_t)list[i], bytes, ROUNDS_AT_ONCE};
+        if (ret[i].piece < sizeof(uint64_t) || bytes % ret[i].piece != 0) {
+            bench_fail("%zu bytes cannot be cut into pieces of %zu", bytes, ret[i].piece);
+        }
+    }
+    ret[count] = (struct way){SOCKET, bytes, ROUNDS_AT_ONCE};
+    return count + 1;
 }
 
 int main(int argc, char **argv) {
@@ -159,15 +177,8 @@ int main(int argc, char **argv) {
         {"--json", "FILE", "write the results to FILE", &json},
     };
     bench_options_parse(argc, argv, "how long bytes take in one message or in several", options, BENCH_COUNT(options));
-    uint64_t list[WAYS_MAX - 1];
     struct way ways[WAYS_MAX];
-    size_t count = bench_parse_list(pieces, list, BENCH_COUNT(list)), bytes = (size_t)bench_parse_bytes(size);
-    for (size_t i = 0; i <= count; i++) {
-        ways[i] = (struct way){i < count ? (size_t)list[i] : SOCKET, bytes, ROUNDS_LEAST};
-        if (i < count && (ways[i].piece < sizeof(uint64_t) || bytes % ways[i].piece != 0)) {
-            bench_fail("%zu bytes cannot be cut into pieces of %zu", bytes, ways[i].piece);
-        }
-    }
+    size_t count = choose_ways(size, pieces, ways), bytes = ways[0].bytes;
     bench_place_open();
     bench_expect(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0, "cannot make sockets");
     copy = malloc(bytes);
@@ -182,7 +193,7 @@ int main(int argc, char **argv) {
            bench_format_bytes(name, sizeof(name), bytes), pair.cpus.here, pair.cpus.there);
     printf("%18s %12s %12s\n", "a message", "p50", "p99");
     struct bench_report *report = bench_report_open("pieces", json, NULL);
-    measure(&pair, ways, count + 1, (uint64_t)bench_parse_number(turns), report);
+    measure(&pair, ways, count, (uint64_t)bench_parse_number(turns), report);
     bench_report_close(report);
     bench_pair_begin(&pair, close_there, NULL, 0);
     close_there(&pair, NULL);
