@@ -269,7 +269,8 @@ TEST_LIMIT(a_publisher_killed_while_it_sends, 40) {
             check_number(&message);
             CHECK_STATUS(tarn_message_release(&message), 0);
         }
-        CHECK_INT(count, <=, 50);
+        /* killed between committing one and counting it: that one is as if sent after we joined, behind the 50 before */
+        CHECK_INT(count, <=, 50 + (next - 1 > stage->sent));
         CHECK_INT(next - 1, <=, stage->sent + 1);
         whole += next > stage->sent;
         CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
