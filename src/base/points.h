@@ -29,13 +29,15 @@
     X(extent_detached)                                                                                                 \
     X(retiring_fenced)                                                                                                 \
     X(cells_read)                                                                                                      \
-    /* holds and words: H1, R2, R3, R4 */                                                                              \
+    /* holds and words: H1, R2, R3, R4, T1 */                                                                          \
     X(word_lowered)                                                                                                    \
     X(cell_named)                                                                                                      \
     X(cell_fenced)                                                                                                     \
     X(cell_moved)                                                                                                      \
     X(cell_not_cleared)                                                                                                \
     X(cell_cleared)                                                                                                    \
+    X(return_begun)                                                                                                    \
+    X(hold_parted)                                                                                                     \
     X(word_not_raised)                                                                                                 \
     X(cursor_told)                                                                                                     \
     /* queues: Q1, Q2 */                                                                                               \

@@ -21,6 +21,7 @@ void (*process_forget_parent)(void);
 
 static uint32_t *mark_page;
 static uint32_t epoch;
+_Thread_local char process_thread;
 _Atomic int process_registered;
 static struct identity self;
 

@@ -55,6 +55,16 @@ static inline void light_fence(void) {
         full_fence();
 }
 
+#if defined(__GLIBC__) /* static TLS, as in shm/log.h */
+extern _Thread_local char process_thread __attribute__((tls_model("initial-exec")));
+#else
+extern _Thread_local char process_thread;
+#endif
+/* Tells apart the threads that there are. One that ends before another begins may be told as the same. */
+static inline const void *process_this_thread(void) {
+    return &process_thread;
+}
+
 void process_identify(struct identity *ret); /* with a new random number */
 
 /* For sentences: "pid 5", or, where that number would mean another process or none, "pid 5 of another pid namespace". */

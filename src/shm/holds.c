@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "base/process.h"
 #include "shm/space.h"
 
 #define FIRST_CHUNK CELLS_INLINE
+#define NAP_NS (NS_PER_MS / 10)
 
 static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cells, uint32_t count) {
     /* aligned: each on one line, as other threads release messages of its neighbours */
@@ -20,7 +22,6 @@ static int add_chunk(struct holds *holds, uint32_t chunk, _Atomic uint64_t *cell
     memset(made, 0, count * sizeof(*made));
     for (uint32_t i = 0; i < count; i++) {
         made[i].cell = &cells[i];
-        made[i].holds = holds;
         made[i].epoch = *process_mark;
     }
     holds->chunks[chunk] = made;
@@ -97,10 +98,12 @@ struct hold *hold_begin(struct holds *holds, const struct holder *holder, uint64
     if (!hold)
         return NULL;
     hold->holder = holder;
-    hold->generation = generation;
     hold->is_position = is_position;
-    hold->taken = 0;
-    store_relaxed(&hold->refs, is_position ? POSITION_BIAS : 1);
+    hold_start(hold, generation);
+    if (!is_position) {
+        store_relaxed(&hold->refs, 1);
+        store_relaxed(&hold->thread, NULL);
+    }
     store_relaxed(&hold->active, 1);
     if (!is_position)
         fetch_add_acq_rel(&holds->other_count, 1);
@@ -125,7 +128,7 @@ static void clear_cell(struct hold *hold) {
 }
 
 void hold_clear(struct hold *hold) {
-    struct holds *holds = hold->holds;
+    struct holds *holds = hold->holder->holds; /* before: who takes it again may be another's */
     clear_cell(hold);
     if (fetch_sub_acq_rel(&holds->other_count, 1) == 1)
         holds->emptied(holds->context);
@@ -138,15 +141,32 @@ void hold_cancel(struct hold *hold) {
         hold_clear(hold);
 }
 
+static void nap(void) {
+    _Atomic uint32_t word = 0;
+    os_futex_wait(&word, 0, NAP_NS);
+}
+
+/* No thread counts what it releases by itself any more. Returns what was counted so. */
+static int64_t part(struct hold *hold) {
+    const void *thread = load_relaxed(&hold->thread);
+    store_relaxed(&hold->thread, NULL);
+    if (thread && thread != process_this_thread() && !os_barrier()) /* T1 */
+        nap(); /* a filter that came later: stores are seen by then */
+    POINT(hold_parted);
+    int64_t returned;
+    while ((returned = load_acquire(&hold->returned)) & 1) /* T2 */
+        nap();                                             /* it may have less priority than we */
+    return returned >> 1;
+}
+
 void hold_leave(struct hold *hold) {
-    int64_t change = hold->taken - POSITION_BIAS;
-    /* acquire: with the releases; the reads of the payload come before. */
-    if (load_acquire(&hold->refs) + change == 0) {
+    if (hold_out(hold) == 0) {
         clear_cell(hold);
         return;
     }
+    int64_t change = hold->taken - part(hold) - POSITION_BIAS;
     hold->is_position = false;
-    fetch_add_acq_rel(&hold->holds->other_count, 1);
+    fetch_add_acq_rel(&hold->holder->holds->other_count, 1);
     if (fetch_add_acq_rel(&hold->refs, change) + change == 0)
         hold_clear(hold);
 }
@@ -159,8 +179,7 @@ uint64_t holds_outstanding(struct holds *holds) {
         if (!load_acquire(&hold->active))
             continue;
         high = i + 1;
-        int64_t refs = load_acquire(&hold->refs);
-        outstanding += hold->is_position ? hold->taken + refs - POSITION_BIAS : refs;
+        outstanding += hold->is_position ? hold_out(hold) : load_acquire(&hold->refs);
     }
     holds->high = high;
     return (uint64_t)outstanding;

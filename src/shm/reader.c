@@ -26,7 +26,7 @@ void log_reader_init(struct log_reader *reader, struct holds *holds, struct remo
         .stamp = stamped(remote->incarnation, 0),
         .column = column,
         .row = row,
-        .holder = {remote->publisher},
+        .holder = {remote->publisher, holds},
         .word = GENERATION_GONE,
         .holds = holds,
         .remote = remote,

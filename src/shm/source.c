@@ -6,8 +6,8 @@
 
 void source_init(struct source *source, struct holds *holds, struct remote *remote, struct reader_row *row,
                  uint32_t column) {
-    *source =
-        (struct source){.holder = {remote->publisher}, .holds = holds, .remote = remote, .row = row, .column = column};
+    *source = (struct source){
+        .holder = {remote->publisher, holds}, .holds = holds, .remote = remote, .row = row, .column = column};
     /* The lowest there is: what the publisher retires is never below it, so it always looks at our cells. */
     store_release(&row->oldest[column], stamped(remote->incarnation, 0));
     source_tell_attached(source);

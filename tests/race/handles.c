@@ -159,6 +159,76 @@ TEST_LIMIT(another_thread_releases, 30) {
     CHECK_STATUS(tarn_subscriber_close(witness), 0);
 }
 
+/* ---- a subscriber that changes threads -------------------------------------------------------------------------- */
+
+#define TURN 12
+
+/* Two threads use it in turns; who has had a turn releases its messages while the other one goes on. */
+static struct {
+    tarn_subscriber *subscriber;
+    _Atomic uint64_t turns; /* that are over */
+    uint64_t turns_in_all;
+    tarn_message handed; /* the last of a turn, for the other to release */
+} shift;
+
+static void take_a_turn(tarn_message *mine, uint64_t turn) {
+    for (int i = 0; i < TURN; i++) {
+        CHECK_STATUS(tarn_subscriber_receive(shift.subscriber, &mine[i], 10 * SECOND), 1);
+        CHECK_INT(mine[i].lost, ==, 0);
+        if (i % 3 == 0) /* in turn: some at once, some later, one by the other thread */
+            CHECK_STATUS(tarn_message_release(&mine[i]), 0);
+    }
+    if (shift.handed.held_by)
+        CHECK_STATUS(tarn_message_release(&shift.handed), 0);
+    if (turn % 2) {
+        shift.handed = mine[TURN - 1];
+        mine[TURN - 1] = (tarn_message){0};
+    }
+}
+
+static void *working_in_shifts(void *arg) {
+    uint64_t first = *(uint64_t *)arg;
+    tarn_message mine[TURN] = {{0}};
+    for (uint64_t turn = first; turn < shift.turns_in_all; turn += 2) {
+        while (atomic_load_explicit(&shift.turns, memory_order_acquire) != turn)
+            sched_yield();
+        take_a_turn(mine, turn);
+        if (turn + 1 == shift.turns_in_all)
+            CHECK_STATUS(tarn_subscriber_close(shift.subscriber), 0);
+        atomic_store_explicit(&shift.turns, turn + 1, memory_order_release);
+        for (int i = 0; i < TURN; i++)
+            if (mine[i].held_by) {
+                check_message(&mine[i], MOST);
+                CHECK_STATUS(tarn_message_release(&mine[i]), 0);
+            }
+    }
+    return NULL;
+}
+
+/* A message that is not counted as released keeps its memory, and the publisher has little; one counted twice frees it. */
+TEST_LIMIT(a_subscriber_is_used_by_two_threads_in_turns, 40) {
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = 512 * 1024, .full_timeout_ns = 10 * SECOND, .linger_ns = TARN_IMMEDIATELY);
+    uint64_t sequence = 0;
+    for (int life = 0; life < 4; life++) {
+        tarn_subscriber *witness = subscriber_with(); /* keeps the topic alive */
+        shift.subscriber = subscriber_with(.reliable = 1);
+        shift.turns_in_all = ROUNDS(4000);
+        atomic_store(&shift.turns, 0);
+        uint64_t firsts[2] = {0, 1};
+        pthread_t threads[2] = {start(working_in_shifts, &firsts[0]), start(working_in_shifts, &firsts[1])};
+        for (uint64_t i = 0; i < TURN * shift.turns_in_all; i++)
+            CHECK_STATUS(send_number(publisher, ++sequence, MOST), 1);
+        join(threads[0]);
+        join(threads[1]);
+        if (shift.handed.held_by) /* after its subscriber was closed */
+            CHECK_STATUS(tarn_message_release(&shift.handed), 0);
+        CHECK_STATUS(tarn_publisher_subscribers(publisher), 1);
+        CHECK_STATUS(tarn_subscriber_close(witness), 0);
+    }
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
 static const char *const strategies[] = {"spin, then sleep", "spin", "sleep"};

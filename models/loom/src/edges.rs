@@ -67,6 +67,19 @@ pub const MODELS: &[Model] = &[
         spare: &[],
     },
     Model {
+        name: "returned",
+        of: "holds.h T1, T2",
+        run: returned,
+        preemptions: Some(3),
+        halves: &[
+            "T1 membarrier",
+            "T1 second look",
+            "T2 release",
+            "T2 acquire",
+        ],
+        spare: &[],
+    },
+    Model {
         name: "cursor",
         of: "reader.h R3",
         run: cursor,
@@ -345,6 +358,73 @@ fn counted(broken: Broken) {
     }
     user.join().unwrap();
     publisher.join().unwrap();
+}
+
+/// A thread counts what it releases without a locked instruction, while the subscriber leaves the extent in another thread.
+fn returned(broken: Broken) {
+    const BIAS: i64 = 100;
+    struct Hold {
+        extent: Extent,
+        cell: AtomicU64,
+        may: AtomicU64,      // that thread may count
+        returned: AtomicU64, // twice the count, odd while it is being raised
+        refs: AtomicI64,
+        barrier: Membarrier,
+    }
+    let hold = Arc::new(Hold {
+        extent: Extent::new(),
+        cell: number(1),
+        may: number(1),
+        returned: number(0),
+        refs: AtomicI64::new(BIAS),
+        barrier: Membarrier::new(),
+    });
+    hold.extent.generation.store(0, Relaxed); // retired long ago
+    let (released, freed) = (Arc::clone(&hold), Arc::clone(&hold));
+    let user = thread::spawn(move || {
+        released.extent.payload.check(1);
+        let mut may = released.may.load(Relaxed) == 1;
+        if may {
+            released.barrier.may_interrupt();
+            released.returned.store(1, Relaxed);
+            released.barrier.may_interrupt();
+            may = broken.is("T1 second look") || released.may.load(Relaxed) == 1;
+            let count = if may { 2 } else { 0 };
+            released.returned.store(count, broken.release("T2 release"));
+        }
+        if !may && released.refs.fetch_sub(1, AcqRel) == 1 {
+            released.cell.store(0, Release);
+        }
+        released.barrier.ends();
+    });
+    let publisher = thread::spawn(move || {
+        if freed.cell.load(Acquire) == 0 {
+            freed.extent.reuse();
+        }
+    });
+    let mut returned = hold.returned.load(broken.acquire("T2 acquire"));
+    if 1 - returned as i64 / 2 + hold.refs.load(Acquire) - BIAS != 0 {
+        hold.may.store(0, Relaxed);
+        if !broken.is("T1 membarrier") {
+            hold.barrier.call();
+        }
+        returned = hold.returned.load(broken.acquire("T2 acquire"));
+        while returned % 2 == 1 {
+            thread::yield_now();
+            returned = hold.returned.load(broken.acquire("T2 acquire"));
+        }
+        let change = 1 - returned as i64 / 2 - BIAS;
+        if hold.refs.fetch_add(change, AcqRel) + change == 0 {
+            hold.cell.store(0, Release);
+        }
+    } else {
+        hold.cell.store(0, Release);
+    }
+    user.join().unwrap();
+    publisher.join().unwrap();
+    if hold.cell.load(Acquire) != 0 {
+        violated("a hold is never let go");
+    }
 }
 
 /// Who sees the cursor sees what the reader did with the message: what a flush promises. (Memory that is used again does not
