@@ -140,12 +140,18 @@ static int wait_for_space(struct tarn_publisher *publisher, try_again *try, cons
     }
 }
 
-/* The same, and who keeps messages attaches what was added, lest it goes with us. */
-static int find_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
+/* Who keeps messages attaches what was added, lest it goes with us. */
+static void tell_growth(struct tarn_publisher *publisher) {
     uint32_t segments = publisher->writer.extents.segment_count;
+    if (likely(segments == publisher->segments_told))
+        return;
+    publisher->segments_told = segments;
+    topic_ring_keepers(publisher->topic);
+}
+
+static int find_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
     int result = wait_for_space(publisher, try, context, may_drop);
-    if (publisher->writer.extents.segment_count != segments)
-        topic_ring_keepers(publisher->topic);
+    tell_growth(publisher);
     return result;
 }
 
@@ -192,8 +198,10 @@ static int reserve(struct tarn_publisher *publisher, uint64_t bytes) {
         if (bytes > publisher->payload_bytes_max)
             return say_too_big(publisher, bytes);
     }
-    if (try_reserve(publisher, &bytes, EFFORT_RECLAIM) == 0)
+    if (try_reserve(publisher, &bytes, EFFORT_RECLAIM) == 0) {
+        tell_growth(publisher);
         return 1;
+    }
     return find_space(publisher, try_reserve, &bytes, true);
 }
 
@@ -216,6 +224,7 @@ SHORT_HALF void end_head_loan(struct tarn_publisher *publisher, tarn_loan *loan)
 LONG_HALF int settle(struct tarn_publisher *publisher) {
     wake(publisher);
     writer_settle(&publisher->writer);
+    tell_growth(publisher);
     return 1;
 }
 
@@ -524,6 +533,7 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
     bound_payload(publisher, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);
     int error = writer_open(&publisher->writer, &memory, publisher->slot, &publisher->readers, incarnation,
                             alignment < 8 ? 8 : alignment, options->timestamps);
+    publisher->segments_told = publisher->writer.extents.segment_count;
     return error ? say_reserve_failed(publisher, error) : 0;
 }
 

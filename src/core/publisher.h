@@ -28,8 +28,9 @@ struct tarn_publisher {
     uint64_t head_ticket;    /* of the loan at the log's head; 0: there is none */
     struct open_loan *spare; /* for the loan at the head, should it be overtaken */
     struct writer writer;
-    uint64_t type_bytes; /* with the lead */
-    uint64_t lead_bytes; /* of an addressed one: before each payload; else 0 */
+    uint32_t segments_told; /* how many there were when keepers were rung last */
+    uint64_t type_bytes;    /* with the lead */
+    uint64_t lead_bytes;    /* of an addressed one: before each payload; else 0 */
     uint32_t when_full;
     bool realtime;
     int64_t full_timeout_ns;

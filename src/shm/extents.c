@@ -21,7 +21,9 @@
 #define STREAM_NS (10 * NS_PER_MS) /* who needs the next extent for small messages sooner sends a stream */
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
+#define READERS_PER_LARGE 4u    /* the same where each message has an extent of its own */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
+#define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
@@ -296,11 +298,25 @@ void extents_give_back(struct extents *extents) {
     give_back_free(extents, INT64_MAX);
 }
 
+/* What comes faster than it could be written is written in part: then its extents have little memory, and may be more. */
+static void look_at_pace(struct extents *extents, int64_t now) {
+    uint64_t elapsed_ns = (uint64_t)(now - extents->paced_ns);
+    if (extents->readied_bytes / WRITTEN_PER_NS_MAX > elapsed_ns)
+        extents->sparse_ns = now;
+    extents->is_sparse = extents->sparse_ns && now - extents->sparse_ns < TRIM_AGE_NS;
+    extents->paced_ns = now;
+    extents->readied_bytes = 0;
+}
+
 static void trim(struct extents *extents, uint64_t next_sequence) {
     extents->quick_takes = 0;
     if (extents->options.realtime)
         return;
     int64_t now = os_now_ns();
+    bool was_sparse = extents->is_sparse;
+    look_at_pace(extents, now);
+    if (was_sparse && !extents->is_sparse)
+        give_back_free(extents, INT64_MAX);
     if (now - extents->trimmed_ns < TRIM_INTERVAL_NS)
         return;
     extents->trimmed_ns = now;
@@ -510,14 +526,15 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
     return best ? remove_after(&extents->free_large, best_previous) : NULL;
 }
 
-/* So many, but no more bytes than retiring several at once is worth: what messages of megabytes cost is not that. */
-static uint64_t as_far_as_worth_it(uint64_t more, uint64_t size) {
-    return more < RETIRED_BYTES_MAX / size ? more : RETIRED_BYTES_MAX / size;
+/* So many, but no more bytes than retiring several at once is worth: what it costs to write megabytes is not that. */
+static uint64_t as_far_as_worth_it(const struct extents *extents, uint64_t more, uint64_t size) {
+    return extents->is_sparse || more < RETIRED_BYTES_MAX / size ? more : RETIRED_BYTES_MAX / size;
 }
 
 /* How many more extents than the policy keeps are used where many readers have to be looked at for each that is not. */
 static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
-    return as_far_as_worth_it(extents->readers->count / READERS_PER_RETIRED, size);
+    uint32_t readers_per_extent = size > EXTENT_BYTES_MIN ? READERS_PER_LARGE : READERS_PER_RETIRED;
+    return as_far_as_worth_it(extents, extents->readers->count / readers_per_extent, size);
 }
 
 /*
@@ -540,7 +557,7 @@ static bool wants_more(struct extents *extents, uint64_t size) {
         extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes ||
            (size > EXTENT_BYTES_MIN &&
-            extents->warm_bytes / size < kept + 1 + as_far_as_worth_it(RETIRED_AT_ONCE - 1, size) + more);
+            extents->warm_bytes / size < kept + 1 + as_far_as_worth_it(extents, RETIRED_AT_ONCE - 1, size) + more);
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
@@ -548,6 +565,14 @@ static struct extent *take_quick(struct extents *extents, uint64_t size) {
     bool waits = size <= EXTENT_BYTES_MIN && !extents->streams && extents->free.head;
     struct extent *extent = !waits && wants_more(extents, size) ? carve(extents, size) : NULL;
     return extent ? extent : take_free(extents, size);
+}
+
+/* A segment of twice the last one's size, or, where address space or overcommit is short, of what is needed. */
+static int grow(struct extents *extents, uint64_t size) {
+    struct owned_segment *last = &extents->segments[extents->segment_count - 1];
+    uint64_t wanted = last->bytes * 2 > size ? round_up(last->bytes * 2, EXTENT_GRAIN) : size;
+    int error = add_segment(extents, wanted);
+    return error && wanted > size ? add_segment(extents, size) : error;
 }
 
 static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret) {
@@ -566,17 +591,19 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     }
     if (extents->options.realtime)
         return -EAGAIN; /* fragmented: what is held has to be let go first */
-    struct owned_segment *last = &extents->segments[extents->segment_count - 1];
-    uint64_t wanted = last->bytes * 2 > size ? round_up(last->bytes * 2, EXTENT_GRAIN) : size;
-    int error = add_segment(extents, wanted);
-    if (error && wanted > size)
-        error = add_segment(extents, size); /* address space or overcommit is short: just what is needed */
+    int error = grow(extents, size);
     if (error) { /* no memory to be had: then the default retention gives way, as at the limit */
         extents_reclaim(extents, next_sequence, true);
         return (*ret = take_free(extents, size)) ? 0 : error;
     }
     *ret = carve(extents, size);
     return *ret ? 0 : -EAGAIN;
+}
+
+/* Where many readers have to be looked at for each message that is retired, it is worth a segment to look less often. */
+static bool may_grow_for_readers(const struct extents *extents, uint64_t size) {
+    return size > EXTENT_BYTES_MIN && more_for_readers(extents, size) > 0 && !extents->options.realtime &&
+           !extents->options.places && !extents->cannot_grow;
 }
 
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
@@ -590,6 +617,11 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
         extents_reclaim(extents, next_sequence, false);
     if ((*ret = take_quick(extents, size)))
         return 0;
+    if (effort != EFFORT_QUICK && may_grow_for_readers(extents, size) && wants_more(extents, size)) {
+        extents->cannot_grow = grow(extents, size) != 0;
+        if ((*ret = carve(extents, size)))
+            return 0;
+    }
     if (effort != EFFORT_QUICK && !first) {
         extents_reclaim(extents, next_sequence, false);
         if ((*ret = take_free(extents, size)))
@@ -620,6 +652,7 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
     extent->late_end = 0;
+    extents->readied_bytes += extent->bytes;
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);

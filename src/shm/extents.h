@@ -109,6 +109,10 @@ struct extents {
     int64_t taken_ns;     /* when the last one for small messages was taken */
     bool streams;         /* and the one before it shortly before */
     uint32_t quick_takes; /* since the clock was last looked at */
+    bool is_sparse;       /* large messages came faster than they could be written, not long ago */
+    int64_t paced_ns, sparse_ns;
+    uint64_t readied_bytes; /* since paced_ns */
+    bool cannot_grow;       /* for readers: it failed once */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
