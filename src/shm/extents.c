@@ -21,10 +21,11 @@
 #define STREAM_NS (10 * NS_PER_MS) /* who needs the next extent for small messages sooner sends a stream */
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
-#define READERS_PER_LARGE 4u    /* the same where each message has an extent of its own */
+#define FEW_READERS 4u          /* fewer cost less than memory that is not warm */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
 #define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
+#define PACED_AT_ONCE 8u                /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
 
@@ -299,7 +300,9 @@ void extents_give_back(struct extents *extents) {
 }
 
 /* What comes faster than it could be written is written in part: then its extents have little memory, and may be more. */
-static void look_at_pace(struct extents *extents, int64_t now) {
+static void look_at_pace(struct extents *extents, uint64_t size, int64_t now) {
+    if (extents->readied_bytes < PACED_AT_ONCE * size)
+        return; /* one is readied ahead of being written, perhaps just now */
     uint64_t elapsed_ns = (uint64_t)(now - extents->paced_ns);
     if (extents->readied_bytes / WRITTEN_PER_NS_MAX > elapsed_ns)
         extents->sparse_ns = now;
@@ -308,20 +311,19 @@ static void look_at_pace(struct extents *extents, int64_t now) {
     extents->readied_bytes = 0;
 }
 
-static void trim(struct extents *extents, uint64_t next_sequence) {
+static void trim(struct extents *extents, uint64_t size, uint64_t next_sequence) {
     extents->quick_takes = 0;
     if (extents->options.realtime)
         return;
     int64_t now = os_now_ns();
     bool was_sparse = extents->is_sparse;
-    look_at_pace(extents, now);
-    if (was_sparse && !extents->is_sparse)
-        give_back_free(extents, INT64_MAX);
-    if (now - extents->trimmed_ns < TRIM_INTERVAL_NS)
+    look_at_pace(extents, size, now);
+    bool is_over = was_sparse && !extents->is_sparse;
+    if (now - extents->trimmed_ns < TRIM_INTERVAL_NS && !is_over)
         return;
     extents->trimmed_ns = now;
     extents_reclaim(extents, next_sequence, false); /* what is not kept any more starts to age */
-    give_back_free(extents, now - TRIM_AGE_NS);
+    give_back_free(extents, is_over ? INT64_MAX : now - TRIM_AGE_NS);
 }
 
 /* ---- retiring and freeing ------------------------------------------------------------------------------------- */
@@ -508,6 +510,21 @@ uint64_t extents_wanted(const struct extents *extents) {
     return wanted->end_sequence;
 }
 
+static uint32_t segments_up_to(const struct extent *extent, uint32_t count) {
+    uint32_t number = extent_ref_segment(extent->ref);
+    return number < count ? count : number + 1;
+}
+
+uint32_t extents_segments_needed(const struct extents *extents, uint64_t next_sequence) {
+    uint32_t count = 1;
+    for (const struct extent *extent = extents->log.head; extent; extent = extent->next)
+        if (extent->first_sequence < next_sequence)
+            count = segments_up_to(extent, count);
+    for (const struct extent *extent = extents->detached.head; extent; extent = extent->next)
+        count = segments_up_to(extent, count);
+    return count;
+}
+
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
 /* The smallest FREE extent that is large enough and not wastefully large. */
@@ -533,8 +550,21 @@ static uint64_t as_far_as_worth_it(const struct extents *extents, uint64_t more,
 
 /* How many more extents than the policy keeps are used where many readers have to be looked at for each that is not. */
 static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
-    uint32_t readers_per_extent = size > EXTENT_BYTES_MIN ? READERS_PER_LARGE : READERS_PER_RETIRED;
-    return as_far_as_worth_it(extents, extents->readers->count / readers_per_extent, size);
+    uint32_t count = extents->readers->count;
+    uint64_t more = size <= EXTENT_BYTES_MIN ? count / READERS_PER_RETIRED : count < FEW_READERS ? 0 : count;
+    return as_far_as_worth_it(extents, more, size);
+}
+
+/* How many extents are used at least, where each message has its own: what is kept, and what is retired at once. */
+static uint64_t enough_for(const struct extents *extents, uint64_t size) {
+    uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
+    return kept + 1 + as_far_as_worth_it(extents, RETIRED_AT_ONCE - 1, size) + more_for_readers(extents, size);
+}
+
+/* Whether half of the memory limit does for one more. It is looked up only where the least that it may be does not do. */
+static bool is_within_half(struct extents *extents, uint64_t size) {
+    uint64_t wanted = extents->warm_bytes + size;
+    return wanted <= MEMORY_LIMIT_MIN / 2 || wanted <= extents_limit(extents) / 2;
 }
 
 /*
@@ -543,21 +573,19 @@ static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
  * less.
  */
 static bool wants_more(struct extents *extents, uint64_t size) {
-    uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
     uint64_t more = more_for_readers(extents, size);
     /* realtime: what small messages use in the middle of its one segment, large ones cannot have */
     bool rotates = size > EXTENT_BYTES_MIN || (extents->streams && !extents->options.realtime);
     if (!rotates && more == 0)
         return false;
-    if (extents->warm_bytes + size > MEMORY_LIMIT_MIN / 2 && extents->warm_bytes + size > extents_limit(extents) / 2)
-        return false; /* looked up only where the least that it may be does not do */
+    if (!is_within_half(extents, size))
+        return false;
     if (!rotates)
         return extents->warm_bytes < SMALL_RETENTION_BYTES + more * size;
     if (!extents->options.rotation_bytes)
         extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes ||
-           (size > EXTENT_BYTES_MIN &&
-            extents->warm_bytes / size < kept + 1 + as_far_as_worth_it(extents, RETIRED_AT_ONCE - 1, size) + more);
+           (size > EXTENT_BYTES_MIN && extents->warm_bytes / size < enough_for(extents, size));
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
@@ -600,10 +628,11 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     return *ret ? 0 : -EAGAIN;
 }
 
-/* Where many readers have to be looked at for each message that is retired, it is worth a segment to look less often. */
-static bool may_grow_for_readers(const struct extents *extents, uint64_t size) {
-    return size > EXTENT_BYTES_MIN && more_for_readers(extents, size) > 0 && !extents->options.realtime &&
-           !extents->options.places && !extents->cannot_grow;
+/* A segment is worth it for many readers, to look at them less often, and where what it adds has hardly any memory. */
+static bool may_grow_early(struct extents *extents, uint64_t size) {
+    return size > EXTENT_BYTES_MIN && (extents->is_sparse || more_for_readers(extents, size) > 0) &&
+           !extents->options.realtime && !extents->options.places && !extents->cannot_grow &&
+           extents->warm_bytes / size < enough_for(extents, size) && is_within_half(extents, size);
 }
 
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
@@ -612,12 +641,12 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
     bool first =
         effort != EFFORT_QUICK && size <= EXTENT_BYTES_MIN && !extents->streams && more_for_readers(extents, size) == 0;
     if (effort != EFFORT_QUICK)
-        trim(extents, next_sequence);
+        trim(extents, size, next_sequence);
     if (first)
         extents_reclaim(extents, next_sequence, false);
     if ((*ret = take_quick(extents, size)))
         return 0;
-    if (effort != EFFORT_QUICK && may_grow_for_readers(extents, size) && wants_more(extents, size)) {
+    if (effort != EFFORT_QUICK && may_grow_early(extents, size)) {
         extents->cannot_grow = grow(extents, size) != 0;
         if ((*ret = carve(extents, size)))
             return 0;

@@ -112,7 +112,7 @@ struct extents {
     bool is_sparse;       /* large messages came faster than they could be written, not long ago */
     int64_t paced_ns, sparse_ns;
     uint64_t readied_bytes; /* since paced_ns */
-    bool cannot_grow;       /* for readers: it failed once */
+    bool cannot_grow;       /* early: it failed once */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
@@ -197,6 +197,9 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 
 /* An extent in which a loan is being sent: makes it enterable if it was retired. The message gets that sequence. */
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence);
+
+/* How many segments have to be attached to read all that is kept: not those that were only made ahead. */
+uint32_t extents_segments_needed(const struct extents *extents, uint64_t next_sequence);
 
 /*
  * The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free, or, with

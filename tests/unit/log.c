@@ -12,6 +12,7 @@
 #include "common.h"
 #include "base/machine.h"
 #include "core/inspect.h"
+#include "core/publisher.h"
 #include "shm/writer.h"
 
 static int64_t now_ns(void) {
@@ -373,6 +374,85 @@ TEST(streams_rotate_through_more_than_a_cache_holds) {
     }
     CHECK_INT(used * EXTENT_BYTES_MIN, >=, rotation / 2);
     close_both(publisher, subscriber);
+}
+
+/* Memory held after so many messages that so many subscribers have taken, each at once. */
+static uint64_t held_with_readers(size_t bytes, int count, uint32_t subscribers) {
+    enum { MOST = 64 };
+    tarn_subscriber *opened[MOST];
+    tarn_publisher *publisher = publisher_with();
+    for (uint32_t i = 0; i < subscribers; i++)
+        opened[i] = subscriber_with();
+    for (uint64_t i = 1; i <= (uint64_t)count; i++) {
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+        for (uint32_t k = 0; k < subscribers; k++)
+            expect(opened[k], bytes, i, 0);
+    }
+    uint64_t held = bytes_held();
+    for (uint32_t i = 0; i < subscribers; i++)
+        CHECK_STATUS(tarn_subscriber_close(opened[i]), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    return held;
+}
+
+/* So that it does not look at all of them for each message. */
+TEST(many_readers_have_more_memory_to_go_round_in) {
+    uint64_t few = held_with_readers(100 * KIB, 100, 1), many = held_with_readers(100 * KIB, 100, 64);
+    CHECK_INT(many, >=, few + 48 * 100 * KIB);
+    CHECK_INT(many, <=, few + 96 * 100 * KIB);
+}
+
+/* A realtime subscriber attaches what was added only when it has to: to take what lies there. */
+TEST(who_closes_does_not_wait_for_memory_to_be_attached_that_is_not_used_yet) {
+    enum { SUBSCRIBERS = 8 };
+    for (uint64_t count = 1; count <= 24; count++) {
+        tarn_publisher *publisher = publisher_with();
+        tarn_subscriber *subscribers[SUBSCRIBERS];
+        for (int k = 0; k < SUBSCRIBERS; k++)
+            subscribers[k] = subscriber_with(.realtime = 1);
+        for (uint64_t i = 1; i <= count; i++) {
+            CHECK_STATUS(send_pattern(publisher, 100 * KIB, i), 1);
+            tarn_message message;
+            bool there = tarn_subscriber_take(subscribers[0], &message) == 1;
+            for (int k = 0; k < SUBSCRIBERS; k++) {
+                if (!there)
+                    CHECK_STATUS(tarn_subscriber_wait(subscribers[k], 0), 1);
+                if (!there || k > 0)
+                    take_one(subscribers[k], &message);
+                release(&message);
+            }
+        }
+        CHECK_STATUS(tarn_publisher_close(publisher), 0);
+        for (int k = 0; k < SUBSCRIBERS; k++)
+            CHECK_STATUS(tarn_subscriber_close(subscribers[k]), 0);
+    }
+}
+
+static void lend_in_a_row(tarn_publisher *publisher, size_t bytes, int count) {
+    for (int i = 0; i < count; i++) {
+        tarn_loan loan;
+        CHECK_STATUS(tarn_publisher_loan(publisher, bytes, &loan), 1);
+        *(uint64_t *)loan.data = (uint64_t)i;
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+    }
+}
+
+/* Their extents have hardly any memory, so more of them are retired at once; not for good. */
+TEST(large_messages_of_which_little_is_written_go_round_in_more) {
+    size_t bytes = 16 * MIB;
+    tarn_publisher *publisher = publisher_with(.depth = 1);
+    for (uint64_t i = 1; i <= 10; i++)
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+    uint64_t written = bytes_held();
+    CHECK_INT(written, <=, 4 * (bytes + bytes / 8));
+    lend_in_a_row(publisher, bytes, 1000);
+    uint64_t lent = bytes_held();
+    CHECK_INT(lent, >=, written + 3 * bytes);
+    publisher->writer.extents.sparse_ns -= INT64_C(6000000000); /* that was long ago */
+    for (uint64_t i = 1; i <= 20; i++)
+        CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+    CHECK_INT(bytes_held(), <=, written + bytes + bytes / 8);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
 }
 
 /* Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let go. */
