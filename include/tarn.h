@@ -17,7 +17,9 @@
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
- *    released from any thread. The calls named _interrupt may be made from any thread and any signal handler. A waitset and
+ *    released from any thread, fastest from the one that took it. A handle that goes on in another thread while the first one
+ *    has messages that it took there enters the kernel once for that, and waits for a release that is under way. Signal handlers
+ *    release nothing. The calls named _interrupt may be made from any thread and any signal handler. A waitset and
  *    the handles in it belong to one thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
@@ -242,8 +244,8 @@ int tarn_loan_send(tarn_loan *loan);
 int tarn_loan_drop(tarn_loan *loan);
 
 /*
- * Waits until every live subscriber has attached this publisher's memory, and every reliable one has taken all
- * that was sent before this call. Returns 1: done; 0: not in time; or _CLOSED, _FORKED.
+ * Waits until every live subscriber has attached the memory of what was sent before this call, and every reliable one has
+ * taken all of it. Returns 1: done; 0: not in time; or _CLOSED, _FORKED.
  */
 int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns);
 
@@ -785,7 +787,8 @@ int tarn_reader_key(tarn_reader *reader, const char *name);
 
 /*
  * Copies the key's latest value to buffer, which is yours and has room for capacity bytes. ret, which may be NULL, receives
- * its size and version. Wait-free; never enters the kernel, but to attach memory of a writer that is new or has grown.
+ * its size and version. Wait-free; never enters the kernel, but to attach memory of a writer that is new or has grown, or in
+ * another thread than before (see Threads).
  * Returns 1; 0: it has no value, or its writer is gone and nobody kept it; or an error: _ARGUMENT (no key; buffer NULL),
  * _CLOSED, _FORKED, _TOO_BIG (larger than capacity: nothing was copied, but ret, if not NULL, is filled in, so that bytes says
  * what is needed), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT (its writer's memory cannot be attached).
@@ -1205,7 +1208,8 @@ int tarn_waitset_close(tarn_waitset *waitset);
 /* ---- the process ---------------------------------------------------------------------------------------------- */
 
 /*
- * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message. Done
+ * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message, and messages
+ * are released without a locked instruction by who took them. Done
  * automatically by the first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms,
  * which is why it is left to this call. Without it everything works, at some 20 ns more per small message.
  * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (they go on with fences); or

@@ -36,8 +36,9 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
         .struct_bytes = sizeof(options),
         .full_timeout_ns = TARN_FOREVER,
         .depth = 1,
-        .memory_limit_bytes =
-            channel->bytes * LIMIT_MESSAGES > LIMIT_BYTES ? channel->bytes * LIMIT_MESSAGES : LIMIT_BYTES,
+        .memory_limit_bytes = !channel->streams                               ? 0
+                              : channel->bytes * LIMIT_MESSAGES > LIMIT_BYTES ? channel->bytes * LIMIT_MESSAGES
+                                                                              : LIMIT_BYTES,
     };
     sender->bytes = channel->bytes;
     sender->publishes = channel->bytes <= (channel->streams ? STREAMED_BYTES_MAX : PUBLISHED_BYTES_MAX);
@@ -122,8 +123,7 @@ const struct peer peer = {
     .name = "tarn",
     .title = "tarn",
     .how = "Publish up to 24 B, in streams up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
-           "(sleeping). Depth 1, "
-           "memory limit 4 MiB, or 4 messages if that is more.",
+           "(sleeping). Depth 1; in streams a memory limit of 4 MiB, or 4 messages if that is more.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
     .receivers_max = PEER_HANDLES_MAX,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * What a process has once: the lock of the library's private lists, the mark that tells a forked child, the
- * registration for membarrier.
+ * registration for membarrier; and what tells its threads apart.
  *
  * The mark is a page that the kernel wipes in a child (MADV_WIPEONFORK), also one made by a raw clone(). It holds the
  * process' epoch; a handle remembers the epoch it was made in. So one load and compare tells whose handle it is.

@@ -691,7 +691,8 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
     if (!readers_refresh(&publisher->readers))
         return UINT32_MAX;
     process_lock();
-    uint32_t segments = extents_segments_needed(&publisher->writer.extents, publisher->writer.sequence);
+    struct writer *writer = &publisher->writer;
+    uint32_t segments = extents_segments_needed(&writer->extents, writer->head, writer->sequence);
     uint32_t behind =
         readers_behind(&publisher->readers, segments, sequence, with_keepers, reap_reader, publisher->topic);
     process_unlock();

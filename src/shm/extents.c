@@ -154,6 +154,7 @@ int extents_open(struct extents *extents, const struct extents_options *options,
     extents->readers = readers;
     extents->incarnation = incarnation;
     extents->trimmed_ns = os_now_ns();
+    extents->segments_needed = 1;
     store_relaxed(&slot->depth, options->places ? 0 : options->depth);
     store_relaxed(&slot->limit_bytes, options->limit_bytes);
     store_relaxed(&slot->realtime, options->realtime);
@@ -301,14 +302,14 @@ void extents_give_back(struct extents *extents) {
 
 /* What comes faster than it could be written is written in part: then its extents have little memory, and may be more. */
 static void look_at_pace(struct extents *extents, uint64_t size, int64_t now) {
-    if (extents->readied_bytes < PACED_AT_ONCE * size)
-        return; /* one is readied ahead of being written, perhaps just now */
+    if (size <= EXTENT_BYTES_MIN || extents->passed_bytes < PACED_AT_ONCE * size)
+        return; /* the last one was passed on to before it is written, perhaps just now */
     uint64_t elapsed_ns = (uint64_t)(now - extents->paced_ns);
-    if (extents->readied_bytes / WRITTEN_PER_NS_MAX > elapsed_ns)
+    if (extents->passed_bytes / WRITTEN_PER_NS_MAX > elapsed_ns)
         extents->sparse_ns = now;
     extents->is_sparse = extents->sparse_ns && now - extents->sparse_ns < TRIM_AGE_NS;
     extents->paced_ns = now;
-    extents->readied_bytes = 0;
+    extents->passed_bytes = 0;
 }
 
 static void trim(struct extents *extents, uint64_t size, uint64_t next_sequence) {
@@ -468,6 +469,7 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 }
 
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence) {
+    extents->segments_needed = extents_segments_needed(extents, extent, UINT64_MAX);
     if (extent->state == EXTENT_LOG) {
         extent->late_end = sequence + 1;
         return;
@@ -510,21 +512,6 @@ uint64_t extents_wanted(const struct extents *extents) {
     return wanted->end_sequence;
 }
 
-static uint32_t segments_up_to(const struct extent *extent, uint32_t count) {
-    uint32_t number = extent_ref_segment(extent->ref);
-    return number < count ? count : number + 1;
-}
-
-uint32_t extents_segments_needed(const struct extents *extents, uint64_t next_sequence) {
-    uint32_t count = 1;
-    for (const struct extent *extent = extents->log.head; extent; extent = extent->next)
-        if (extent->first_sequence < next_sequence)
-            count = segments_up_to(extent, count);
-    for (const struct extent *extent = extents->detached.head; extent; extent = extent->next)
-        count = segments_up_to(extent, count);
-    return count;
-}
-
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
 /* The smallest FREE extent that is large enough and not wastefully large. */
@@ -555,10 +542,11 @@ static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
     return as_far_as_worth_it(extents, more, size);
 }
 
-/* How many extents are used at least, where each message has its own: what is kept, and what is retired at once. */
-static uint64_t enough_for(const struct extents *extents, uint64_t size) {
+/* Where each message has an extent of its own: there are to be as many as are kept, and as many as are retired at once. */
+static bool is_worth_another(const struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
-    return kept + 1 + as_far_as_worth_it(extents, RETIRED_AT_ONCE - 1, size) + more_for_readers(extents, size);
+    uint64_t at_once = as_far_as_worth_it(extents, RETIRED_AT_ONCE - 1, size) + more_for_readers(extents, size);
+    return extents->warm_bytes / size < kept + 1 + at_once;
 }
 
 /* Whether half of the memory limit does for one more. It is looked up only where the least that it may be does not do. */
@@ -585,7 +573,7 @@ static bool wants_more(struct extents *extents, uint64_t size) {
     if (!extents->options.rotation_bytes)
         extents->options.rotation_bytes = machine_rotation_bytes();
     return extents->warm_bytes < extents->options.rotation_bytes ||
-           (size > EXTENT_BYTES_MIN && extents->warm_bytes / size < enough_for(extents, size));
+           (size > EXTENT_BYTES_MIN && is_worth_another(extents, size));
 }
 
 static struct extent *take_quick(struct extents *extents, uint64_t size) {
@@ -595,12 +583,10 @@ static struct extent *take_quick(struct extents *extents, uint64_t size) {
     return extent ? extent : take_free(extents, size);
 }
 
-/* A segment of twice the last one's size, or, where address space or overcommit is short, of what is needed. */
-static int grow(struct extents *extents, uint64_t size) {
-    struct owned_segment *last = &extents->segments[extents->segment_count - 1];
-    uint64_t wanted = last->bytes * 2 > size ? round_up(last->bytes * 2, EXTENT_GRAIN) : size;
-    int error = add_segment(extents, wanted);
-    return error && wanted > size ? add_segment(extents, size) : error;
+/* Twice the last one, or what is needed. */
+static uint64_t usual_segment_bytes(const struct extents *extents, uint64_t size) {
+    uint64_t twice = extents->segments[extents->segment_count - 1].bytes * 2;
+    return twice > size ? round_up(twice, EXTENT_GRAIN) : size;
 }
 
 static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret) {
@@ -619,7 +605,10 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     }
     if (extents->options.realtime)
         return -EAGAIN; /* fragmented: what is held has to be let go first */
-    int error = grow(extents, size);
+    uint64_t wanted = usual_segment_bytes(extents, size);
+    int error = add_segment(extents, wanted);
+    if (error && wanted > size)
+        error = add_segment(extents, size); /* address space or overcommit is short: just what is needed */
     if (error) { /* no memory to be had: then the default retention gives way, as at the limit */
         extents_reclaim(extents, next_sequence, true);
         return (*ret = take_free(extents, size)) ? 0 : error;
@@ -628,11 +617,17 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     return *ret ? 0 : -EAGAIN;
 }
 
-/* A segment is worth it for many readers, to look at them less often, and where what it adds has hardly any memory. */
-static bool may_grow_early(struct extents *extents, uint64_t size) {
-    return size > EXTENT_BYTES_MIN && (extents->is_sparse || more_for_readers(extents, size) > 0) &&
-           !extents->options.realtime && !extents->options.places && !extents->cannot_grow &&
-           extents->warm_bytes / size < enough_for(extents, size) && is_within_half(extents, size);
+/*
+ * A segment is worth it for many readers, to look at them less often, and where what it adds has hardly any memory: but only
+ * one that is as large as is usual, as there are not many of them.
+ */
+static struct extent *grow_early(struct extents *extents, uint64_t size) {
+    bool pays = size > EXTENT_BYTES_MIN && (extents->is_sparse || more_for_readers(extents, size) > 0);
+    if (!pays || extents->options.realtime || extents->options.places || extents->cannot_grow ||
+        !is_worth_another(extents, size) || !is_within_half(extents, size))
+        return NULL;
+    extents->cannot_grow = add_segment(extents, usual_segment_bytes(extents, size)) != 0;
+    return extents->cannot_grow ? NULL : carve(extents, size);
 }
 
 static int find_extent(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
@@ -646,11 +641,8 @@ static int find_extent(struct extents *extents, uint64_t size, uint64_t next_seq
         extents_reclaim(extents, next_sequence, false);
     if ((*ret = take_quick(extents, size)))
         return 0;
-    if (effort != EFFORT_QUICK && may_grow_early(extents, size)) {
-        extents->cannot_grow = grow(extents, size) != 0;
-        if ((*ret = carve(extents, size)))
-            return 0;
-    }
+    if (effort != EFFORT_QUICK && (*ret = grow_early(extents, size)))
+        return 0;
     if (effort != EFFORT_QUICK && !first) {
         extents_reclaim(extents, next_sequence, false);
         if ((*ret = take_free(extents, size)))
@@ -667,7 +659,7 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
         return 0; /* whether more are wanted is looked at when there are none */
     int64_t now = size <= EXTENT_BYTES_MIN ? os_now_ns() : 0;
     if (now)
-        extents->streams = now - extents->taken_ns < STREAM_NS;
+        extents->streams = now - extents->taken_ns < STREAM_NS * (1 + (int64_t)extents->quick_takes);
     int error = find_extent(extents, size, next_sequence, effort, ret);
     if (error)
         return error;
@@ -681,7 +673,6 @@ void extents_ready(struct extents *extents, struct extent *extent, uint64_t firs
     extent->generation = stamped(extents->incarnation, ++extents->generation);
     extent->first_sequence = extent->end_sequence = first_sequence;
     extent->late_end = 0;
-    extents->readied_bytes += extent->bytes;
     store_relaxed(word_at(extent->base, 0), 0);
     store_relaxed(&extent->entry->first_sequence, first_sequence);
     store_relaxed(&extent->entry->bytes, extent->bytes);
@@ -696,6 +687,7 @@ void extents_set_apart(struct extents *extents, struct extent *extent) {
 }
 
 void extents_append(struct extents *extents, struct extent *extent) {
+    extents->passed_bytes += extent->bytes;
     extent->state = EXTENT_LOG;
     push_tail(&extents->log, extent);
 }
@@ -710,8 +702,9 @@ bool extents_is_in_the_way(const struct extents *extents, const struct extent *e
            segment->base + first->offset < extent->base;
 }
 
-void extents_end(struct extent *extent, uint64_t sequence) {
+void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence) {
     extent->end_sequence = sequence;
+    extents->segments_needed = extents_segments_needed(extents, extent, sequence);
 }
 
 void extents_put_back(struct extents *extents, struct extent *extent) {

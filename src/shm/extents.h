@@ -98,6 +98,7 @@ struct extents {
     struct readers *readers;
     uint16_t incarnation;
     uint32_t segment_count;
+    uint32_t segments_needed; /* behind the last of them in which a message ever was */
     struct owned_segment segments[SEGMENTS_MAX];
     struct extent_queue log, retired, detached;
     struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN, and larger; the first is taken first */
@@ -111,8 +112,8 @@ struct extents {
     uint32_t quick_takes; /* since the clock was last looked at */
     bool is_sparse;       /* large messages came faster than they could be written, not long ago */
     int64_t paced_ns, sparse_ns;
-    uint64_t readied_bytes; /* since paced_ns */
-    bool cannot_grow;       /* early: it failed once */
+    uint64_t passed_bytes; /* of the extents that the log came to since paced_ns */
+    bool cannot_grow;      /* early: it failed once */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
@@ -136,15 +137,32 @@ static inline uint64_t extents_size_for(struct extents *extents, uint64_t record
     return record_bytes == extents->sized_record_bytes ? extents->sized : extents_size_for_large(extents, record_bytes);
 }
 
+/*
+ * How many segments have to be attached to read all that was sent, now that the log goes on with that sequence number behind
+ * that extent: those up to the last in which a message ever was, as a reader may have to go through there.
+ */
+static inline uint32_t extents_segments_needed(const struct extents *extents, const struct extent *extent,
+                                               uint64_t sequence) {
+    uint32_t count = extent_ref_segment(extent->ref) + 1;
+    return count > extents->segments_needed && sequence > extent->first_sequence ? count : extents->segments_needed;
+}
+
 enum extents_effort {
     EFFORT_QUICK,   /* what is FREE already, or, where messages rotate, cold */
-    EFFORT_RECLAIM, /* and what can be retired and freed now, or is cold */
+    EFFORT_RECLAIM, /* and what can be retired and freed now, or is cold; or a segment, where it pays to have more */
     EFFORT_ALL,     /* and new segments, up to the limit, and giving up default retention for it */
 };
 
-/* The large FREE extent that will probably be taken next, if its size is wanted; or NULL. */
+/* Of FREE extents of that size, where they are used in turn: else it takes a longer look. */
+static inline const struct extent_queue *extents_in_turn(const struct extents *extents, uint64_t size) {
+    static const struct extent_queue none;
+    return size > EXTENT_BYTES_MIN ? &extents->free_large : extents->streams ? &extents->free : &none;
+}
+
+/* The FREE extent that will probably be taken next, if its size is wanted; or NULL. */
 static inline struct extent *extents_next(const struct extents *extents, uint64_t size) {
-    return extents->free_large.head && extents->free_large.head->bytes == size ? extents->free_large.head : NULL;
+    struct extent *head = extents_in_turn(extents, size)->head;
+    return head && head->bytes == size ? head : NULL;
 }
 
 /* Takes it, as extents_take() does; or NULL, now and then for no other reason than that memory not needed is given back. */
@@ -152,10 +170,11 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
     struct extent *extent = extents_next(extents, size);
     if (!extent || extents->quick_takes++ >= QUICK_TAKES_MAX)
         return NULL;
-    extents->free_large.head = extent->next;
+    struct extent_queue *queue = size > EXTENT_BYTES_MIN ? &extents->free_large : &extents->free;
+    queue->head = extent->next;
     if (!extent->next)
-        extents->free_large.tail = NULL;
-    extents->free_large.bytes -= extent->bytes;
+        queue->tail = NULL;
+    queue->bytes -= extent->bytes;
     extent->state = EXTENT_AHEAD;
     return extent;
 }
@@ -184,7 +203,7 @@ void extents_append(struct extents *extents, struct extent *extent);
 bool extents_is_in_the_way(const struct extents *extents, const struct extent *extent);
 
 /* The log goes on behind it, with that sequence. */
-void extents_end(struct extent *extent, uint64_t sequence);
+void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence);
 
 /* Gives back an extent that is AHEAD and was not used. */
 void extents_put_back(struct extents *extents, struct extent *extent);
@@ -197,9 +216,6 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 
 /* An extent in which a loan is being sent: makes it enterable if it was retired. The message gets that sequence. */
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence);
-
-/* How many segments have to be attached to read all that is kept: not those that were only made ahead. */
-uint32_t extents_segments_needed(const struct extents *extents, uint64_t next_sequence);
 
 /*
  * The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free, or, with

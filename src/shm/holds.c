@@ -143,15 +143,19 @@ void hold_cancel(struct hold *hold) {
 
 static void nap(void) {
     _Atomic uint32_t word = 0;
-    os_futex_wait(&word, 0, NAP_NS);
+    for (int64_t until_ns = os_now_ns() + NAP_NS; os_now_ns() < until_ns;)
+        os_futex_wait(&word, 0, NAP_NS);
 }
 
 /* No thread counts what it releases by itself any more. Returns what was counted so. */
 static int64_t part(struct hold *hold) {
     const void *thread = load_relaxed(&hold->thread);
     store_relaxed(&hold->thread, NULL);
-    if (thread && thread != process_this_thread() && !os_barrier()) /* T1 */
-        nap(); /* a filter that came later: stores are seen by then */
+    if (thread && thread != process_this_thread()) {
+        hold->holder->holds->is_shared = true;
+        if (!os_barrier()) /* T1 */
+            nap();         /* a filter that came later: each store before is seen by then */
+    }
     POINT(hold_parted);
     int64_t returned;
     while ((returned = load_acquire(&hold->returned)) & 1) /* T2 */

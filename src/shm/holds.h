@@ -3,7 +3,7 @@
  * A subscriber's holds: which extents it must not lose. Hold number i owns cell i of the subscriber's cells.
  *
  * Holding is per extent. The one that a reader is in (its position) and those of messages that the user has are counted
- * together. Taking costs no atomic instruction, nor does releasing in the thread that takes; from another it costs one:
+ * together. Taking costs no locked instruction, nor does releasing in the thread that came there; in another it costs one:
  *
  *   refs = POSITION_BIAS - released      while it is a position (taken and returned are private counts)
  *   refs = taken - returned - released   afterwards: leaving adds taken - returned - POSITION_BIAS
@@ -63,6 +63,7 @@ struct holds {
     uint32_t capacity;
     uint32_t high;                  /* no hold from here on is active */
     _Atomic uint32_t other_count;   /* active ones that are no position, and 1 for the open subscriber: see holds_end */
+    bool is_shared;                 /* threads take turns in using the subscriber, and keep messages meanwhile */
     void (*emptied)(void *context); /* called once: the subscriber is closed and the last hold has gone */
     void *context;
 };
@@ -86,13 +87,17 @@ static inline int64_t hold_out(struct hold *hold) {
     return hold->taken - returned + load_acquire(&hold->refs) - POSITION_BIAS;
 }
 
-/* No message of a position is out: it begins anew. Without membarrier, no thread counts by itself. */
+/*
+ * No message of a position is out: it begins anew. Without membarrier, no thread counts by itself, nor where the subscriber has
+ * moved on in another thread before: a barrier costs more than many locked instructions.
+ */
 static inline void hold_start(struct hold *hold, uint64_t generation) {
     hold->taken = 0;
     hold->generation = generation;
     store_relaxed(&hold->refs, POSITION_BIAS);
     store_relaxed(&hold->returned, 0);
-    store_relaxed(&hold->thread, process_is_registered() ? process_this_thread() : NULL);
+    bool may_count = process_is_registered() && !hold->holder->holds->is_shared;
+    store_relaxed(&hold->thread, may_count ? process_this_thread() : NULL);
 }
 
 /*

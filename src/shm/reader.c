@@ -454,10 +454,10 @@ static enum reader_look follow_jump(struct log_reader *reader) {
         }
         move_to(reader, &entered, jump.ref, jump.generation);
         return READER_PENDING;
-    case TOO_LATE: /* overrun: our extent has nothing more */
+    case TOO_LATE:  /* overrun: our extent has nothing more */
+    case NOT_THERE: /* its segment has gone with its publisher: what is kept may lie in another */
         return restart(reader);
     case NOT_ATTACHED:
-    case NOT_THERE:
     case FAILED:
     case BAD:
         return look_of(result);

@@ -57,7 +57,7 @@ static uint64_t prepare_jump(char *at, const struct extent *next) {
 
 static void move_head(struct writer *writer, struct extent *next) {
     if (writer->head)
-        extents_end(writer->head, writer->sequence);
+        extents_end(&writer->extents, writer->head, writer->sequence);
     extents_append(&writer->extents, next);
     if (writer->ahead == next)
         writer->ahead = NULL;

@@ -402,6 +402,32 @@ TEST(many_readers_have_more_memory_to_go_round_in) {
     CHECK_INT(many, <=, few + 96 * 100 * KIB);
 }
 
+/* The reader's next extent was retired long ago, and lay in a segment that it had not attached. */
+TEST(what_is_kept_is_read_though_the_way_there_has_gone) {
+    enum { SMALL = 2000 };
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with();
+    send_range(publisher, KIB, 1, 3);
+    expect(subscriber, KIB, 1, 0);
+    CHECK_STATUS(send_pattern(publisher, MIB, 4), 1);
+    send_range(publisher, KIB, 5, 4 + SMALL);
+    CHECK_STATUS(tarn_publisher_close(publisher), 1); /* one is behind, and nobody waits for it */
+    uint64_t taken = 1, last = 1, lost = 0;
+    tarn_message message;
+    for (; tarn_subscriber_take(subscriber, &message) == 1; taken++) {
+        lost += message.lost;
+        CHECK_INT(message.sequence, ==, last + 1 + message.lost);
+        last = message.sequence;
+        check_contents(&message, KIB);
+        release(&message);
+    }
+    CHECK_INT(last, ==, 4 + SMALL);
+    CHECK_INT(taken + lost, ==, 4 + SMALL);
+    CHECK_INT(taken, >=, 3 + 8);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, lost);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 /* A realtime subscriber attaches what was added only when it has to: to take what lies there. */
 TEST(who_closes_does_not_wait_for_memory_to_be_attached_that_is_not_used_yet) {
     enum { SUBSCRIBERS = 8 };
