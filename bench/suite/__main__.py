@@ -43,6 +43,11 @@ def say(text):
     print(start + text, end=end, file=sys.stderr, flush=True)
 
 
+def short_name(cpu):
+    """For file names: "intel-xeon" of "Intel(R) Xeon(R) Processor"."""
+    return re.sub("[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|processor|\bcpu\b", " ", cpu.lower())).strip("-")
+
+
 def cpu_model():
     found = re.search(r"model name\s*: (.*)", open("/proc/cpuinfo").read())
     return found.group(1).strip() if found else platform.machine()
@@ -85,7 +90,7 @@ def choose_peers(chosen, mode, runner):
 
 def write(chosen, facts, results, table, titles):
     os.makedirs(chosen.out, exist_ok=True)
-    base = f"{chosen.out}/{facts['date']}-{re.sub('[^a-z0-9]+', '-', facts['cpu'].lower()).strip('-')}"
+    base = f"{chosen.out}/{facts['date']}-{short_name(facts['cpu'])}"
     try:
         from plots import draw
         plots = [(title, os.path.basename(file)) for title, file in draw(table, titles, base)]
