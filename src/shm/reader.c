@@ -439,8 +439,11 @@ static enum reader_look follow_jump(struct log_reader *reader) {
     if (jump.generation <= reader->generation)
         return READER_DAMAGED;
     struct remote_segment *segment;
-    if (remote_entry(reader->remote, jump.ref, &segment) && jump.first_line < segment->bytes)
+    struct extent_entry *entry = remote_entry(reader->remote, jump.ref, &segment);
+    if (entry && jump.first_line < segment->bytes) {
+        __builtin_prefetch(entry); /* looked at behind the fence, which takes as long as its line */
         __builtin_prefetch(load_relaxed(&segment->base) + jump.first_line);
+    }
     enum reader_look look;
     if (change_over(reader, &jump, &look))
         return look;
