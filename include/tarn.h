@@ -72,7 +72,8 @@
  *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
  *   held than ever before; "first uses": of events. With .realtime all of these happen elsewhere, see the options. A send
  *   readies memory for the next message, after its own is on its way; one that something else has overtaken may wait, like
- *   publish and loan, when there is no space for the record that refers to it. publish is loan, copy and send.
+ *   publish and loan, when there is no space for the record that refers to it. publish is loan, copy and send. A take in
+ *   another thread than before, while that one has messages, is no more wait-free than said above, under Threads.
  */
 #ifndef TARN_H
 #define TARN_H

@@ -303,7 +303,7 @@ void extents_give_back(struct extents *extents) {
 /* What comes faster than it could be written is written in part: then its extents have little memory, and may be more. */
 static void look_at_pace(struct extents *extents, uint64_t size, int64_t now) {
     if (size <= EXTENT_BYTES_MIN || extents->passed_bytes < PACED_AT_ONCE * size)
-        return; /* the last one was passed on to before it is written, perhaps just now */
+        return;
     uint64_t elapsed_ns = (uint64_t)(now - extents->paced_ns);
     if (extents->passed_bytes / WRITTEN_PER_NS_MAX > elapsed_ns)
         extents->sparse_ns = now;
@@ -659,13 +659,15 @@ int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence,
         return 0; /* whether more are wanted is looked at when there are none */
     int64_t now = size <= EXTENT_BYTES_MIN ? os_now_ns() : 0;
     if (now)
-        extents->streams = now - extents->taken_ns < STREAM_NS * (1 + (int64_t)extents->quick_takes);
+        extents->streams = now - extents->taken_ns < STREAM_NS * (1 + extents->taken_quickly);
     int error = find_extent(extents, size, next_sequence, effort, ret);
     if (error)
         return error;
     (*ret)->state = EXTENT_AHEAD;
-    if (now)
+    if (now) {
         extents->taken_ns = now;
+        extents->taken_quickly = 0;
+    }
     return 0;
 }
 
@@ -687,7 +689,6 @@ void extents_set_apart(struct extents *extents, struct extent *extent) {
 }
 
 void extents_append(struct extents *extents, struct extent *extent) {
-    extents->passed_bytes += extent->bytes;
     extent->state = EXTENT_LOG;
     push_tail(&extents->log, extent);
 }
@@ -704,7 +705,10 @@ bool extents_is_in_the_way(const struct extents *extents, const struct extent *e
 
 void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence) {
     extent->end_sequence = sequence;
-    extents->segments_needed = extents_segments_needed(extents, extent, sequence);
+    if (sequence > extent->first_sequence)
+        extents->passed_bytes += extent->bytes;
+    /* also without a message: who comes from the one before it goes on from here */
+    extents->segments_needed = extents_segments_needed(extents, extent, UINT64_MAX);
 }
 
 void extents_put_back(struct extents *extents, struct extent *extent) {

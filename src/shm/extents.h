@@ -98,7 +98,7 @@ struct extents {
     struct readers *readers;
     uint16_t incarnation;
     uint32_t segment_count;
-    uint32_t segments_needed; /* behind the last of them in which a message ever was */
+    uint32_t segments_needed; /* behind the last of them that the log ever went through */
     struct owned_segment segments[SEGMENTS_MAX];
     struct extent_queue log, retired, detached;
     struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN, and larger; the first is taken first */
@@ -107,12 +107,13 @@ struct extents {
     uint64_t held_bytes; /* of RETIRED ones that readers' cells name: charged beyond the limit, as the cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
     int64_t trimmed_ns;
-    int64_t taken_ns;     /* when the last one for small messages was taken */
-    bool streams;         /* and the one before it shortly before */
-    uint32_t quick_takes; /* since the clock was last looked at */
-    bool is_sparse;       /* large messages came faster than they could be written, not long ago */
+    int64_t taken_ns;      /* when the last one for small messages was taken */
+    int64_t taken_quickly; /* since, without a look at the clock */
+    bool streams;          /* and the one before it shortly before */
+    uint32_t quick_takes;  /* since the clock was last looked at */
+    bool is_sparse;        /* large messages came faster than they could be written, not long ago */
     int64_t paced_ns, sparse_ns;
-    uint64_t passed_bytes; /* of the extents that the log came to since paced_ns */
+    uint64_t passed_bytes; /* of the extents that messages were sent in since paced_ns */
     bool cannot_grow;      /* early: it failed once */
 };
 
@@ -138,8 +139,8 @@ static inline uint64_t extents_size_for(struct extents *extents, uint64_t record
 }
 
 /*
- * How many segments have to be attached to read all that was sent, now that the log goes on with that sequence number behind
- * that extent: those up to the last in which a message ever was, as a reader may have to go through there.
+ * How many segments have to be attached to read all that was sent, now that the log goes on with that sequence number, its end
+ * being in that extent: those up to the last that the log ever went through, but not where it is just about to.
  */
 static inline uint32_t extents_segments_needed(const struct extents *extents, const struct extent *extent,
                                                uint64_t sequence) {
@@ -170,6 +171,7 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
     struct extent *extent = extents_next(extents, size);
     if (!extent || extents->quick_takes++ >= QUICK_TAKES_MAX)
         return NULL;
+    extents->taken_quickly += size <= EXTENT_BYTES_MIN;
     struct extent_queue *queue = size > EXTENT_BYTES_MIN ? &extents->free_large : &extents->free;
     queue->head = extent->next;
     if (!extent->next)

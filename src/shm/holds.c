@@ -152,7 +152,7 @@ static int64_t part(struct hold *hold) {
     const void *thread = load_relaxed(&hold->thread);
     store_relaxed(&hold->thread, NULL);
     if (thread && thread != process_this_thread()) {
-        hold->holder->holds->is_shared = true;
+        hold->holder->holds->partings++;
         if (!os_barrier()) /* T1 */
             nap();         /* a filter that came later: each store before is seen by then */
     }

@@ -177,11 +177,34 @@ static enum reader_look look_of(enum entry_result result) {
     }
 }
 
-/* Enters the oldest valid extent younger than our last one. READER_EMPTY: there is none. */
-static enum reader_look restart(struct log_reader *reader) {
+/* Of a log that nobody writes any more: the next extent behind ours of those that are attached. EXTENT_NONE: there is none. */
+static extent_ref extent_behind(struct log_reader *reader) {
+    extent_ref next = EXTENT_NONE;
+    uint64_t least = UINT64_MAX;
+    uint32_t attached = load_acquire(&reader->remote->attached);
+    for (uint32_t number = 0; number < attached && number < SEGMENTS_MAX; number++)
+        for (uint32_t index = 0; index < reader->remote->segments[number].extent_count; index++) {
+            struct remote_segment *segment;
+            struct extent_entry *entry = remote_entry(reader->remote, extent_ref_make(number, index), &segment);
+            uint64_t generation = load_acquire(&entry->generation); /* L2 */
+            uint64_t first = load_relaxed(&entry->first_sequence);
+            if (generation <= reader->generation || generation >= least || first == NO_FIRST_SEQUENCE ||
+                first < reader->sequence)
+                continue;
+            next = extent_ref_make(number, index);
+            least = generation;
+        }
+    return next;
+}
+
+/*
+ * Enters the oldest valid extent younger than our last one; or, behind, the one behind ours, whether the log is kept from there
+ * on or from before us. READER_EMPTY: there is none.
+ */
+static enum reader_look restart_at(struct log_reader *reader, bool behind) {
     struct segment_header *header = remote_header(reader->remote);
     for (uint32_t i = 0; i < RESTARTS_MAX; i++) {
-        extent_ref ref = load_acquire(&header->oldest);
+        extent_ref ref = behind ? extent_behind(reader) : load_acquire(&header->oldest);
         if (ref == EXTENT_NONE)
             return READER_EMPTY;
         enum entry_result attached = attach_missing(reader, ref);
@@ -199,7 +222,8 @@ static enum reader_look restart(struct log_reader *reader) {
         struct entered entered;
         switch (enter(reader, ref, generation, true, &entered)) {
         case ENTERED:
-            if (load_acquire(&header->oldest) != ref) { /* retired and taken for something else between our two looks */
+            if (!behind &&
+                load_acquire(&header->oldest) != ref) { /* retired and taken for something else between our two looks */
                 hold_cancel(entered.hold);
                 break;
             }
@@ -224,6 +248,10 @@ static enum reader_look restart(struct log_reader *reader) {
         }
     }
     return READER_PENDING;
+}
+
+static enum reader_look restart(struct log_reader *reader) {
+    return restart_at(reader, false);
 }
 
 void log_reader_start_first(struct log_reader *reader) {
@@ -457,9 +485,10 @@ static enum reader_look follow_jump(struct log_reader *reader) {
         }
         move_to(reader, &entered, jump.ref, jump.generation);
         return READER_PENDING;
-    case TOO_LATE:  /* overrun: our extent has nothing more */
-    case NOT_THERE: /* its segment has gone with its publisher: what is kept may lie in another */
+    case TOO_LATE: /* overrun: our extent has nothing more */
         return restart(reader);
+    case NOT_THERE: /* its segment has gone with its publisher: what was sent behind it may lie in another */
+        return restart_at(reader, log_reader_is_over(reader));
     case NOT_ATTACHED:
     case FAILED:
     case BAD:

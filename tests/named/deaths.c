@@ -590,6 +590,7 @@ static void enter(void *context) {
     gate_wait(cue->gate, LIMIT_S);
     points_set(NULL, cue->kill);
     point_counts = board->passed;
+    tarn_process_register(); /* where a sanitizer has a thread of its own, opening does not */
     cue->part->play();
 }
 

@@ -428,6 +428,33 @@ TEST(what_is_kept_is_read_though_the_way_there_has_gone) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+/* The log goes through a segment that the reader has not attached, with a message or without, and back. */
+TEST(what_lies_behind_a_segment_that_has_gone_is_read) {
+    for (uint64_t large = 0; large <= 1; large++) {
+        tarn_publisher *publisher = publisher_with();
+        tarn_subscriber *subscriber = subscriber_with();
+        tarn_loan loan;
+        send_range(publisher, 8, 1, 3);
+        CHECK_STATUS(tarn_publisher_loan(publisher, MIB, &loan), 1);
+        if (large) {
+            fill_pattern(loan.data, MIB, pattern_of(tarn_publisher_identity(publisher), 4));
+            CHECK_STATUS(tarn_loan_send(&loan), 1);
+        } else
+            CHECK_STATUS(tarn_loan_drop(&loan), 0);
+        send_range(publisher, 8, 4 + large, 6 + large);
+        CHECK_STATUS(tarn_publisher_flush(publisher, 0), 0); /* there is something that one cannot get to */
+        CHECK_STATUS(tarn_publisher_close(publisher), 1);
+        for (uint64_t i = 1; i <= 3; i++)
+            expect(subscriber, 8, i, 0);
+        expect(subscriber, 8, 4 + large, large);
+        expect(subscriber, 8, 5 + large, 0);
+        expect(subscriber, 8, 6 + large, 0);
+        expect_nothing(subscriber);
+        CHECK_INT(tarn_subscriber_lost(subscriber), ==, large);
+        CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    }
+}
+
 /* A realtime subscriber attaches what was added only when it has to: to take what lies there. */
 TEST(who_closes_does_not_wait_for_memory_to_be_attached_that_is_not_used_yet) {
     enum { SUBSCRIBERS = 8 };
