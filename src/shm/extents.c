@@ -22,6 +22,7 @@
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
 #define FEW_READERS 4u          /* fewer cost less than memory that is not warm */
+#define MANY_READERS 64u        /* more extents cost more, for their lines, than looking at so many less often */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
 #define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
@@ -538,7 +539,10 @@ static uint64_t as_far_as_worth_it(const struct extents *extents, uint64_t more,
 /* How many more extents than the policy keeps are used where many readers have to be looked at for each that is not. */
 static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
     uint32_t count = extents->readers->count;
-    uint64_t more = size <= EXTENT_BYTES_MIN ? count / READERS_PER_RETIRED : count < FEW_READERS ? 0 : count;
+    uint64_t more = size <= EXTENT_BYTES_MIN ? count / READERS_PER_RETIRED
+                    : count < FEW_READERS    ? 0
+                    : count < MANY_READERS   ? count
+                                             : MANY_READERS;
     return as_far_as_worth_it(extents, more, size);
 }
 
