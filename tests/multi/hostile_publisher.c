@@ -300,7 +300,8 @@ static void run_round(uintptr_t number) {
 
 TEST_LIMIT(damaged_log, 120) {
     stage = shared_page(sizeof *stage);
-    for (uintptr_t round = 1; round <= ROUNDS; round++)
+    /* on, where chance had nobody see that it is damaged: some ten do, and fewer on a busy machine */
+    for (uintptr_t round = 1; round <= ROUNDS || (!stage->damaged && round <= 8 * ROUNDS); round++)
         run_round(round);
     CHECK_INT(stage->damages, >, 50 * ROUNDS);
     CHECK_INT(stage->hostile_taken, >, 2 * ROUNDS);
