@@ -18,8 +18,8 @@
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
  *    released from any thread, fastest from the one that took it. A handle that goes on in another thread while the first one
- *    has messages that it took there enters the kernel once for that, and waits for a release that is under way. Signal handlers
- *    release nothing. The calls named _interrupt may be made from any thread and any signal handler. A waitset and
+ *    has messages that it took there enters the kernel for that, 16 times at most, and waits for a release that is under way.
+ *    Signal handlers release nothing. The calls named _interrupt may be made from any thread and any signal handler. A waitset and
  *    the handles in it belong to one thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
@@ -1210,8 +1210,7 @@ int tarn_waitset_close(tarn_waitset *waitset);
 
 /*
  * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message, and messages
- * are released without a locked instruction by who took them. Done
- * automatically by the first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms,
+ * are released without a locked instruction by who took them. Done automatically by the first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms,
  * which is why it is left to this call. Without it everything works, at some 20 ns more per small message.
  * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (they go on with fences); or
  * _NO_MEMORY, _SYSTEM.

@@ -29,6 +29,10 @@ static const char *version(void) {
     return tarn_version();
 }
 
+static uint64_t in_flight_bytes(uint64_t bytes) {
+    return bytes * LIMIT_MESSAGES > LIMIT_BYTES ? bytes * LIMIT_MESSAGES : LIMIT_BYTES;
+}
+
 static void *open_sender(const struct peer_channel *channel, uint32_t index) {
     (void)index;
     struct sender *sender = calloc(1, sizeof(*sender));
@@ -36,9 +40,7 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
         .struct_bytes = sizeof(options),
         .full_timeout_ns = TARN_FOREVER,
         .depth = 1,
-        .memory_limit_bytes = !channel->streams                               ? 0
-                              : channel->bytes * LIMIT_MESSAGES > LIMIT_BYTES ? channel->bytes * LIMIT_MESSAGES
-                                                                              : LIMIT_BYTES,
+        .memory_limit_bytes = channel->streams ? in_flight_bytes(channel->bytes) : 0,
     };
     sender->bytes = channel->bytes;
     sender->publishes = channel->bytes <= (channel->streams ? STREAMED_BYTES_MAX : PUBLISHED_BYTES_MAX);

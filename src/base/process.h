@@ -55,11 +55,7 @@ static inline void light_fence(void) {
         full_fence();
 }
 
-#if defined(__GLIBC__) /* static TLS, as in shm/log.h */
-extern _Thread_local char process_thread __attribute__((tls_model("initial-exec")));
-#else
-extern _Thread_local char process_thread;
-#endif
+extern _Thread_local char process_thread STATIC_TLS;
 /* Tells apart the threads that there are. One that ends before another begins may be told as the same. */
 static inline const void *process_this_thread(void) {
     return &process_thread;

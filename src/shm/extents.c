@@ -470,7 +470,6 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 }
 
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence) {
-    extents->segments_needed = extents_segments_needed(extents, extent, UINT64_MAX);
     if (extent->state == EXTENT_LOG) {
         extent->late_end = sequence + 1;
         return;
@@ -708,11 +707,12 @@ bool extents_is_in_the_way(const struct extents *extents, const struct extent *e
 }
 
 void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence) {
+    uint32_t segments = extent_ref_segment(extent->ref) + 1;
     extent->end_sequence = sequence;
     if (sequence > extent->first_sequence)
         extents->passed_bytes += extent->bytes;
-    /* also without a message: who comes from the one before it goes on from here */
-    extents->segments_needed = extents_segments_needed(extents, extent, UINT64_MAX);
+    if (segments > extents->segments_needed)
+        extents->segments_needed = segments;
 }
 
 void extents_put_back(struct extents *extents, struct extent *extent) {

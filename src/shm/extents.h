@@ -98,7 +98,7 @@ struct extents {
     struct readers *readers;
     uint16_t incarnation;
     uint32_t segment_count;
-    uint32_t segments_needed; /* behind the last of them that the log ever went through */
+    uint32_t segments_needed; /* behind the last of them that the log has left */
     struct owned_segment segments[SEGMENTS_MAX];
     struct extent_queue log, retired, detached;
     struct extent_queue free, free_large; /* up to EXTENT_BYTES_MIN, and larger; the first is taken first */
@@ -139,13 +139,14 @@ static inline uint64_t extents_size_for(struct extents *extents, uint64_t record
 }
 
 /*
- * How many segments have to be attached to read all that was sent, now that the log goes on with that sequence number, its end
- * being in that extent: those up to the last that the log ever went through, but not where it is just about to.
+ * How many segments have to be attached to read all that was sent: those up to the last that the log went through, also without
+ * a message, as who reads comes that way. head: where it is, with that sequence number next; without a message it does not count.
  */
-static inline uint32_t extents_segments_needed(const struct extents *extents, const struct extent *extent,
+static inline uint32_t extents_segments_needed(const struct extents *extents, const struct extent *head,
                                                uint64_t sequence) {
-    uint32_t count = extent_ref_segment(extent->ref) + 1;
-    return count > extents->segments_needed && sequence > extent->first_sequence ? count : extents->segments_needed;
+    uint32_t with_head = extent_ref_segment(head->ref) + 1;
+    return with_head > extents->segments_needed && sequence > head->first_sequence ? with_head
+                                                                                   : extents->segments_needed;
 }
 
 enum extents_effort {
@@ -154,16 +155,15 @@ enum extents_effort {
     EFFORT_ALL,     /* and new segments, up to the limit, and giving up default retention for it */
 };
 
-/* Of FREE extents of that size, where they are used in turn: else it takes a longer look. */
-static inline const struct extent_queue *extents_in_turn(const struct extents *extents, uint64_t size) {
-    static const struct extent_queue none;
-    return size > EXTENT_BYTES_MIN ? &extents->free_large : extents->streams ? &extents->free : &none;
+/* Of FREE extents of that size, where they are used in turn: else, NULL, it takes a longer look. */
+static inline struct extent_queue *extents_in_turn(struct extents *extents, uint64_t size) {
+    return size > EXTENT_BYTES_MIN ? &extents->free_large : extents->streams ? &extents->free : NULL;
 }
 
 /* The FREE extent that will probably be taken next, if its size is wanted; or NULL. */
-static inline struct extent *extents_next(const struct extents *extents, uint64_t size) {
-    struct extent *head = extents_in_turn(extents, size)->head;
-    return head && head->bytes == size ? head : NULL;
+static inline struct extent *extents_next(struct extents *extents, uint64_t size) {
+    struct extent_queue *queue = extents_in_turn(extents, size);
+    return queue && queue->head && queue->head->bytes == size ? queue->head : NULL;
 }
 
 /* Takes it, as extents_take() does; or NULL, now and then for no other reason than that memory not needed is given back. */
@@ -172,7 +172,7 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
     if (!extent || extents->quick_takes++ >= QUICK_TAKES_MAX)
         return NULL;
     extents->taken_quickly += size <= EXTENT_BYTES_MIN;
-    struct extent_queue *queue = size > EXTENT_BYTES_MIN ? &extents->free_large : &extents->free;
+    struct extent_queue *queue = extents_in_turn(extents, size);
     queue->head = extent->next;
     if (!extent->next)
         queue->tail = NULL;

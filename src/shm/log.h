@@ -59,6 +59,7 @@
 #define TARN_SHM_LOG_H
 
 #include "base/atomics.h"
+#include "base/compiler.h"
 #include "shm/layout.h"
 
 /* Records up to this size (header included) are packed; others start on a cache line, but for what writer_send_short() packs.
@@ -68,13 +69,9 @@
 /*
  * Where this thread will probably write its next message: behind its last one. Who has taken a message often answers it, so
  * it asks for that line at once, while the message itself is still looked at. A prefetch of a place that is no more does
- * nothing. In a shared library on glibc the word is in static TLS, where it costs one instruction to get at.
+ * nothing.
  */
-#if defined(__GLIBC__)
-extern _Thread_local const char *next_write __attribute__((tls_model("initial-exec")));
-#else
-extern _Thread_local const char *next_write;
-#endif
+extern _Thread_local const char *next_write STATIC_TLS;
 
 static inline uint64_t round_up(uint64_t value, uint64_t power_of_two) {
     return (value + power_of_two - 1) & ~(power_of_two - 1);

@@ -177,23 +177,35 @@ static enum reader_look look_of(enum entry_result result) {
     }
 }
 
+/* The entries of what is attached, one after the other. ref: the last one's, EXTENT_NONE before the first. NULL: no more. */
+static struct extent_entry *next_entry(struct log_reader *reader, extent_ref *ref) {
+    uint32_t attached = load_acquire(&reader->remote->attached);
+    uint32_t number = *ref == EXTENT_NONE ? 0 : extent_ref_segment(*ref);
+    uint32_t index = *ref == EXTENT_NONE ? 0 : extent_ref_index(*ref) + 1;
+    for (; number < attached && number < SEGMENTS_MAX; number++, index = 0) {
+        struct remote_segment *segment;
+        struct extent_entry *entry = remote_entry(reader->remote, extent_ref_make(number, index), &segment);
+        if (!entry)
+            continue;
+        *ref = extent_ref_make(number, index);
+        return entry;
+    }
+    return NULL;
+}
+
 /* Of a log that nobody writes any more: the next extent behind ours of those that are attached. EXTENT_NONE: there is none. */
 static extent_ref extent_behind(struct log_reader *reader) {
-    extent_ref next = EXTENT_NONE;
+    extent_ref next = EXTENT_NONE, ref = EXTENT_NONE;
     uint64_t least = UINT64_MAX;
-    uint32_t attached = load_acquire(&reader->remote->attached);
-    for (uint32_t number = 0; number < attached && number < SEGMENTS_MAX; number++)
-        for (uint32_t index = 0; index < reader->remote->segments[number].extent_count; index++) {
-            struct remote_segment *segment;
-            struct extent_entry *entry = remote_entry(reader->remote, extent_ref_make(number, index), &segment);
-            uint64_t generation = load_acquire(&entry->generation); /* L2 */
-            uint64_t first = load_relaxed(&entry->first_sequence);
-            if (generation <= reader->generation || generation >= least || first == NO_FIRST_SEQUENCE ||
-                first < reader->sequence)
-                continue;
-            next = extent_ref_make(number, index);
-            least = generation;
-        }
+    for (struct extent_entry *entry; (entry = next_entry(reader, &ref));) {
+        uint64_t generation = load_acquire(&entry->generation); /* L2 */
+        uint64_t first = load_relaxed(&entry->first_sequence);
+        if (generation <= reader->generation || generation >= least || first == NO_FIRST_SEQUENCE ||
+            first < reader->sequence)
+            continue;
+        next = ref;
+        least = generation;
+    }
     return next;
 }
 
@@ -222,8 +234,8 @@ static enum reader_look restart_at(struct log_reader *reader, bool behind) {
         struct entered entered;
         switch (enter(reader, ref, generation, true, &entered)) {
         case ENTERED:
-            if (!behind &&
-                load_acquire(&header->oldest) != ref) { /* retired and taken for something else between our two looks */
+            /* retired and taken for something else between our two looks */
+            if (!behind && load_acquire(&header->oldest) != ref) {
                 hold_cancel(entered.hold);
                 break;
             }
@@ -305,23 +317,19 @@ static bool walk_to(struct log_reader *reader, uint64_t sequence) {
 /* The valid log extent with the highest first sequence not above that; EXTENT_NONE if there is none. */
 static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, uint64_t below_generation,
                                 uint64_t *ret_generation) {
-    extent_ref best = EXTENT_NONE;
+    extent_ref best = EXTENT_NONE, ref = EXTENT_NONE;
     uint64_t best_sequence = 0, best_generation = 0;
-    uint32_t attached = load_acquire(&reader->remote->attached);
-    for (uint32_t number = 0; number < attached && number < SEGMENTS_MAX; number++)
-        for (uint32_t index = 0; index < reader->remote->segments[number].extent_count; index++) {
-            struct remote_segment *segment;
-            struct extent_entry *entry = remote_entry(reader->remote, extent_ref_make(number, index), &segment);
-            uint64_t generation = load_acquire(&entry->generation);
-            uint64_t first = load_relaxed(&entry->first_sequence);
-            /* several extents may start with the same sequence: the last of them has the messages */
-            if (generation == 0 || generation > below_generation || first > sequence || first < best_sequence ||
-                (first == best_sequence && generation < best_generation))
-                continue;
-            best = extent_ref_make(number, index);
-            best_sequence = first;
-            best_generation = generation;
-        }
+    for (struct extent_entry *entry; (entry = next_entry(reader, &ref));) {
+        uint64_t generation = load_acquire(&entry->generation); /* L2 */
+        uint64_t first = load_relaxed(&entry->first_sequence);
+        /* several extents may start with the same sequence: the last of them has the messages */
+        if (generation == 0 || generation > below_generation || first > sequence || first < best_sequence ||
+            (first == best_sequence && generation < best_generation))
+            continue;
+        best = ref;
+        best_sequence = first;
+        best_generation = generation;
+    }
     *ret_generation = best_generation;
     return best;
 }

@@ -76,7 +76,7 @@ static void move_head(struct writer *writer, struct extent *next) {
  * Asks for the lines of the extent behind the next one that will be written when that is readied: readers have them. Stores
  * wait for their lines one after the other, and a reader's fence in this thread waits for all of them.
  */
-static inline void fetch_next(const struct writer *writer, uint64_t extent_bytes, uint64_t record_bytes) {
+static inline void fetch_next(struct writer *writer, uint64_t extent_bytes, uint64_t record_bytes) {
     const struct extent *next = extents_next(&writer->extents, extent_bytes);
     if (!next)
         return;
