@@ -63,7 +63,7 @@ const char *handle_kind_text(uint32_t mark); /* "publisher"; "handle" for what i
 int handle_explain(const struct handle *handle, uint32_t mark);
 
 SHORT_HALF bool handle_is(const struct handle *handle, uint32_t mark) {
-    return handle && load_relaxed(&handle->mark) == mark && process_is_epoch(handle->epoch);
+    return likely(handle) && likely(load_relaxed(&handle->mark) == mark) && likely(process_is_epoch(handle->epoch));
 }
 
 static inline int handle_check(const struct handle *handle, uint32_t mark) {

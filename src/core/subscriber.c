@@ -40,7 +40,7 @@ static struct log_reader *find_reader(struct tarn_subscriber *subscriber, uint32
 /* Keeps the error just made for the next take to tell. */
 static void keep_trouble(struct tarn_subscriber *subscriber, int status) {
     subscriber->trouble = status;
-    subscriber->quiet_credit = NEVER_QUIET;
+    subscriber->quiet = NEVER_QUIET;
     snprintf(subscriber->trouble_text, sizeof(subscriber->trouble_text), "%s", tarn_error());
 }
 
@@ -98,9 +98,29 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     return 0;
 }
 
+static void lend_credit(struct tarn_subscriber *subscriber, struct log_reader *reader) {
+    log_reader_allow(reader, subscriber->credit);
+    subscriber->credit = 0;
+}
+
+static void take_credit_back(struct tarn_subscriber *subscriber, struct log_reader *reader) {
+    subscriber->credit += log_reader_allowed(reader);
+    log_reader_allow(reader, 0);
+}
+
+/* The only reader has all the credit; of several it is lent to the one whose turn it is. */
+static void set_only(struct tarn_subscriber *subscriber, struct log_reader *reader) {
+    if (subscriber->only != &log_reader_nowhere)
+        take_credit_back(subscriber, subscriber->only);
+    subscriber->only = reader;
+    subscriber->quiet = NEVER_QUIET;
+    if (reader != &log_reader_nowhere)
+        lend_credit(subscriber, reader);
+}
+
 static void count_readers(struct tarn_subscriber *subscriber, uint32_t count) {
     subscriber->reader_count = count;
-    subscriber->only = count == 1 ? subscriber->readers[0] : &log_reader_nowhere;
+    set_only(subscriber, count == 1 ? subscriber->readers[0] : &log_reader_nowhere);
 }
 
 static bool remember_missed(struct tarn_subscriber *subscriber, uint32_t slot, uint16_t incarnation, bool was_over) {
@@ -198,6 +218,7 @@ static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot 
         keep_trouble(subscriber, say_damaged(subscriber, reader));
     log_reader_tell(reader);
     log_reader_tell_attached(reader);
+    log_reader_allow(reader, 0);
     reader->may_attach = !subscriber->realtime; /* not before: we are under process_lock() */
     subscriber->readers[subscriber->reader_count] = reader;
     count_readers(subscriber, subscriber->reader_count + 1);
@@ -205,6 +226,8 @@ static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot 
 }
 
 static void free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader) {
+    log_reader_count(reader);
+    subscriber->taken += reader->taken_in_all;
     subscriber->lost += reader->lost_in_all;
     if (log_reader_is_over(reader))
         subscriber->lost += log_reader_unread(reader);
@@ -243,7 +266,7 @@ static int update(struct tarn_subscriber *subscriber, bool joining) {
     struct roster *roster = &subscriber->waiter.topic->roster;
     int status = 0;
     subscriber->retry = false;
-    subscriber->quiet_credit = NEVER_QUIET;
+    subscriber->quiet = NEVER_QUIET;
     subscriber->changes = load_acquire(&roster->header->changes); /* before looking: what comes later is seen later */
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {     /* first: a slot's words belong to its newest owner */
         struct log_reader *reader = subscriber->readers[i];
@@ -304,6 +327,7 @@ static void drop_finished(struct tarn_subscriber *subscriber) {
             i++;
             continue;
         }
+        set_only(subscriber, &log_reader_nowhere);
         process_lock();
         free_reader(subscriber, reader);
         process_unlock();
@@ -322,19 +346,22 @@ static uint64_t lost_in_all(const struct tarn_subscriber *subscriber) {
 }
 
 static void tell_statistics(struct tarn_subscriber *subscriber) {
-    store_relaxed(&subscriber->waiter.slot->taken, subscriber->taken + subscriber->credit_given - subscriber->credit);
+    uint64_t taken = subscriber->taken;
+    for (uint32_t i = 0; i < subscriber->reader_count; i++) {
+        log_reader_count(subscriber->readers[i]);
+        taken += subscriber->readers[i]->taken_in_all;
+    }
+    store_relaxed(&subscriber->waiter.slot->taken, taken);
     store_relaxed(&subscriber->waiter.slot->lost, lost_in_all(subscriber));
 }
 
 /* Counts what the user holds. False: as much as is allowed. */
-static bool renew_credit(struct tarn_subscriber *subscriber) {
+static bool renew_credit(struct tarn_subscriber *subscriber, struct log_reader *reader) {
+    tell_statistics(subscriber); /* the holds know now what was taken */
     uint64_t held = holds_outstanding(&subscriber->holds);
-    subscriber->quiet_credit = NEVER_QUIET; /* the same credit may come again */
-    subscriber->taken += subscriber->credit_given - subscriber->credit;
-    subscriber->credit = subscriber->credit_given =
-        held < subscriber->max_held ? subscriber->max_held - (uint32_t)held : 0;
-    tell_statistics(subscriber);
-    return subscriber->credit > 0;
+    subscriber->credit = held < subscriber->max_held ? subscriber->max_held - held : 0;
+    lend_credit(subscriber, reader);
+    return held < subscriber->max_held;
 }
 
 static int say_holding(const struct tarn_subscriber *subscriber) {
@@ -367,23 +394,26 @@ static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *re
             return say_no_memory(subscriber, reader);
         if (look != READER_MESSAGE)
             return 0;
-        if (subscriber->credit == 0 && !renew_credit(subscriber))
+        if (log_reader_allowed(reader) == 0 && !renew_credit(subscriber, reader))
             return say_holding(subscriber);
         enum reader_take take = log_reader_take(reader, ret);
-        if (take == READER_TAKEN)
-            subscriber->credit--;
         if (take != READER_LOST)
             return take == READER_FAILED ? say_no_memory(subscriber, reader) : take == READER_TAKEN;
     }
     return 0; /* others have their turn; a publisher may go on like that for ever */
 }
 
-SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
-    if (take_plainly(subscriber, reader, ret))
-        return 1;
+static int take_from(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     if (reader->position && !log_reader_sees(reader))
         return 0;
     return take_slowly(subscriber, reader, ret);
+}
+
+static int take_in_turn(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
+    lend_credit(subscriber, reader);
+    int result = log_reader_take_usual(reader, ret) ? 1 : take_from(subscriber, reader, ret);
+    take_credit_back(subscriber, reader);
+    return result;
 }
 
 /*
@@ -393,15 +423,17 @@ SHORT_HALF int take_from(struct tarn_subscriber *subscriber, struct log_reader *
 static inline void keep_up(struct tarn_subscriber *subscriber) {
     if (unlikely(roster_changed(subscriber)))
         follow_changes(subscriber);
-    if (unlikely(subscriber->credit == 0))
+    if (unlikely(subscriber->credit + log_reader_allowed(subscriber->only) == 0))
         drop_finished(subscriber);
 }
 
 static int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
     uint32_t count = subscriber->reader_count;
     uint32_t turn = subscriber->next < count ? subscriber->next : 0;
+    if (count == 1)
+        return take_from(subscriber, subscriber->only, ret);
     for (uint32_t i = 0; i < count; i++) {
-        int result = take_from(subscriber, subscriber->readers[turn], ret);
+        int result = take_in_turn(subscriber, subscriber->readers[turn], ret);
         if (++turn == count)
             turn = 0;
         if (result) {
@@ -431,7 +463,7 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     if (subscriber->trouble)
         return say_trouble(subscriber);
     if (!subscriber->waiter.doorbell.open) {
-        subscriber->quiet_credit = subscriber->only->gone ? NEVER_QUIET : subscriber->credit;
+        subscriber->quiet = subscriber->only->gone ? NEVER_QUIET : subscriber->only->sequence;
         return 0;
     }
     make_quiet(subscriber, !subscriber->realtime);
@@ -443,26 +475,66 @@ static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) 
     return result;
 }
 
+/* As renew_credit(), if all that is held can only be of the only publisher's log, where its reader is. */
+static bool renew_easily(struct tarn_subscriber *subscriber) {
+    struct log_reader *only = subscriber->only;
+    if (!only->position || log_reader_is_over(only) || !holds_positions_only(&subscriber->holds))
+        return false;
+    tell_statistics(subscriber); /* the hold knows now what was taken */
+    uint64_t held = (uint64_t)hold_out(only->position);
+    if (held < subscriber->max_held)
+        log_reader_allow(only, subscriber->max_held - held);
+    return held < subscriber->max_held;
+}
+
+/* As take_easily(), for any message of the only publisher that is in its place. */
+SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    struct log_reader *only = subscriber->only;
+    return likely(!roster_changed(subscriber)) && likely(only->sequence < only->until) &&
+           log_reader_take_plain(only, ret);
+}
+
+__attribute__((noinline)) bool subscriber_take_plainly(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    return take_plainly(subscriber, ret);
+}
+
+/* As take_plainly(), which did not do it, if that was for want of credit. */
+static bool take_on_credit(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    return log_reader_allowed(subscriber->only) == 0 && renew_easily(subscriber) && take_plainly(subscriber, ret);
+}
+
 LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
     if (!ret)
         return fail(TARN_ERROR_ARGUMENT, "the message is NULL");
+    if (take_on_credit(subscriber, ret))
+        return 1;
     if (!subscriber->realtime)
         keep_up(subscriber);
     int result = take_any(subscriber, ret);
     return result ? result : found_nothing(subscriber, ret);
 }
 
+/* What is no message like the last one: a large one, which lies in an extent of its own, is gone to without detours. */
+LONG_HALF int take_other(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    if (take_plainly(subscriber, ret))
+        return 1;
+    if (roster_changed(subscriber) || log_reader_allowed(subscriber->only) == 0)
+        return take(subscriber, ret);
+    enum reader_look look = log_reader_follow(subscriber->only);
+    if (look == READER_DAMAGED)
+        return say_damaged(subscriber, subscriber->only);
+    return look == READER_PENDING && take_plainly(subscriber, ret) ? 1 : take(subscriber, ret);
+}
+
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret) {
-    if (likely(handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) && ret) {
-        if (take_easily(subscriber, ret))
-            return 1;
-        if (subscriber_is_quiet(subscriber))
-            return 0;
-    }
-    return take(subscriber, ret);
+    if (unlikely(!handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER)) || unlikely(!ret))
+        return take(subscriber, ret);
+    if (take_easily(subscriber, ret))
+        return 1;
+    return subscriber_is_quiet(subscriber) ? 0 : take_other(subscriber, ret);
 }
 
 LONG_HALF int explain_message(const tarn_message *message) {
@@ -475,7 +547,7 @@ LONG_HALF int explain_message(const tarn_message *message) {
 
 int tarn_message_release(tarn_message *message) {
     struct hold *hold = message ? message->held_by : NULL;
-    if (unlikely(!hold || !process_is_epoch(hold->epoch)))
+    if (unlikely(!hold) || unlikely(!process_is_epoch(hold->epoch)))
         return explain_message(message);
     message->data = NULL; /* one by one: memset of so little costs more than all the rest */
     message->bytes = 0;
@@ -606,13 +678,15 @@ int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns) {
 LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
     if (timeout_ns <= 0 || !ret || !handle_is((const struct handle *)subscriber, HANDLE_SUBSCRIBER))
         return take(subscriber, ret);
+    if (take_on_credit(subscriber, ret))
+        return 1;
     if (roster_changed(subscriber))
         follow_changes(subscriber);
     /* along a jump, which has ended the short half's looks */
     enum reader_look look = log_reader_follow(subscriber->only);
     if (look == READER_DAMAGED)
         return say_damaged(subscriber, subscriber->only);
-    if (look == READER_PENDING && timeout_ns > LOOKS_NS && spin(subscriber, ret))
+    if (look == READER_PENDING && timeout_ns > LOOKS_NS && (spin(subscriber, ret) || take_plainly(subscriber, ret)))
         return 1;
     return wait_for(subscriber, ret, timeout_ns);
 }
@@ -635,7 +709,7 @@ int tarn_subscriber_fd(tarn_subscriber *subscriber) {
     int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
     if (status)
         return status;
-    subscriber->quiet_credit = NEVER_QUIET;
+    subscriber->quiet = NEVER_QUIET;
     return waiter_fd(&subscriber->waiter);
 }
 
@@ -776,6 +850,7 @@ static int open_locked(struct tarn_subscriber **ret, const char *topic, const ta
         return status;
     }
     subscriber->changes_now = &subscriber->waiter.topic->roster.header->changes;
+    subscriber->only = &log_reader_nowhere;
     count_readers(subscriber, 0);
     subscriber->reliable = options->reliable;
     subscriber->realtime = options->realtime;

@@ -32,15 +32,14 @@ struct tarn_subscriber {
     _Atomic uint32_t *changes_now;
     struct log_reader *only; /* the reader, where there is one; else one that never finds anything */
     uint32_t changes;        /* of the roster, when we last looked at it */
-    uint32_t credit;         /* messages that may be taken before those held are counted again */
-    uint32_t credit_given;   /* when they last were */
-    uint32_t quiet_credit;   /* credit when a take last found nothing, and nothing to do either; else NEVER_QUIET */
     uint32_t next;           /* whose turn it is */
+    uint64_t quiet;  /* only's sequence when a take last found nothing, and nothing to do either; else NEVER_QUIET */
+    uint64_t credit; /* messages that may be taken before those held are counted again; if not lent to a reader */
     struct log_reader **readers;
     uint32_t reader_count, reader_capacity;
     uint32_t max_held;
     bool realtime, reliable;
-    uint64_t taken, lost; /* taken: before credit was given; lost: by publishers that are gone */
+    uint64_t taken, lost; /* of publishers that are gone */
     struct holds holds;
     struct waiter waiter;
     uint64_t self;                  /* of an inbox: peer_word() of its slot; else 0 */
@@ -56,7 +55,7 @@ struct tarn_subscriber {
     char trouble_text[512];
 };
 
-#define NEVER_QUIET UINT32_MAX
+#define NEVER_QUIET UINT64_MAX
 
 struct inbox_options {
     enum slot_role role;
@@ -88,28 +87,21 @@ SHORT_HALF bool roster_changed(const struct tarn_subscriber *subscriber) {
     return load_acquire(subscriber->changes_now) != subscriber->changes;
 }
 
-SHORT_HALF bool take_plainly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
-    if (unlikely(subscriber->credit == 0) || !log_reader_take_plain(reader, ret))
-        return false;
-    subscriber->credit--;
-    return true;
-}
-
-/* Takes from the only publisher what is in its place. False: nothing happened. */
+/* Takes from the only publisher a message like the last one. False: nothing happened. */
 SHORT_HALF bool take_easily(struct tarn_subscriber *subscriber, tarn_message *ret) {
-    return likely(!roster_changed(subscriber)) && take_plainly(subscriber, subscriber->only, ret);
+    return likely(!roster_changed(subscriber)) && log_reader_take_usual(subscriber->only, ret);
 }
 
 /* Whether another look at the only publisher's log will do, since a take found nothing, and nothing has changed. */
 SHORT_HALF bool subscriber_is_quiet(const struct tarn_subscriber *subscriber) {
     const struct log_reader *only = subscriber->only;
-    return subscriber->credit == subscriber->quiet_credit && only->position && !log_reader_sees(only) &&
+    return only->sequence == subscriber->quiet && only->position && !log_reader_sees(only) &&
            !roster_changed(subscriber);
 }
 
 /*
  * Looks so many times. Who pauses between looks gets the line sooner: its writer is disturbed less. False: something is
- * there that is no plain message of the only publisher, or nothing came.
+ * there that is no message of the only publisher like its last one, or nothing came.
  *
  * The loop is as short as can be, and so is the way from there to what the user does with the message: a processor runs
  * ahead of a line that is under way, speculating that it will have a message, and what it gets done by then is free.
@@ -126,10 +118,14 @@ SHORT_HALF bool spin(struct tarn_subscriber *subscriber, tarn_message *ret) {
 
 #define LOOKS_NS 20000 /* what so many looks take at most: shorter timeouts look at the clock first */
 
+/* As take_easily(), for any message of the only publisher that is in its place. */
+bool subscriber_take_plainly(struct tarn_subscriber *subscriber, tarn_message *ret);
+
 /* As tarn_subscriber_receive(), without its checks: true, taken; false: nothing happened, call that. */
 SHORT_HALF bool receive_easily(struct tarn_subscriber *subscriber, tarn_message *ret, int64_t timeout_ns) {
-    return take_easily(subscriber, ret) ||
-           (timeout_ns > LOOKS_NS && subscriber->only->position && spin(subscriber, ret));
+    if (take_easily(subscriber, ret) || (timeout_ns > LOOKS_NS && subscriber->only->position && spin(subscriber, ret)))
+        return true;
+    return log_reader_sees(subscriber->only) && subscriber_take_plainly(subscriber, ret);
 }
 
 #endif

@@ -137,9 +137,12 @@ SHORT_HALF bool hold_return(struct hold *hold) {
     store_relaxed(&hold->returned, returned + 1);
     POINT(return_begun);
     compiler_barrier(); /* T1: a full fence by part()'s os_barrier(); where we are not registered, thread is NULL */
-    bool may = load_relaxed(&hold->thread) == self;
-    store_release(&hold->returned, may ? returned + 2 : returned); /* T2 */
-    return may;
+    if (unlikely(load_relaxed(&hold->thread) != self)) {
+        store_release(&hold->returned, returned);
+        return false;
+    }
+    store_release(&hold->returned, returned + 2); /* T2 */
+    return true;
 }
 
 /* One message less; from any thread. */

@@ -6,6 +6,13 @@
 
 #include "base/process.h"
 
+_Static_assert(offsetof(tarn_message, lost) == offsetof(tarn_message, publisher) + offsetof(struct origin, lost) &&
+                   offsetof(tarn_message, sent_ns) ==
+                       offsetof(tarn_message, publisher) + offsetof(struct origin, sent_ns) &&
+                   offsetof(tarn_message, held_by) ==
+                       offsetof(tarn_message, publisher) + offsetof(struct origin, held_by),
+               "a message has them in the same order");
+
 #define STEPS_MAX 65536u     /* records that are no message, looked at in one step: one for each open loan is honest */
 #define RESTARTS_MAX 16u     /* extents that were retired under our hands while we chose one */
 #define WALK_EXTENTS_MAX 16u /* entered on the way to a place that is in the first of them, or just behind */
@@ -16,11 +23,31 @@ struct log_reader log_reader_nowhere = {.at = (char *)&no_record, .limit = (char
 static void go_nowhere(struct log_reader *reader) {
     reader->position = NULL;
     reader->at = reader->limit = (char *)&no_record;
+    log_reader_bound_usual(reader);
+}
+
+void log_reader_count(struct log_reader *reader) {
+    uint64_t taken = reader->sequence - reader->counted;
+    if (reader->position)
+        reader->position->taken += (int64_t)taken;
+    reader->taken_in_all += taken;
+    reader->counted = reader->sequence;
+}
+
+/* The next message is that one, though those before it were not taken. */
+static void go_on_with(struct log_reader *reader, uint64_t sequence) {
+    log_reader_count(reader);
+    reader->sequence = reader->counted = sequence;
+    log_reader_bound_usual(reader);
 }
 
 void log_reader_init(struct log_reader *reader, struct holds *holds, struct remote *remote, struct reader_row *row,
                      uint32_t column, bool reliable) {
     *reader = (struct log_reader){
+        .usual_word = record_word(RECORD_MESSAGE, 8, 0, 0), /* until there was one */
+        .usual_size = RECORD_HEADER_BYTES + 8,
+        .usual_bytes = 8,
+        .until = UINT64_MAX,
         .identity = remote->number,
         .cursor = reliable ? &row->cursor[column] : NULL,
         .stamp = stamped(remote->incarnation, 0),
@@ -133,6 +160,7 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
 }
 
 static void drop_position(struct log_reader *reader) {
+    log_reader_count(reader);
     if (reader->position)
         hold_leave(reader->position);
     go_nowhere(reader);
@@ -143,6 +171,7 @@ static void set_position(struct log_reader *reader, const struct entered *entere
     reader->position = entered->hold;
     reader->at = entered->base;
     reader->limit = entered->base + entered->bytes - RECORD_JUMP_BYTES;
+    log_reader_bound_usual(reader);
     reader->ref = ref;
     reader->generation = generation;
     raise_word(reader);
@@ -246,7 +275,7 @@ static enum reader_look restart_at(struct log_reader *reader, bool behind) {
             if (!reader->adrift)
                 reader->lost += entered.first_sequence - reader->sequence;
             reader->adrift = false;
-            reader->sequence = entered.first_sequence;
+            go_on_with(reader, entered.first_sequence);
             move_to(reader, &entered, ref, generation);
             log_reader_tell(reader);
             return READER_PENDING;
@@ -267,7 +296,7 @@ static enum reader_look restart(struct log_reader *reader) {
 }
 
 void log_reader_start_first(struct log_reader *reader) {
-    reader->sequence = 1;
+    go_on_with(reader, 1);
     reader->lost = 0;
 }
 
@@ -290,7 +319,7 @@ static bool start_at(struct log_reader *reader, extent_ref ref, uint64_t generat
         return false;
     }
     move_to(reader, &entered, ref, generation);
-    reader->sequence = entered.first_sequence;
+    go_on_with(reader, entered.first_sequence);
     return true;
 }
 
@@ -387,7 +416,7 @@ static bool start_newest(struct log_reader *reader, uint64_t history) {
     }
     drop_position(reader);
     reader->generation = 0;
-    reader->sequence = 1;
+    go_on_with(reader, 1);
     reader->adrift = true;
     restart(reader); /* EMPTY or worse: the first look tries again */
     return false;
@@ -443,8 +472,10 @@ static bool change_over(struct log_reader *reader, const struct jump *jump, enum
     struct remote_segment *segment;
     struct extent_entry *entry = remote_entry(reader->remote, jump->ref, &segment);
     uint64_t cell = hold_cell(reader->remote->slot, reader->remote->incarnation, jump->ref);
-    if (!entry || stamp_of(jump->generation) != reader->remote->incarnation ||
-        !hold_move(reader->position, cell, jump->generation))
+    if (!entry || stamp_of(jump->generation) != reader->remote->incarnation)
+        return false;
+    log_reader_count(reader);
+    if (!hold_move(reader->position, cell, jump->generation))
         return false;
     if (reader->cursor) /* S1: the last extent was let go; what it waits for tells whether that is enough */
         space_ring_at(reader->holder.publisher, reader->sequence);
@@ -551,7 +582,7 @@ enum reader_look log_reader_look(struct log_reader *reader) {
             reader->at = record.next;
         } else if (record.kind == RECORD_DROPPED) {
             reader->lost += record.bytes;
-            reader->sequence += record.bytes;
+            go_on_with(reader, reader->sequence + record.bytes);
             reader->at = record.next;
             log_reader_tell(reader);
         } else if (record.kind == RECORD_JUMP) {
@@ -571,12 +602,13 @@ static bool skip_message(struct log_reader *reader) {
     if (!parse(reader, word, &record) || !is_message(&record))
         return false;
     reader->at = record.next;
-    reader->sequence++;
+    go_on_with(reader, reader->sequence + 1);
     return true;
 }
 
-/* Holds the extent in which a reference's payload lies, and fills in what the reference says. */
-static enum entry_result hold_referred(struct log_reader *reader, const struct record *record, tarn_message *ret) {
+/* Holds the extent in which a reference's payload lies. ret_payload, ret_sent_ns: what the reference says. */
+static enum entry_result hold_referred(struct log_reader *reader, const struct record *record, struct hold **ret,
+                                       const char **ret_payload, int64_t *ret_sent_ns) {
     struct record_reference *reference = (struct record_reference *)(void *)(reader->at + RECORD_HEADER_BYTES);
     uint64_t generation = load_relaxed(&reference->generation); /* relaxed: L1, as for jumps */
     uint64_t offset = load_relaxed(&reference->offset);
@@ -588,24 +620,38 @@ static enum entry_result hold_referred(struct log_reader *reader, const struct r
         hold_cancel(entered.hold);
         return BAD;
     }
-    ret->data = entered.base + offset;
-    ret->sent_ns = (int64_t)load_relaxed(&reference->sent_ns);
-    ret->held_by = entered.hold;
+    *ret_payload = entered.base + offset;
+    *ret_sent_ns = (int64_t)load_relaxed(&reference->sent_ns);
+    *ret = entered.hold;
     return ENTERED;
 }
 
 static enum reader_take take_referred(struct log_reader *reader, const struct record *record, tarn_message *ret) {
-    enum entry_result result = hold_referred(reader, record, ret);
+    struct hold *hold;
+    const char *payload;
+    int64_t sent_ns;
+    enum entry_result result = hold_referred(reader, record, &hold, &payload, &sent_ns);
     if (result == ENTERED) {
+        log_reader_count(reader);
+        ret->data = payload;
         ret->bytes = record->bytes;
-        log_reader_pass(reader, record->next, ret);
+        ret->sequence = reader->sequence;
+        log_reader_fill_in(reader, ret);
+        log_reader_pass(reader, record->next, reader->sequence + 1);
+        ret->sent_ns = sent_ns;
+        ret->held_by = hold;
+        reader->lost_in_all += reader->lost;
+        reader->lost = 0;
+        reader->taken_in_all++; /* but not at the position */
+        reader->counted++;
+        log_reader_bound_usual(reader);
         return READER_TAKEN;
     }
     if (result == FAILED || result == NOT_ATTACHED)
         return result == FAILED ? READER_FAILED : READER_LATER;
     reader->lost++; /* retired before we came, gone, or nonsense */
     reader->at = record->next;
-    reader->sequence++;
+    go_on_with(reader, reader->sequence + 1);
     log_reader_tell(reader);
     return READER_LOST;
 }

@@ -9,7 +9,9 @@
 #define TARN_SHM_READER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "shm/holds.h"
 #include "shm/log.h"
@@ -27,19 +29,37 @@ struct foreseen {
     const void *entry, *first_line; /* of the next extent */
 };
 
+/* What a message tells of its log, in the order in which tarn_message has it. */
+struct origin {
+    uint64_t publisher, lost;
+    int64_t sent_ns; /* 0 */
+    struct hold *held_by;
+};
+
 struct log_reader {
     /* what every take touches: the position. Before the first, and after an overrun, it is at a word that is always 0 */
-    char *at;          /* where the next record is */
-    char *limit;       /* behind it, a jump fits into the extent */
-    uint64_t sequence; /* of the next message */
-    uint64_t lost;     /* just before it */
-    struct hold *position;
-    uint64_t identity; /* the publisher's */
-    uint64_t lost_in_all;
+    char *at; /* where the next record is */
+    /* what the last plain message was like: the next one, if it is like it, need not be taken apart */
+    uint64_t usual_word, usual_size, usual_bytes;
+    uintptr_t usual_limit; /* behind this address, it does not fit into the extent; 0: there is more to tell with it */
+    uint64_t sequence;     /* of the next message */
+    uint64_t until;        /* the sequence number from which on the user must not take messages the short ways */
     _Atomic uint64_t *cursor; /* of a reliable reader: where it tells how far it is; else NULL */
     uint64_t stamp;           /* of what it tells */
-    struct holder holder;     /* and whose log it is */
-    extent_ref ref;           /* of the position's extent */
+    union {
+        struct origin origin;
+        struct {
+            uint64_t identity; /* the publisher's */
+            uint64_t lost;     /* just before the next message */
+            int64_t not_sent_ns;
+            struct hold *position;
+        };
+    };
+    char *limit;                        /* behind it, a jump fits into the extent */
+    uint64_t counted;                   /* that up to which the hold of the position was told what was taken there */
+    uint64_t taken_in_all, lost_in_all; /* taken: up to counted */
+    struct holder holder;               /* and whose log it is */
+    extent_ref ref;                     /* of the position's extent */
     /* the rest */
     struct foreseen foreseen[FORESEEN]; /* by ref */
     bool may_attach;                    /* in take, too; else only where the subscriber says so */
@@ -88,12 +108,13 @@ enum reader_look log_reader_look(struct log_reader *reader);
 
 /* Tells the publisher how far a reliable reader is. */
 SHORT_HALF void log_reader_tell(struct log_reader *reader) {
+    uint64_t sequence = reader->sequence;
     if (!reader->cursor)
         return;
     /* killed here: repair takes the cursor away, and with it the claim on what is unread; behind: as for a cell */
-    store_release(reader->cursor, reader->stamp | reader->sequence); /* R3 */
+    store_release(reader->cursor, reader->stamp | sequence); /* R3 */
     POINT(cursor_told);
-    space_ring_at(reader->holder.publisher, reader->sequence); /* S1 */
+    space_ring_at(reader->holder.publisher, sequence); /* S1 */
 }
 
 /*
@@ -102,15 +123,15 @@ SHORT_HALF void log_reader_tell(struct log_reader *reader) {
  */
 #define READ_AHEAD_BYTES 1024u
 
-/* Goes behind a message, and fills in what it tells by its place in the log. */
-SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, tarn_message *ret) {
-    ret->sequence = reader->sequence++;
-    ret->publisher = reader->identity;
-    ret->lost = reader->lost;
-    if (unlikely(reader->lost != 0)) {
-        reader->lost_in_all += reader->lost;
-        reader->lost = 0;
-    }
+/* What all messages of a position tell: publisher, lost, no time of sending, the hold. */
+SHORT_HALF void log_reader_fill_in(const struct log_reader *reader, tarn_message *ret) {
+    /* one copy: half the instructions of one for each field, and they are what limits a stream */
+    memcpy((char *)ret + offsetof(tarn_message, publisher), &reader->origin, sizeof(reader->origin));
+}
+
+/* The position is behind messages that were taken. */
+SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, uint64_t sequence) {
+    reader->sequence = sequence;
     reader->at = next;
     __builtin_prefetch(next); /* saves some ns per message from 64 bytes up */
     __builtin_prefetch(next + READ_AHEAD_BYTES);
@@ -158,31 +179,89 @@ static inline void log_reader_foresee(const struct log_reader *reader) {
     __builtin_prefetch(foreseen->first_line);
 }
 
-/* As log_reader_take(), for what most records are: a message in place. False: nothing happened, do it the long way. */
+/*
+ * As log_reader_take(), for messages in place that are like the last one: so many at most. Returns how many; 0: nothing
+ * happened, do it the long way.
+ */
+SHORT_HALF size_t log_reader_take_alike(struct log_reader *reader, tarn_message *ret, size_t count) {
+    char *at = reader->at;
+    uint64_t sequence = reader->sequence;
+    size_t taken = 0;
+    for (; taken < count; taken++, sequence++) {
+        uint64_t word = load_acquire(word_at(at, 0)); /* L1 */
+        if (unlikely(word != reader->usual_word) || unlikely((uintptr_t)at > reader->usual_limit) ||
+            unlikely(sequence >= reader->until))
+            break;
+        if (count == 1)
+            prefetch_for_write(next_write);
+        else
+            __builtin_prefetch(at + READ_AHEAD_BYTES);
+        ret[taken].data = at + RECORD_HEADER_BYTES;
+        ret[taken].bytes = reader->usual_bytes;
+        ret[taken].sequence = sequence;
+        log_reader_fill_in(reader, &ret[taken]);
+        at += reader->usual_size;
+    }
+    if (unlikely(taken == 0))
+        return 0;
+    log_reader_pass(reader, at, sequence);
+    return taken;
+}
+
+SHORT_HALF bool log_reader_take_usual(struct log_reader *reader, tarn_message *ret) {
+    return log_reader_take_alike(reader, ret, 1) == 1;
+}
+
+/* Up to where messages like the last one may be taken the shortest way. */
+static inline void log_reader_bound_usual(struct log_reader *reader) {
+    reader->usual_limit = reader->lost ? 0 : (uintptr_t)reader->limit - reader->usual_size;
+}
+
+/* As log_reader_take(), for any message in place; until is not looked at. False: nothing happened. */
 SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *ret) {
     char *at = reader->at;
     uint64_t word = load_acquire(word_at(at, 0)); /* L1 */
-    uint64_t pad_words = (word - record_word(RECORD_MESSAGE, 0, 0, 0)) >> RECORD_PAD_SHIFT, timed_bytes = 0;
-    if (unlikely(pad_words > RECORD_PAD_MASK)) { /* it is none, or it is timed */
-        if (word >> RECORD_KIND_SHIFT != RECORD_MESSAGE)
-            return false;
-        pad_words &= RECORD_PAD_MASK;
-        timed_bytes = word & RECORD_TIMED ? 8 : 0;
-    }
-    prefetch_for_write(next_write);
-    uint64_t bytes = word & RECORD_SIZE_MASK;
-    uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + pad_words * 8;
+    if (word >> RECORD_KIND_SHIFT != RECORD_MESSAGE)
+        return false;
+    uint64_t bytes = word & RECORD_SIZE_MASK, timed_bytes = word & RECORD_TIMED ? 8 : 0;
+    uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + record_pad_bytes(word);
     if (unlikely(size > (uint64_t)(reader->limit - at)))
         return false;
-    if (unlikely(size > EXTENT_BYTES_MIN / 2))
-        log_reader_foresee(reader);
+    prefetch_for_write(next_write);
+    if (unlikely(size > EXTENT_BYTES_MIN / 2)) {
+        log_reader_foresee(reader); /* of long ones, each is in an extent of its own */
+    } else if (likely(!timed_bytes)) {
+        reader->usual_word = word;
+        reader->usual_size = size;
+        reader->usual_bytes = bytes;
+        reader->usual_limit = (uintptr_t)reader->limit - size;
+    }
     ret->data = at + RECORD_HEADER_BYTES + timed_bytes;
     ret->bytes = bytes;
-    ret->sent_ns = unlikely(timed_bytes != 0) ? (int64_t)load_relaxed(word_at(at, RECORD_HEADER_BYTES)) : 0;
-    ret->held_by = reader->position;
-    reader->position->taken++;
-    log_reader_pass(reader, at + size, ret);
+    ret->sequence = reader->sequence;
+    log_reader_fill_in(reader, ret);
+    log_reader_pass(reader, at + size, reader->sequence + 1);
+    if (unlikely(timed_bytes))
+        ret->sent_ns = (int64_t)load_relaxed(word_at(at, RECORD_HEADER_BYTES));
+    if (unlikely(reader->lost)) {
+        reader->lost_in_all += reader->lost;
+        reader->lost = 0;
+        log_reader_bound_usual(reader);
+    }
     return true;
 }
+
+/* How many messages may be taken the short ways, at most, before this is called again. */
+static inline void log_reader_allow(struct log_reader *reader, uint64_t count) {
+    reader->until = reader->sequence + count;
+}
+
+/* How many of them were not taken. */
+static inline uint64_t log_reader_allowed(const struct log_reader *reader) {
+    return reader->until > reader->sequence ? reader->until - reader->sequence : 0;
+}
+
+/* Counts what was taken: in the position's hold, and in taken_in_all. */
+void log_reader_count(struct log_reader *reader);
 
 #endif

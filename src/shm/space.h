@@ -45,12 +45,16 @@ static inline void space_ring(struct publisher_slot *publisher) {
     }
 }
 
-/* After a reliable reader's cursor was told. */
-static inline void space_ring_at(struct publisher_slot *publisher, uint64_t sequence) {
-    light_fence(); /* S1 */
-    if (unlikely(load_acquire(&publisher->space) & 1) && sequence >= load_relaxed(&publisher->wanted) &&
-        bell_win(&publisher->space))
+LONG_HALF void space_ring_if_wanted(struct publisher_slot *publisher, uint64_t sequence) {
+    if (sequence >= load_relaxed(&publisher->wanted) && bell_win(&publisher->space))
         os_futex_wake_all(&publisher->space);
+}
+
+/* After a reliable reader's cursor was told. */
+SHORT_HALF void space_ring_at(struct publisher_slot *publisher, uint64_t sequence) {
+    light_fence(); /* S1 */
+    if (unlikely(load_acquire(&publisher->space) & 1))
+        space_ring_if_wanted(publisher, sequence);
 }
 
 #endif

@@ -165,11 +165,11 @@ static void keep(struct run *run, const tarn_message *message) {
         release_all(run);
 }
 
-/* The short way without a look before, as most takes go; or the long one. */
+/* The short ways without a look before, as most takes go; or the long one. */
 static enum reader_look look_and_take(struct run *run) {
     tarn_message message;
     const char *at = run->reader.at, *limit = run->reader.limit;
-    if (log_reader_take_plain(&run->reader, &message)) {
+    if (log_reader_take_usual(&run->reader, &message) || log_reader_take_plain(&run->reader, &message)) {
         EXPECT((const char *)message.data > at && (const char *)message.data <= limit);
         EXPECT(message.bytes <= (size_t)(limit - (const char *)message.data));
         keep(run, &message);

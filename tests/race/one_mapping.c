@@ -236,7 +236,8 @@ static void read_until(struct one_reader *one, struct log_reader *reader, struct
     uint64_t next = reader->sequence;
     for (uint64_t i = 0; i < most;) {
         bool done = atomic_load_explicit(&world.done, memory_order_acquire);
-        enum reader_look look = log_reader_look(reader);
+        bool taken = log_reader_take_usual(reader, &message);
+        enum reader_look look = taken ? READER_MESSAGE : log_reader_look(reader);
         if (look == READER_EMPTY) {
             log_reader_tell(reader);
             if (done) {
@@ -246,7 +247,8 @@ static void read_until(struct one_reader *one, struct log_reader *reader, struct
             sched_yield();
         }
         CHECK(look == READER_EMPTY || look == READER_PENDING || look == READER_MESSAGE);
-        if (look != READER_MESSAGE || log_reader_take(reader, &message) != READER_TAKEN)
+        taken = taken || (look == READER_MESSAGE && log_reader_take(reader, &message) == READER_TAKEN);
+        if (!taken)
             continue;
         CHECK_INT(message.sequence, ==, next + message.lost);
         CHECK(!world.reliable || message.lost == 0);

@@ -728,6 +728,38 @@ TEST(drops_are_counted_as_lost_exactly) {
     close_both(publisher, reliable);
 }
 
+/* Though what tells of the drops was read by a look, and the next messages are like those before. */
+TEST(drops_are_told_once_whoever_came_to_them) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1, .max_held = 2);
+    static const char data[8]; /* packed, so that all records are the same */
+    tarn_message message, held[2];
+    uint64_t lost = 0;
+    for (int round = 0; round < 20; round++) {
+        while (tarn_publisher_publish(publisher, data, sizeof(data)) == 1)
+            ;
+        while (tarn_subscriber_take(subscriber, &message) == 1)
+            release(&message);
+        for (int i = 0; i < 4; i++)
+            CHECK_STATUS(tarn_publisher_publish(publisher, data, sizeof(data)), 1);
+        if (round % 2)
+            CHECK_STATUS(tarn_subscriber_wait(subscriber, 0), 1);
+        for (int i = 0; i < 2; i++) {
+            take_one(subscriber, &held[i]);
+            CHECK_INT(held[i].lost, ==, i == 0);
+        }
+        CHECK_STATUS(tarn_subscriber_take(subscriber, &message), TARN_ERROR_HOLDING);
+        CHECK_INT(tarn_subscriber_lost(subscriber), ==, ++lost);
+        for (int i = 0; i < 2; i++) {
+            release(&held[i]);
+            take_one(subscriber, &message);
+            CHECK_INT(message.lost, ==, 0);
+            release(&message);
+        }
+    }
+    close_both(publisher, subscriber);
+}
+
 /* Until something was dropped; then all of it is taken. Returns the number of the next message. */
 static uint64_t drop_some(tarn_publisher *publisher, tarn_subscriber *subscriber, uint64_t next,
                           uint64_t *ret_dropped) {
