@@ -37,6 +37,7 @@
  *   tarn_loan_drop                yes          no          no             no
  *   tarn_subscriber_take          yes          at joins    first touch    at joins; to wake a publisher waiting for
  *                                              and highs                  space; with an fd: when it finds nothing
+ *   tarn_subscriber_take_many     yes          as take     first touch    as take
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
  *   tarn_client_send, loan        where there  as publish  at growth      as publish; to wait for a server
@@ -326,6 +327,14 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
  * a waitset has reported it before).
  */
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
+
+/*
+ * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: for streams of small messages,
+ * of which it takes twice as many in the same time. They are held, and counted towards max_held, until each is given to
+ * tarn_message_release. Returns how many; 0: nothing there; or, if none was taken, an error as for take. An error behind
+ * some is told by the next take.
+ */
+int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count);
 
 /*
  * Takes the next message, waiting up to timeout_ns for it (0: like take; TARN_FOREVER).

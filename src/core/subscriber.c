@@ -2,6 +2,7 @@
 /* Subscribers and messages: the public calls, following joins and leaves, waiting. Reading a log is in shm/reader.c. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -535,6 +536,32 @@ int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret) {
     if (take_easily(subscriber, ret))
         return 1;
     return subscriber_is_quiet(subscriber) ? 0 : take_other(subscriber, ret);
+}
+
+int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count) {
+    int status = handle_check((const struct handle *)subscriber, HANDLE_SUBSCRIBER);
+    if (status)
+        return status;
+    if (!ret || count == 0)
+        return fail(TARN_ERROR_ARGUMENT, ret ? "no message is asked for" : "the place for the messages is NULL");
+    size_t most = count < INT_MAX ? count : INT_MAX, taken = 0;
+    while (taken < most) {
+        if (likely(!roster_changed(subscriber)))
+            taken += log_reader_take_alike(subscriber->only, ret + taken, most - taken);
+        if (taken == most || (taken > 0 && subscriber->only->position && !log_reader_sees(subscriber->only)))
+            break;
+        status = tarn_subscriber_take(subscriber, ret + taken);
+        if (status == 1) {
+            taken++;
+            continue;
+        }
+        if (taken == 0)
+            return status;
+        if (status < 0 && status != TARN_ERROR_HOLDING) /* which the next take finds again */
+            keep_trouble(subscriber, status);
+        break;
+    }
+    return (int)taken;
 }
 
 LONG_HALF int explain_message(const tarn_message *message) {

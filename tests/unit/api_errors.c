@@ -8,21 +8,6 @@
 
 #include "common.h"
 
-/* The call fails with that code, and the sentence has that word in it. */
-#define CHECK_ERROR(call, expected, word)                                                                              \
-    do {                                                                                                               \
-        CHECK_STATUS(call, expected);                                                                                  \
-        check_sentence(#call, expected, word);                                                                         \
-    } while (0)
-
-static void check_sentence(const char *call, int status, const char *word) {
-    const char *sentence = tarn_error();
-    if (strlen(sentence) < 10 || strcmp(sentence, tarn_status_text(status)) == 0)
-        FAIL("%s: \"%s\" is no sentence", call, sentence);
-    if (!strstr(sentence, word))
-        FAIL("%s: \"%s\" does not say \"%s\"", call, sentence, word);
-}
-
 #define UNTOUCHED ((void *)(uintptr_t)0x5a5a)
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */

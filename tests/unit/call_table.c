@@ -138,6 +138,7 @@ static void mark(void) {
 enum call {
     PUBLISH,
     TAKE,
+    TAKE_MANY,
     RELEASE,
     LOAN,
     SEND,
@@ -161,6 +162,7 @@ enum call {
 static const char *const names[CALLS] = {
     [PUBLISH] = "publish",
     [TAKE] = "take",
+    [TAKE_MANY] = "take many",
     [RELEASE] = "release",
     [LOAN] = "loan",
     [SEND] = "send",
@@ -208,6 +210,8 @@ static int call_once(enum call call, int i) {
         return tarn_publisher_publish(fixture.publisher, fixture.data, fixture.bytes);
     case TAKE:
         return tarn_subscriber_take(fixture.subscriber, &fixture.messages[i]);
+    case TAKE_MANY:
+        return tarn_subscriber_take_many(fixture.subscriber, &fixture.messages[i], 1);
     case RECEIVE:
         return tarn_subscriber_receive(fixture.subscriber, &fixture.messages[i], TARN_FOREVER);
     case WAIT:
@@ -248,10 +252,10 @@ static int call_once(enum call call, int i) {
 }
 
 /* Each of a round's steps is a batch of one call; each lets the next have something to do. */
-static const enum call steps[] = {PUBLISH,     TAKE, RELEASE, LOAN,     SEND,       WAIT,      RECEIVE,
-                                  RELEASE,     LOAN, DROP,    PUSH,     TAKE_JOB,   GIVE_BACK, TAKE_JOB,
-                                  ACKNOWLEDGE, LEND, SEND,    TAKE_JOB, REJECT,     LEND,      DROP,
-                                  NOTIFY,      HEAR, SET,     GET,      TAKE_VALUE, RELEASE,   INTERRUPT};
+static const enum call steps[] = {PUBLISH,  TAKE_MANY,   RELEASE, PUBLISH, TAKE,       RELEASE, LOAN,     SEND,
+                                  WAIT,     RECEIVE,     RELEASE, LOAN,    DROP,       PUSH,    TAKE_JOB, GIVE_BACK,
+                                  TAKE_JOB, ACKNOWLEDGE, LEND,    SEND,    TAKE_JOB,   REJECT,  LEND,     DROP,
+                                  NOTIFY,   HEAR,        SET,     GET,     TAKE_VALUE, RELEASE, INTERRUPT};
 #define STEP_COUNT ((int)(sizeof steps / sizeof steps[0]))
 
 static struct measured measure(enum call call) {
@@ -315,7 +319,7 @@ static void warm_up(void) {
     struct measured ignored[STEP_COUNT];
     bool traced = is_traced;
     is_traced = false;
-    for (int i = 0; i < 60; i++)
+    for (int i = 0; i < 400; i++)
         one_round(ignored);
     is_traced = traced;
 }

@@ -22,6 +22,22 @@
 #define SUBSCRIBER_OPTIONS(...)                                                                                        \
     (&(tarn_subscriber_options){.struct_bytes = sizeof(tarn_subscriber_options), __VA_ARGS__})
 
+/* What tarn_error() says is a sentence of that call, with that word. */
+static inline void check_sentence(const char *call, int status, const char *word) {
+    const char *sentence = tarn_error();
+    if (strlen(sentence) < 10 || strcmp(sentence, tarn_status_text(status)) == 0)
+        FAIL("%s: \"%s\" is no sentence", call, sentence);
+    if (!strstr(sentence, word))
+        FAIL("%s: \"%s\" does not say \"%s\"", call, sentence, word);
+}
+
+/* The call fails with that code, and the sentence has that word in it. */
+#define CHECK_ERROR(call, expected, word)                                                                              \
+    do {                                                                                                               \
+        CHECK_STATUS(call, expected);                                                                                  \
+        check_sentence(#call, expected, word);                                                                         \
+    } while (0)
+
 /* On TOPIC, closing without linger: in one thread nobody reads while we wait. */
 #define publisher_with(...) open_publisher(TOPIC, PUBLISHER_OPTIONS(.linger_ns = TARN_IMMEDIATELY, __VA_ARGS__))
 #define subscriber_with(...) open_subscriber(TOPIC, SUBSCRIBER_OPTIONS(__VA_ARGS__))

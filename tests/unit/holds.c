@@ -128,6 +128,139 @@ TEST(many_of_one_extent) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* ---- of many, in any way -------------------------------------------------------------------------------------- */
+
+#define SOURCES 3
+#define FEW 7
+
+/* Publishers that come and go, one reliable subscriber that may hold FEW: what has come, and what is held. */
+struct model {
+    struct random random;
+    tarn_publisher *publishers[SOURCES];
+    uint64_t sent[SOURCES], read[SOURCES], taken;
+    tarn_subscriber *subscriber;
+    uint32_t held;
+};
+
+static uint64_t unread(const struct model *model) {
+    uint64_t count = 0;
+    for (int i = 0; i < SOURCES; i++)
+        count += model->sent[i] - model->read[i];
+    return count;
+}
+
+static void check_next(struct model *model, const tarn_message *message) {
+    for (int i = 0; i < SOURCES; i++) {
+        if (!model->publishers[i] || tarn_publisher_identity(model->publishers[i]) != message->publisher)
+            continue;
+        CHECK_INT(message->sequence, ==, ++model->read[i]);
+        CHECK_INT(message->lost, ==, 0);
+        CHECK((message->sent_ns != 0) == (i == 2)); /* that one tells the time */
+        CHECK(check_pattern(message->data, message->bytes, pattern_of(message->publisher, message->sequence)));
+        model->taken++;
+        return;
+    }
+    FAIL("a message of nobody's");
+}
+
+/* By one of the calls, so many at most. As many come as there are, and as may be held. */
+static void take_up_to(struct model *model, size_t count) {
+    tarn_message messages[2 * FEW];
+    uint64_t there = unread(model);
+    bool many = count > 1 || random_between(&model->random, 0, 1);
+    int result = many ? tarn_subscriber_take_many(model->subscriber, messages, count)
+                      : tarn_subscriber_take(model->subscriber, messages);
+    if (there == 0 || model->held == FEW) {
+        CHECK_STATUS(result, there == 0 ? 0 : TARN_ERROR_HOLDING);
+        return;
+    }
+    uint64_t most = count < there ? count : there, room = FEW - model->held;
+    CHECK_INT(result, ==, most < room ? most : room);
+    for (int i = 0; i < result; i++) {
+        check_next(model, &messages[i]);
+        held[model->held++] = (struct held){messages[i], messages[i].bytes};
+    }
+}
+
+static void let_one_go(struct model *model) {
+    if (model->held == 0)
+        return;
+    struct held *one = &held[random_between(&model->random, 0, model->held - 1)];
+    check_contents(&one->message, one->bytes);
+    release(&one->message);
+    *one = held[--model->held];
+}
+
+/* Mostly of one size, which changes now and then. */
+static void send_some(struct model *model, int source) {
+    size_t bytes = random_between(&model->random, 0, 3) ? 8 : random_between(&model->random, 0, 100);
+    bool varies = random_between(&model->random, 0, 3) == 0;
+    if (random_between(&model->random, 0, 30) == 0)
+        bytes = random_between(&model->random, 30000, 200000); /* up to more than an extent */
+    for (uint64_t left = random_between(&model->random, 1, 40); left > 0; left--) {
+        CHECK_STATUS(send_pattern(model->publishers[source], bytes, ++model->sent[source]), 1);
+        if (varies && bytes < 200)
+            bytes = random_between(&model->random, 0, 100);
+    }
+}
+
+static void come_or_go(struct model *model, int source) {
+    if (model->publishers[source] && model->sent[source] == model->read[source]) {
+        CHECK_STATUS(tarn_publisher_close(model->publishers[source]), 0);
+        model->publishers[source] = NULL;
+    } else if (!model->publishers[source]) {
+        model->publishers[source] = publisher_with(.timestamps = source == 2, .memory_limit_bytes = 64 * MIB);
+        model->sent[source] = model->read[source] = 0;
+    }
+}
+
+/* The short ways that usual messages go, and credit that is lent to who may need it, give neither more nor less. */
+TEST(as_many_as_may_be_held_whoever_comes_and_goes) {
+    struct model model = {.random = random_start(1), .subscriber = subscriber_with(.reliable = 1, .max_held = FEW)};
+    for (int step = 0; step < 100000; step++) {
+        int source = (int)random_between(&model.random, 0, SOURCES - 1);
+        uint64_t what = random_between(&model.random, 0, 99);
+        if (what == 0)
+            come_or_go(&model, source);
+        else if (what < 8 && model.publishers[source] && unread(&model) < 200)
+            send_some(&model, source);
+        else if (what < 60)
+            take_up_to(&model, random_between(&model.random, 0, 1) ? 1 : random_between(&model.random, 1, 2 * FEW));
+        else
+            let_one_go(&model);
+    }
+    CHECK_INT(model.taken, >, 20000);
+    while (model.held)
+        let_one_go(&model);
+    CHECK_STATUS(tarn_subscriber_close(model.subscriber), 0);
+    for (int i = 0; i < SOURCES; i++)
+        CHECK_STATUS(tarn_publisher_close(model.publishers[i]), 0);
+}
+
+TEST(many_are_taken_in_one_call) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_message messages[100];
+    CHECK_ERROR(tarn_subscriber_take_many(subscriber, messages, 0), TARN_ERROR_ARGUMENT, "no message");
+    CHECK_ERROR(tarn_subscriber_take_many(subscriber, NULL, 1), TARN_ERROR_ARGUMENT, "NULL");
+    CHECK_STATUS(tarn_subscriber_take_many(subscriber, messages, 100), 0);
+    for (uint64_t i = 1; i <= 70; i++)
+        CHECK_STATUS(send_pattern(publisher, i % 10 ? 8 : 70000, i), 1);
+    CHECK_STATUS(tarn_subscriber_take_many(subscriber, messages, 100), 64);
+    CHECK_ERROR(tarn_subscriber_take_many(subscriber, messages + 64, 36), TARN_ERROR_HOLDING, "64 messages");
+    for (uint64_t i = 0; i < 64; i++) {
+        CHECK_INT(messages[i].sequence, ==, i + 1);
+        check_contents(&messages[i], (i + 1) % 10 ? 8 : 70000);
+        release(&messages[i]);
+    }
+    CHECK_STATUS(tarn_subscriber_take_many(subscriber, messages, SIZE_MAX), 6);
+    for (int i = 0; i < 6; i++)
+        release(&messages[i]);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_ERROR(tarn_subscriber_take_many(subscriber, messages, 1), TARN_ERROR_CLOSED, "closed");
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
 /* ---- whatever the publisher does ------------------------------------------------------------------------------ */
 
 /* Held ones are of all ages; the publisher goes round its memory many times. */

@@ -208,6 +208,32 @@ TEST(how_far_others_are_lies_between_bounds) {
     close_all(publisher, subscriber);
 }
 
+/* The counts of a subscriber: of those that it still reads from, and of those that have left. */
+TEST(what_was_taken_is_counted) {
+    tarn_publisher *publishers[2] = {publisher_with(.depth = 1000), publisher_with(.depth = 1000)};
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_message messages[32];
+    uint64_t taken = 0;
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t i = 0; i < 300; i++)
+            for (int k = 0; k < 2; k++)
+                if (publishers[k])
+                    CHECK_STATUS(tarn_publisher_publish(publishers[k], &i, round == 2 ? i % 9 : 8), 1);
+        for (int result; (result = tarn_subscriber_take_many(subscriber, messages, 32)); taken += (uint64_t)result) {
+            CHECK_INT(result, >, 0);
+            for (int i = 0; i < result; i++)
+                CHECK_STATUS(tarn_message_release(&messages[i]), 0);
+        }
+        struct inspect_topic *view = look();
+        CHECK_INT(find(view, "subscriber")->messages, ==, taken);
+        inspect_topic_free(view);
+        CHECK_STATUS(tarn_publisher_close(publishers[1]), 0);
+        publishers[1] = NULL;
+    }
+    CHECK_INT(taken, ==, 1200);
+    close_all(publishers[0], subscriber);
+}
+
 static void *publish_until_full(void *publisher) {
     static const char data[50000];
     int status;

@@ -615,13 +615,6 @@ TEST(a_removed_topic_is_reported) {
 
 /* ---- mistakes --------------------------------------------------------------------------------------------------- */
 
-#define CHECK_ERROR(call, expected, word)                                                                              \
-    do {                                                                                                               \
-        CHECK_STATUS(call, expected);                                                                                  \
-        if (!strstr(tarn_error(), word))                                                                               \
-            FAIL("%s: \"%s\" does not say \"%s\"", #call, tarn_error(), word);                                         \
-    } while (0)
-
 #define UNTOUCHED ((void *)(uintptr_t)0x5a5a)
 
 TEST(mistakes_of_adding_are_refused) {
