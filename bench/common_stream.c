@@ -27,12 +27,13 @@ static void close_there(struct bench_pair *pair, void *arguments) {
     tarn_subscriber_close(subscriber);
 }
 
-static void take_next(tarn_message *message) {
+static size_t take_some(tarn_message *messages, size_t most) {
     int64_t start_ns = 0;
     for (uint32_t looks = 1;; looks++) {
-        int result = tarn_subscriber_take(subscriber, message);
-        if (result == 1) {
-            return;
+        int result = most == 1 ? tarn_subscriber_take(subscriber, messages)
+                               : tarn_subscriber_take_many(subscriber, messages, most);
+        if (result > 0) {
+            return (size_t)result;
         }
         bench_expect(result, 0, "cannot take");
         bench_relax();
@@ -57,14 +58,16 @@ static void take_all(struct bench_pair *pair, void *arguments) {
     (void)pair;
     struct bench_stream *stream = arguments, local = *stream;
     int64_t start_ns = 0;
-    for (uint64_t i = 0; i < local.count; i++) {
-        tarn_message message;
-        take_next(&message);
+    for (uint64_t i = 0; i < local.count;) {
+        tarn_message messages[BENCH_STREAM_MANY];
+        size_t taken = take_some(messages, local.at_once);
         if (i == 0) {
             start_ns = bench_now_ns();
         }
-        check(&message, &local, local.first + i);
-        bench_expect(tarn_message_release(&message), 0, "cannot release");
+        for (size_t k = 0; k < taken; k++, i++) {
+            check(&messages[k], &local, local.first + i);
+            bench_expect(tarn_message_release(&messages[k]), 0, "cannot release");
+        }
     }
     stream->took_ns = bench_now_ns() - start_ns;
 }

@@ -192,33 +192,55 @@ struct stream {
     int64_t took_ns;
 };
 
+/* Whether the peer brings the loops. */
+static bool has_loops(void) {
+    return run.peer->send_many != NULL && run.there.bytes <= PEER_MANY_BYTES_MAX && run.there.bytes % 8 == 0;
+}
+
+static uint64_t take_until_last(uint64_t seed) {
+    uint64_t word;
+    if (!has_loops()) {
+        while (take_seed(own.receivers[0], seed)) {
+            seed++;
+        }
+        return seed;
+    }
+    seed = run.peer->take_until(own.receivers[0], run.there.bytes, seed, &word);
+    if (word != LAST) {
+        fail_payload(seed, word);
+    }
+    return seed;
+}
+
 static void take_all(struct bench_pair *pair, void *arguments) {
     (void)pair;
     struct stream *stream = arguments;
-    uint64_t count = 1;
-    take_seed(own.receivers[0], count++);
+    take_seed(own.receivers[0], 1);
     int64_t start_ns = bench_now_ns();
-    while (take_seed(own.receivers[0], count)) {
-        count++;
-    }
-    *stream = (struct stream){count - 1, bench_now_ns() - start_ns};
+    uint64_t last = take_until_last(2);
+    *stream = (struct stream){last - 1, bench_now_ns() - start_ns};
 }
 
-/* From all senders in turns, as the receiver could not tell the order of several at once. */
+static void send_some(uint64_t seed, uint64_t count) {
+    if (has_loops()) {
+        run.peer->send_many(own.senders[0], run.there.bytes, seed, count);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        send_seed(own.senders[0], seed + i);
+    }
+}
+
 static struct stream send_stream(struct bench_pair *pair, bool warm_up) {
     struct stream stream = {0};
     bench_pair_begin(pair, take_all, &stream, sizeof(stream));
-    uint64_t start = bench_ticks();
+    uint64_t start = bench_ticks(), seed = 1;
     uint64_t per_clock = run.there.bytes < 65536 ? 65536 / run.there.bytes / 32 + 1 : 1;
-    uint32_t turn = 0;
-    for (uint64_t seed = 1;; seed++) {
-        send_seed(own.senders[turn], seed);
-        if (seed % per_clock == 0 && is_over(warm_up, bench_ticks() - start, seed)) {
-            break;
-        }
-        turn = turn + 1 < own.sender_count ? turn + 1 : 0;
-    }
-    send_seed(own.senders[turn], LAST);
+    do {
+        send_some(seed, per_clock);
+        seed += per_clock;
+    } while (!is_over(warm_up, bench_ticks() - start, seed - 1));
+    send_seed(own.senders[0], LAST);
     bench_pair_finish(pair, &stream, sizeof(stream));
     return stream;
 }

@@ -43,12 +43,13 @@ static double measure(struct bench_pair *pair, struct bench_stream *stream, size
 
 int main(int argc, char **argv) {
     const char *size = "8", *limit = "4M", *rounds = "7", *seconds = "0.25", *loan = NULL, *touch = "full",
-               *cpus = NULL, *json = NULL, *marks = NULL;
+               *at_once = "1", *cpus = NULL, *json = NULL, *marks = NULL;
     const struct bench_option options[] = {
         {"--size", "BYTES", "bytes per message (8)", &size},
         {"--limit", "BYTES", "memory limit of the publisher (4M)", &limit},
         {"--touch", "WHAT", "line: first cache line written and read; full: everything (full)", &touch},
         {"--loan", NULL, "send small messages by a loan, too, instead of publish", &loan},
+        {"--at-once", "COUNT", "messages taken in one call, at most 32 (1)", &at_once},
         {"--rounds", "COUNT", "streams, each between floors (7)", &rounds},
         {"--seconds", "SECONDS", "length of one stream (0.25)", &seconds},
         {"--cpus", "A,B", "the two CPUs to run on", &cpus},
@@ -58,6 +59,8 @@ int main(int argc, char **argv) {
     bench_options_parse(argc, argv, "messages per second in one direction, nothing lost", options,
                         BENCH_COUNT(options));
     struct bench_stream stream = {.bytes = (size_t)bench_parse_bytes(size), .first = 1};
+    double many = bench_parse_number(at_once);
+    stream.at_once = many < 1 ? 1 : many > BENCH_STREAM_MANY ? BENCH_STREAM_MANY : (size_t)many;
     stream.touch = strcmp(touch, "line") == 0 ? BENCH_TOUCH_LINE : BENCH_TOUCH_FULL;
     stream.by_loan = loan != NULL || stream.bytes > BENCH_LINE_BYTES;
     bench_place_open();

@@ -76,6 +76,10 @@ static inline const void *take_some(void *receiver) {
     return data;
 }
 
+static inline void fail_payload(uint64_t seed, uint64_t word) {
+    bench_fail("%s: message %" PRIu64 " has other bytes than were sent (%#" PRIx64 ")", run.peer->name, seed, word);
+}
+
 /* False if it is the last one. */
 static inline bool check(const void *data, uint64_t seed) {
     if (__builtin_expect(bench_payload_check(data, run.there.bytes, run.touch, seed), 1)) {
@@ -84,7 +88,7 @@ static inline bool check(const void *data, uint64_t seed) {
     uint64_t word;
     memcpy(&word, data, sizeof(word));
     if (word != LAST) {
-        bench_fail("%s: message %" PRIu64 " has other bytes than were sent (%#" PRIx64 ")", run.peer->name, seed, word);
+        fail_payload(seed, word);
     }
     return false;
 }

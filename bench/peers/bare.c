@@ -122,7 +122,7 @@ static void *loan(void *handle) {
     return end->at + 8;
 }
 
-static void send_loan(void *handle) {
+static void send_message(void *handle) {
     struct end *end = handle;
     atomic_store_explicit(word_of(end), end->next, memory_order_release);
     go_on(end);
@@ -178,6 +178,8 @@ static void done(void *handle) {
     }
 }
 
+#include "stream.h"
+
 const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "bare",
@@ -195,9 +197,11 @@ const struct peer peer = {
     .open_sender = open_end,
     .open_receiver = open_end,
     .loan = loan,
-    .send = send_loan,
+    .send = send_message,
     .take = take,
     .done = done,
+    .send_many = stream_send,
+    .take_until = stream_take,
     .close_sender = free,
     .close_receiver = free,
 };

@@ -125,6 +125,8 @@ static void close_end(void *handle) {
     free(end); /* the mapping goes with the process */
 }
 
+#include "stream.h"
+
 const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "mutex",
@@ -145,6 +147,8 @@ const struct peer peer = {
     .send = send_message,
     .take = take,
     .done = done,
+    .send_many = stream_send,
+    .take_until = stream_take,
     .close_sender = close_end,
     .close_receiver = close_end,
 };

@@ -34,6 +34,7 @@
 #define PEER_INTERFACE 3
 #define PEER_HANDLES_MAX 1024
 #define PEER_EVENTS 64
+#define PEER_MANY_BYTES_MAX 64
 
 struct peer_channel {
     const char *name;   /* of topic, queue, file, subject: lower-case letters and digits, unique to the run */
@@ -85,6 +86,13 @@ struct peer {
      */
     const void *(*take)(void *receiver, bool wait);
     void (*done)(void *receiver);
+    /*
+     * For streams of messages of at most PEER_MANY_BYTES_MAX, a multiple of 8: the loops in which those are called, as
+     * stream.h makes them. Sends so many, of which word i is a seed and i; the first has that seed, each the next one. Takes
+     * messages like that until one is none; returns which seed it should have, and its first word. NULL: compare.c calls them.
+     */
+    void (*send_many)(void *sender, size_t bytes, uint64_t seed, uint64_t count);
+    uint64_t (*take_until)(void *receiver, size_t bytes, uint64_t seed, uint64_t *ret_word);
     void (*close_sender)(void *sender);
     void (*close_receiver)(void *receiver);
     /*
@@ -100,6 +108,13 @@ struct peer {
     void *(*serve_loan)(void *server);
     void (*serve_send)(void *server);
 };
+
+/* As bench_relax(). */
+static inline void peer_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
 
 __attribute__((format(printf, 1, 2), noreturn)) static inline void peer_fail(const char *format, ...) {
     va_list arguments;

@@ -10,6 +10,7 @@
 #define STREAMED_BYTES_MAX 64 /* what is published shares lines, what is loaned has its own */
 #define LIMIT_BYTES (UINT64_C(4) << 20)
 #define LIMIT_MESSAGES 4
+#define AT_ONCE 32 /* taken in a stream */
 
 struct sender {
     tarn_publisher *publisher;
@@ -22,7 +23,8 @@ struct sender {
 
 struct receiver {
     tarn_subscriber *subscriber;
-    tarn_message message;
+    tarn_message messages[AT_ONCE];
+    int next, count, at_once; /* of messages: the one that is next to be read, those that were taken, and may be */
 };
 
 static const char *version(void) {
@@ -62,6 +64,7 @@ static void *open_receiver(const struct peer_channel *channel, uint32_t index) {
     if (tarn_subscriber_open(&receiver->subscriber, channel->name, &options) < 0) {
         peer_fail("%s", tarn_error());
     }
+    receiver->at_once = channel->streams ? AT_ONCE : 1;
     return receiver;
 }
 
@@ -90,22 +93,33 @@ static void send_message(void *handle) {
     }
 }
 
-static const void *take(void *handle, bool wait) {
-    struct receiver *receiver = handle;
-    int result = wait ? tarn_subscriber_receive(receiver->subscriber, &receiver->message, TARN_FOREVER)
-                      : tarn_subscriber_take(receiver->subscriber, &receiver->message);
+static bool take_more(struct receiver *receiver, bool wait) {
+    int result = receiver->at_once > 1 ? tarn_subscriber_take_many(receiver->subscriber, receiver->messages, AT_ONCE)
+                 : wait                ? tarn_subscriber_receive(receiver->subscriber, receiver->messages, TARN_FOREVER)
+                                       : tarn_subscriber_take(receiver->subscriber, receiver->messages);
     if (result < 0) {
         peer_fail("%s", tarn_error());
     }
-    if (result == 1 && receiver->message.lost != 0) {
+    receiver->next = 0;
+    receiver->count = result;
+    return result > 0;
+}
+
+static const void *take(void *handle, bool wait) {
+    struct receiver *receiver = handle;
+    if (receiver->next == receiver->count && !take_more(receiver, wait)) {
+        return NULL;
+    }
+    const tarn_message *message = &receiver->messages[receiver->next];
+    if (message->lost != 0) {
         peer_fail("a reliable subscriber lost messages");
     }
-    return result == 1 ? receiver->message.data : NULL;
+    return message->data;
 }
 
 static void done(void *handle) {
     struct receiver *receiver = handle;
-    tarn_message_release(&receiver->message);
+    tarn_message_release(&receiver->messages[receiver->next++]);
 }
 
 static void close_sender(void *handle) {
@@ -120,12 +134,14 @@ static void close_receiver(void *handle) {
     free(receiver);
 }
 
+#include "stream.h"
+
 const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "tarn",
     .title = "tarn",
     .how = "Publish up to 24 B, in streams up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
-           "(sleeping). Depth 1; in streams a memory limit of 4 MiB, or 4 messages if that is more.",
+           "(sleeping). Depth 1; in streams take_many, and a memory limit of 4 MiB, or 4 messages if that is more.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
     .receivers_max = PEER_HANDLES_MAX,
@@ -138,6 +154,8 @@ const struct peer peer = {
     .send = send_message,
     .take = take,
     .done = done,
+    .send_many = stream_send,
+    .take_until = stream_take,
     .close_sender = close_sender,
     .close_receiver = close_receiver,
 };
