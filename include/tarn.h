@@ -329,10 +329,11 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
 
 /*
- * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: for streams of small messages,
- * of which it takes twice as many in the same time. They are held, and counted towards max_held, until each is given to
- * tarn_message_release. Returns how many; 0: nothing there; or, if none was taken, an error as for take. An error behind
- * some is told by the next take.
+ * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small messages of
+ * one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted towards max_held, until each is
+ * given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only this makes the
+ * descriptor quiet); or, if none was taken, an error as for take. An error behind some is told by the next call, or by a take
+ * that finds nothing.
  */
 int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count);
 

@@ -544,6 +544,8 @@ int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, si
         return status;
     if (!ret || count == 0)
         return fail(TARN_ERROR_ARGUMENT, ret ? "no message is asked for" : "the place for the messages is NULL");
+    if (unlikely(subscriber->trouble))
+        return say_trouble(subscriber);
     size_t most = count < INT_MAX ? count : INT_MAX, taken = 0;
     while (taken < most) {
         if (likely(!roster_changed(subscriber)))

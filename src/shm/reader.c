@@ -580,7 +580,7 @@ enum reader_look log_reader_look(struct log_reader *reader) {
             return is_out_of_reach(reader, &record) ? READER_UNATTACHED : READER_MESSAGE;
         } else if (record.kind == RECORD_HOLE) {
             reader->at = record.next;
-        } else if (record.kind == RECORD_DROPPED) {
+        } else if (record.kind == RECORD_DROPPED && reader->sequence + record.bytes <= COUNT_MASK) {
             reader->lost += record.bytes;
             go_on_with(reader, reader->sequence + record.bytes);
             reader->at = record.next;

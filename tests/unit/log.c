@@ -693,6 +693,54 @@ TEST(many_open_loans) {
     close_both(publisher, subscriber);
 }
 
+/* ---- damaged logs --------------------------------------------------------------------------------------------- */
+
+/* Where its next message would begin. */
+static _Atomic uint64_t *next_word(tarn_publisher *publisher) {
+    return word_at(publisher->writer.at, 0);
+}
+
+/* Damage that was met behind messages of another publisher is told, though there is always something to take. */
+TEST(many_at_once_do_not_hide_damage) {
+    tarn_publisher *damaged = publisher_with(), *other = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_message messages[32];
+    uint64_t taken = 0;
+    int told = 0;
+    CHECK_STATUS(tarn_publisher_publish(damaged, "12345678", 8), 1);
+    store_release(next_word(damaged), UINT64_MAX);
+    for (uint64_t round = 0; round < 10; round++) {
+        for (uint64_t i = 1; i <= 3; i++)
+            CHECK_STATUS(send_pattern(other, 8, 3 * round + i), 1);
+        int result = tarn_subscriber_take_many(subscriber, messages, 32);
+        told += result == TARN_ERROR_DAMAGED;
+        CHECK(result > 0 || result == TARN_ERROR_DAMAGED);
+        for (int i = 0; i < result; i++, taken++)
+            release(&messages[i]);
+    }
+    CHECK_INT(told, ==, 1);
+    CHECK_INT(taken, >=, 28);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    CHECK_STATUS(tarn_publisher_close(other), 0);
+    store_release(next_word(damaged), 0);
+    CHECK_STATUS(tarn_publisher_close(damaged), 0);
+}
+
+/* More drops than there are sequence numbers: whoever believed them would count anew, with more credit than there is. */
+TEST(sequence_numbers_do_not_go_round) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_message message;
+    CHECK_STATUS(tarn_publisher_publish(publisher, "12345678", 8), 1);
+    take_one(subscriber, &message);
+    release(&message);
+    store_release(next_word(publisher), record_word(RECORD_DROPPED, RECORD_SIZE_MASK - 1, 0, 0));
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), TARN_ERROR_DAMAGED);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    store_release(next_word(publisher), 0);
+    close_both(publisher, subscriber);
+}
+
 /* ---- when full ------------------------------------------------------------------------------------------------ */
 
 TEST(drops_are_counted_as_lost_exactly) {
