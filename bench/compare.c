@@ -192,9 +192,10 @@ struct stream {
     int64_t took_ns;
 };
 
-/* Whether the peer brings the loops. */
+/* Whether the peer brings the loops, in which receivers spin, and all is written and read. */
 static bool has_loops(void) {
-    return run.peer->send_many != NULL && run.there.bytes <= PEER_MANY_BYTES_MAX && run.there.bytes % 8 == 0;
+    return run.peer->send_many != NULL && !run.there.sleeps && run.touch == BENCH_TOUCH_FULL &&
+           run.there.bytes <= PEER_MANY_BYTES_MAX && run.there.bytes % 8 == 0;
 }
 
 static uint64_t take_until_last(uint64_t seed) {

@@ -31,7 +31,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PEER_INTERFACE 3
+#define PEER_INTERFACE 4
 #define PEER_HANDLES_MAX 1024
 #define PEER_EVENTS 64
 #define PEER_MANY_BYTES_MAX 64

@@ -9,8 +9,9 @@
 #define PUBLISHED_BYTES_MAX 24
 #define STREAMED_BYTES_MAX 64 /* what is published shares lines, what is loaned has its own */
 #define LIMIT_BYTES (UINT64_C(4) << 20)
-#define LIMIT_MESSAGES 4
-#define AT_ONCE 32 /* taken in a stream */
+#define LIMIT_MESSAGES 2 /* as many as the bare ring has */
+#define AT_ONCE                                                                                                        \
+    32 /* taken in a stream of small ones: who holds many large ones leaves the publisher less to write in */
 
 struct sender {
     tarn_publisher *publisher;
@@ -64,7 +65,7 @@ static void *open_receiver(const struct peer_channel *channel, uint32_t index) {
     if (tarn_subscriber_open(&receiver->subscriber, channel->name, &options) < 0) {
         peer_fail("%s", tarn_error());
     }
-    receiver->at_once = channel->streams ? AT_ONCE : 1;
+    receiver->at_once = channel->streams && !channel->sleeps && channel->bytes <= STREAMED_BYTES_MAX ? AT_ONCE : 1;
     return receiver;
 }
 
@@ -141,7 +142,8 @@ const struct peer peer = {
     .name = "tarn",
     .title = "tarn",
     .how = "Publish up to 24 B, in streams up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
-           "(sleeping). Depth 1; in streams take_many, and a memory limit of 4 MiB, or 4 messages if that is more.",
+           "(sleeping). Depth 1; in streams take_many up to 64 B, and a memory limit of 4 MiB, or 2 messages if that "
+           "is more.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
     .receivers_max = PEER_HANDLES_MAX,

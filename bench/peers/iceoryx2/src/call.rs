@@ -290,6 +290,8 @@ pub static peer_call: Peer<Client, Server, Client> = Peer {
     send: Some(send),
     take: Some(take),
     done: Some(done),
+    send_many: None,
+    take_until: None,
     close_sender: Some(close_client),
     close_receiver: Some(close_server),
     servers: None,

@@ -59,6 +59,8 @@ pub struct Peer<S, R, T> {
     send: Option<extern "C" fn(*mut S)>,
     take: Option<extern "C" fn(*mut T, bool) -> *const c_void>,
     done: Option<extern "C" fn(*mut T)>,
+    send_many: Option<extern "C" fn(*mut S, usize, u64, u64)>,
+    take_until: Option<extern "C" fn(*mut R, usize, u64, *mut u64) -> u64>,
     close_sender: Option<extern "C" fn(*mut S)>,
     close_receiver: Option<extern "C" fn(*mut R)>,
     servers: Option<extern "C" fn(*mut c_int) -> u32>,
@@ -70,7 +72,7 @@ pub struct Peer<S, R, T> {
 // SAFETY: constant; the pointers are to constants.
 unsafe impl<S, R, T> Sync for Peer<S, R, T> {}
 
-const PEER_INTERFACE: u32 = 3;
+const PEER_INTERFACE: u32 = 4;
 const PEER_HANDLES_MAX: u32 = 1024;
 /// Of a subscriber: messages, and bytes of them.
 const BUFFER_MAX: usize = 1024;
@@ -460,6 +462,8 @@ pub static peer: Peer<Sender, Receiver, Receiver> = Peer {
     send: Some(send),
     take: Some(take),
     done: Some(done),
+    send_many: None,
+    take_until: None,
     close_sender: Some(close_sender),
     close_receiver: Some(close_receiver),
     servers: None,

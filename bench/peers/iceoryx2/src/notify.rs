@@ -150,6 +150,8 @@ pub static peer_notify: Peer<Notifier, Listener, Listener> = Peer {
     send: Some(send),
     take: Some(take),
     done: Some(done),
+    send_many: None,
+    take_until: None,
     close_sender: Some(close_notifier),
     close_receiver: Some(close_listener),
     servers: None,

@@ -213,6 +213,8 @@ pub static peer_value: Peer<Writer, Reader, Reader> = Peer {
     send: Some(send),
     take: Some(take),
     done: Some(done),
+    send_many: None,
+    take_until: None,
     close_sender: Some(close_writer),
     close_receiver: Some(close_reader),
     servers: None,
