@@ -5,6 +5,7 @@
  *
  *   both        a publisher and a subscriber of a new topic are opened, one message is published and taken
  *   join        a publisher with a message is there, in another process; a subscriber is opened and takes it
+ *   apart       as both, in two processes that begin at one moment, each on a CPU of its own
  *
  * in a process with one thread; with four (where registering for membarrier costs milliseconds, so the library leaves
  * it out); and with four after tarn_process_register, whose own time is told apart. The child measures itself and
@@ -21,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,15 +37,21 @@
 
 struct kind {
     const char *name, *words;
-    bool join, threads, register_process;
+    bool join, threads, register_process, apart;
 };
 static const struct kind kinds[] = {
-    {"both", "publisher and subscriber, one thread", false, false, false},
-    {"join", "subscriber joins a publisher, one thread", true, false, false},
-    {"both-threads", "publisher and subscriber, 4 threads", false, true, false},
-    {"join-threads", "subscriber joins a publisher, 4 threads", true, true, false},
-    {"both-registered", "the same as both, 4 threads, registered", false, true, true},
+    {.name = "both", .words = "publisher and subscriber, one thread"},
+    {.name = "join", .words = "subscriber joins a publisher, one thread", .join = true},
+    {.name = "apart", .words = "two processes at one moment, one thread", .apart = true},
+    {.name = "both-threads", .words = "publisher and subscriber, 4 threads", .threads = true},
+    {.name = "join-threads", .words = "subscriber joins a publisher, 4 threads", .join = true, .threads = true},
+    {.name = "both-registered",
+     .words = "the same as both, 4 threads, registered",
+     .threads = true,
+     .register_process = true},
 };
+
+enum role { BOTH, PUBLISHES, SUBSCRIBES };
 
 /* ---- the child ------------------------------------------------------------------------------------------------ */
 
@@ -64,56 +72,90 @@ static void start_threads(void) {
     usleep(1000);
 }
 
-static int child(const struct kind *kind, const char *topic) {
-    tarn_publisher *publisher = NULL;
+static void publish_one(tarn_publisher **ret, const char *topic) {
+    bench_expect(tarn_publisher_open(ret, topic, NULL), 0, "cannot open the publisher");
+    bench_expect(tarn_publisher_publish(*ret, "hello", 5), 1, "cannot publish");
+}
+
+/* With what was published before it joined. */
+static void take_one(const char *topic, tarn_publisher *publisher) {
     tarn_subscriber *subscriber;
     tarn_message message;
     tarn_subscriber_options how = {.struct_bytes = sizeof(how), .history = 1};
+    bench_expect(tarn_subscriber_open(&subscriber, topic, &how), 0, "cannot open the subscriber");
+    if (publisher != NULL) {
+        bench_expect(tarn_publisher_publish(publisher, "hello", 5), 1, "cannot publish");
+    }
+    bench_expect(tarn_subscriber_receive(subscriber, &message, PATIENCE_NS), 1, "no message within 10 s");
+    if (message.bytes != 5 || memcmp(message.data, "hello", 5) != 0) {
+        bench_fail("another message came than was sent");
+    }
+}
+
+/* Ends with its handles open: closing is not what is measured. begin_ns: when both roles begin; 0: at once. */
+static int child(const struct kind *kind, const char *topic, enum role role, int64_t begin_ns) {
+    tarn_publisher *publisher = NULL;
     if (kind->threads) {
         start_threads();
     }
-    int64_t start_ns = bench_now_ns();
+    if (role != BOTH) {
+        struct bench_cpus cpus = bench_cpus_choose(NULL);
+        bench_pin(role == PUBLISHES ? cpus.here : cpus.there);
+    }
+    int64_t start_ns;
+    while ((start_ns = bench_now_ns()) < begin_ns) {
+        bench_relax();
+    }
     if (kind->register_process) {
         tarn_process_register();
     }
     int64_t open_ns = bench_now_ns();
-    if (!kind->join) {
+    if (role == PUBLISHES) {
+        publish_one(&publisher, topic);
+        pause(); /* until the parent has what it waits for */
+    }
+    if (role == BOTH && !kind->join) {
         bench_expect(tarn_publisher_open(&publisher, topic, NULL), 0, "cannot open the publisher");
     }
-    bench_expect(tarn_subscriber_open(&subscriber, topic, &how), 0, "cannot open the subscriber");
-    if (!kind->join) {
-        bench_expect(tarn_publisher_publish(publisher, "hello", 5), 1, "cannot publish");
-    }
-    bench_expect(tarn_subscriber_receive(subscriber, &message, PATIENCE_NS), 1, "no message within 10 s");
-    int64_t end_ns = bench_now_ns();
-    if (message.bytes != 5 || memcmp(message.data, "hello", 5) != 0) {
-        bench_fail("another message came than was sent");
-    }
-    tarn_message_release(&message);
-    tarn_publisher_close(publisher);
-    tarn_subscriber_close(subscriber);
-    printf("%lld %lld\n", (long long)(open_ns - start_ns), (long long)(end_ns - open_ns));
+    take_one(topic, publisher);
+    printf("%lld %lld\n", (long long)(open_ns - start_ns), (long long)(bench_now_ns() - open_ns));
     return 0;
 }
 
 /* ---- the parent ----------------------------------------------------------------------------------------------- */
+
+#define UNTIL_BOTH_ARE_READY_NS (4LL * 1000 * 1000)
+
+static pid_t start_child(const struct kind *kind, const char *topic, enum role role, int64_t begin_ns, int answer) {
+    char number[2], time[32];
+    snprintf(number, sizeof(number), "%d", (int)role);
+    snprintf(time, sizeof(time), "%lld", (long long)begin_ns);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(answer, STDOUT_FILENO);
+        execl("/proc/self/exe", "bench_open", "--child", kind->name, topic, number, time, (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
 
 static void run_child(const struct kind *kind, const char *topic, int64_t *ret_register_ns, int64_t *ret_open_ns) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
         bench_fail("cannot make a pipe: %s", strerror(errno));
     }
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        execl("/proc/self/exe", "bench_open", "--child", kind->name, topic, (char *)NULL);
-        _exit(127);
-    }
+    int64_t begin_ns = kind->apart ? bench_now_ns() + UNTIL_BOTH_ARE_READY_NS : 0;
+    pid_t other = kind->apart ? start_child(kind, topic, PUBLISHES, begin_ns, ends[1]) : 0;
+    pid_t pid = start_child(kind, topic, kind->apart ? SUBSCRIBES : BOTH, begin_ns, ends[1]);
     close(ends[1]);
     FILE *answer = fdopen(ends[0], "r");
     long long register_ns, open_ns;
     int numbers = answer != NULL ? fscanf(answer, "%lld %lld", &register_ns, &open_ns) : 0;
+    if (other > 0) {
+        kill(other, SIGKILL);
+        waitpid(other, NULL, 0);
+    }
     if (answer != NULL) {
         fclose(answer);
     }
@@ -162,8 +204,11 @@ static void measure(const struct kind *kind, size_t runs, struct bench_report *r
     bench_report_row(report, kind->name, "p50_ns", times.p50, "p99_ns", times.p99, "max_ns", times.max, "register_ns",
                      register_ns, NULL);
     if (!kind->threads) {
-        bench_report_mark(report, kind->join ? "join to first message" : "open to first message", times.p50 / 1000,
-                          true, MARK_NS / 1000, "us");
+        bench_report_mark(report,
+                          kind->join    ? "join to first message"
+                          : kind->apart ? "open to first message, two processes"
+                                        : "open to first message",
+                          times.p50 / 1000, true, MARK_NS / 1000, "us");
     }
 }
 
@@ -186,10 +231,10 @@ static void populate(size_t topics, size_t subscribers) {
 }
 
 int main(int argc, char **argv) {
-    if (argc == 4 && strcmp(argv[1], "--child") == 0) {
+    if (argc == 6 && strcmp(argv[1], "--child") == 0) {
         for (size_t i = 0; i < BENCH_COUNT(kinds); i++) {
             if (strcmp(argv[2], kinds[i].name) == 0) {
-                return child(&kinds[i], argv[3]);
+                return child(&kinds[i], argv[3], (enum role)atoi(argv[4]), atoll(argv[5]));
             }
         }
         return 1;
