@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "shm/segment.h"
 
 #define MASTER_TIMEOUT_NS NS_PER_SECOND
+#define MASTER_YIELDS 100u /* before the first sleep */
 #define MASTER_RETRY_LEAST_NS 10000
 #define MASTER_RETRY_NS NS_PER_MS
 #define TRY_NS                                                                                                         \
@@ -150,33 +152,41 @@ static void sleep_unlocked(long ns) {
 }
 
 /* patience_ns: what is left of it, counted in time slept, so that who is stopped meanwhile does not find it over. */
-static int take_master(int fd, int64_t *patience_ns, const char *name) {
-    /* making a topic takes some 100 us; waits grow, as who is stopped meanwhile should not be asked all the time */
-    for (long wait_ns = MASTER_RETRY_LEAST_NS;;
-         wait_ns = 2 * wait_ns < MASTER_RETRY_NS ? 2 * wait_ns : MASTER_RETRY_NS) {
-        int error = os_lock(fd, TOPIC_LOCK_MASTER);
-        if (error == 0) {
-            POINT(master_taken);
-            return 0;
-        }
-        if (error != -EAGAIN)
-            return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot lock its file", name);
-        if (*patience_ns <= 0) {
-            struct topic_header header = {0};
-            topic_header_read(&header, fd);
-            char who[80] = "another process";
-            if (header.master > 0)
-                snprintf(who, sizeof(who), "process %d (where it runs: a container has numbers of its own)",
-                         header.master);
-            return fail(
-                TARN_ERROR_BUSY,
+static int say_busy(int fd, const char *name) {
+    struct topic_header header = {0};
+    topic_header_read(&header, fd);
+    char who[80] = "another process";
+    if (header.master > 0)
+        snprintf(who, sizeof(who), "process %d (where it runs: a container has numbers of its own)", header.master);
+    return fail(TARN_ERROR_BUSY,
                 "topic \"%s\": %s has kept the topic's file locked for over a second, as if it were stopped while "
                 "creating or deleting it: continue or end it",
                 name, who);
-        }
-        sleep_unlocked(wait_ns);
-        *patience_ns -= wait_ns;
+}
+
+/* Takes the lock. AGAIN: somebody has it, and was waited for for a while; or a status. tries: how often that was so. */
+static int try_master(int fd, uint32_t tries, int64_t *patience_ns, const char *name) {
+    int error = os_lock(fd, TOPIC_LOCK_MASTER);
+    if (error == 0) {
+        POINT(master_taken);
+        return 0;
     }
+    if (error != -EAGAIN)
+        return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot lock its file", name);
+    if (*patience_ns <= 0)
+        return say_busy(fd, name);
+    if (tries < MASTER_YIELDS) { /* making a topic takes some 100 us, and so does the shortest sleep */
+        process_unlock();
+        sched_yield();
+        process_lock();
+        return AGAIN;
+    }
+    /* waits grow, as who is stopped meanwhile should not be asked all the time */
+    long doublings = (long)(tries - MASTER_YIELDS), most = MASTER_RETRY_NS / MASTER_RETRY_LEAST_NS;
+    long wait_ns = doublings < 7 && 1l << doublings < most ? MASTER_RETRY_LEAST_NS << doublings : MASTER_RETRY_NS;
+    sleep_unlocked(wait_ns);
+    *patience_ns -= wait_ns;
+    return AGAIN;
 }
 
 /* Removes doorbells of a topic file that is being deleted. */
@@ -542,10 +552,13 @@ static int join_file(struct topic *topic, const char *file, enum slot_kind kind,
                      int64_t *patience_ns) {
     if (topic_file_identify(topic) != 0)
         return fail_system(TARN_ERROR_SYSTEM, errno, "topic \"%s\": cannot look at its file", topic->name);
-    int status = join_living(topic, file, kind, ret_slot);
-    if (status != AGAIN)
-        return status;
-    status = take_master(topic->fd, patience_ns, topic->name);
+    int status = AGAIN;
+    for (uint32_t tries = 0; status == AGAIN; tries++) { /* whoever has the lock may be making what we can join then */
+        status = join_living(topic, file, kind, ret_slot);
+        if (status != AGAIN)
+            return status;
+        status = try_master(topic->fd, tries, patience_ns, topic->name);
+    }
     if (status)
         return status;
     status = settle(topic, file, kind, ret_slot);
