@@ -271,7 +271,7 @@ struct bench_stream {
     size_t bytes;
     enum bench_touch touch;
     bool by_loan;   /* else by publish, which is for messages of at most a cache line here */
-    size_t at_once; /* messages that the subscriber takes in one call, at most BENCH_STREAM_MANY */
+    size_t at_once; /* messages that the subscriber takes in one call, at most BENCH_STREAM_MANY; 0: one */
     uint64_t count;
     uint64_t first;  /* number of the next message, which is also its payload's seed: 1 at the beginning */
     int64_t took_ns; /* the subscriber's result */

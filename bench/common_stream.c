@@ -60,7 +60,7 @@ static void take_all(struct bench_pair *pair, void *arguments) {
     int64_t start_ns = 0;
     for (uint64_t i = 0; i < local.count;) {
         tarn_message messages[BENCH_STREAM_MANY];
-        size_t taken = take_some(messages, local.at_once);
+        size_t taken = take_some(messages, local.at_once ? local.at_once : 1);
         if (i == 0) {
             start_ns = bench_now_ns();
         }

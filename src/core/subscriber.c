@@ -715,7 +715,8 @@ LONG_HALF int receive(struct tarn_subscriber *subscriber, tarn_message *ret, int
     enum reader_look look = log_reader_follow(subscriber->only);
     if (look == READER_DAMAGED)
         return say_damaged(subscriber, subscriber->only);
-    if (look == READER_PENDING && timeout_ns > LOOKS_NS && (spin(subscriber, ret) || take_plainly(subscriber, ret)))
+    if (look == READER_PENDING && (take_plainly(subscriber, ret) ||
+                                   (timeout_ns > LOOKS_NS && (spin(subscriber, ret) || take_plainly(subscriber, ret)))))
         return 1;
     return wait_for(subscriber, ret, timeout_ns);
 }

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define ASKED_AHEAD 64u /* half of a row */
+
 void readers_init(struct readers *readers, struct roster *roster, struct publisher_slot *publisher,
                   uint16_t incarnation) {
     *readers = (struct readers){.roster = roster, .publisher = publisher, .incarnation = incarnation};
@@ -32,6 +34,7 @@ static void add(struct readers *readers, struct subscriber_slot *subscriber, uin
         .subscriber = subscriber,
         .row = roster_row(readers->roster, readers->publisher, slot),
         .slot = slot,
+        .place = (uint16_t)row_place(slot),
         .live = live,
         .reliable = live && load_relaxed(&subscriber->reliable),
     };
@@ -97,13 +100,13 @@ static struct reader_row *row_of(struct readers *readers, struct reader *reader)
 static uint64_t oldest_of(struct readers *readers, struct reader *reader) {
     struct reader_row *row = row_of(readers, reader);
     /* acquire, R2: with the release that raised it; the reads of what it let go are over. */
-    uint64_t oldest = row ? load_acquire(&row->oldest[row_place(reader->slot)]) : 0;
+    uint64_t oldest = row ? load_acquire(&row->oldest[reader->place]) : 0;
     return oldest == GENERATION_GONE || stamp_of(oldest) == readers->incarnation ? oldest : 0;
 }
 
 static uint64_t cursor_of(struct readers *readers, struct reader *reader) {
     struct reader_row *row = row_of(readers, reader);
-    uint64_t cursor = row ? load_acquire(&row->cursor[row_place(reader->slot)]) : 0; /* acquire, R3 */
+    uint64_t cursor = row ? load_acquire(&row->cursor[reader->place]) : 0; /* acquire, R3 */
     return stamp_of(cursor) == readers->incarnation ? cursor & COUNT_MASK : 0;
 }
 
@@ -119,9 +122,17 @@ uint64_t readers_reliable_cursor(struct readers *readers) {
     return least;
 }
 
+/* Words that others have written arrive one after the other, unless they are asked for: so far ahead. */
+static void ask_ahead(const struct readers *readers, uint32_t index) {
+    const struct reader_row *row = index + ASKED_AHEAD < readers->count ? readers->list[index + ASKED_AHEAD].row : NULL;
+    if (row)
+        __builtin_prefetch(&row->oldest[readers->list[index + ASKED_AHEAD].place]);
+}
+
 uint64_t readers_oldest(struct readers *readers) {
     uint64_t least = GENERATION_GONE;
     for (uint32_t i = 0; i < readers->count; i++) {
+        ask_ahead(readers, i);
         uint64_t oldest = oldest_of(readers, &readers->list[i]);
         if (oldest < least)
             least = oldest;
@@ -168,7 +179,7 @@ bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(v
 
 static bool has_attached(struct readers *readers, struct reader *reader, uint32_t segment_count) {
     struct reader_row *row = row_of(readers, reader);
-    uint32_t attached = row ? load_acquire(&row->attached[row_place(reader->slot)]) : 0;
+    uint32_t attached = row ? load_acquire(&row->attached[reader->place]) : 0;
     return (uint16_t)(attached >> 16) == readers->incarnation && (attached & 0xffff) >= segment_count;
 }
 

@@ -15,8 +15,9 @@ struct reader {
     struct subscriber_slot *subscriber;
     struct reader_row *row; /* NULL until its reader or a neighbour attached */
     uint32_t slot;
-    bool live;     /* else LEAVING: holds messages, reads nothing more */
-    bool reliable; /* and live */
+    uint16_t place; /* of its words in a row */
+    bool live;      /* else LEAVING: holds messages, reads nothing more */
+    bool reliable;  /* and live */
 };
 
 struct readers {
