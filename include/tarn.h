@@ -163,7 +163,8 @@ typedef struct tarn_type {
 /* ---- publisher ------------------------------------------------------------------------------------------------ */
 
 enum tarn_when_full {
-    TARN_FULL_WAIT = 0, /* wait for space, at most full_timeout_ns, then TARN_ERROR_FULL */
+    TARN_FULL_WAIT = 0, /* wait for space, at most full_timeout_ns, then TARN_ERROR_FULL; which comes at once where no
+                           subscriber keeps any: then depth and open loans, or what the limit has room for, do */
     TARN_FULL_FAIL = 1, /* TARN_ERROR_FULL at once */
     TARN_FULL_DROP = 2, /* the message is not sent (the call returns 0) and counted: subscribers see it as lost */
 };
@@ -331,8 +332,8 @@ int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
 /*
  * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small messages of
  * one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted towards max_held, until each is
- * given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only this makes the
- * descriptor quiet); or, if none was taken, an error as for take. An error behind some is told by the next call, or by a take
+ * given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only then is
+ * the descriptor sure to be quiet); or, if none was taken, an error as for take. An error behind some is told by the next call, or by a take
  * that finds nothing.
  */
 int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count);

@@ -104,6 +104,21 @@ static int say_reserve_failed(struct tarn_publisher *publisher, int error) {
 /* One more try, at whatever cost: what a send needs is in context of the caller. */
 typedef int try_again(struct tarn_publisher *publisher, const void *context, enum extents_effort effort);
 
+static bool count_reader(void *context, const struct reader *reader) {
+    (void)reader;
+    ++*(uint32_t *)context;
+    return false;
+}
+
+/* Whether waiting is of use: somebody keeps what is in the way. Else it is depth and open loans alone, which are ours. */
+static bool may_get_space(struct tarn_publisher *publisher) {
+    uint64_t generation, sequence;
+    uint32_t count = 0;
+    extents_blockage(&publisher->writer.extents, &generation, &sequence);
+    readers_blocking(&publisher->readers, generation, sequence, count_reader, &count);
+    return count > 0 || !publisher->readers.known;
+}
+
 /*
  * Waits until try succeeds, as the options say. 1: it did; 0: the message is dropped; or a status.
  */
@@ -122,14 +137,19 @@ static int wait_for_space(struct tarn_publisher *publisher, try_again *try, cons
     if (publisher->when_full != TARN_FULL_WAIT)
         return say_full(publisher);
     int64_t deadline_ns = os_deadline_ns(publisher->full_timeout_ns);
-    for (bool in_time = true;;) {
-        bool barrier;
+    for (bool in_time = true, hopeless = false;;) {
+        bool barrier, was_hopeless = hopeless;
         uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
         error = try(publisher, context, EFFORT_ALL);
         if (error == 0)
             return 1;
         if (error != -EAGAIN || !in_time)
             return say_reserve_failed(publisher, error);
+        hopeless = !may_get_space(publisher);
+        if (hopeless && was_hopeless) /* before this try and behind it: it was not let go in between */
+            return say_full(publisher);
+        if (hopeless)
+            continue;
         int64_t now = os_now_ns();
         in_time = now < deadline_ns;
         if (in_time)
