@@ -9,7 +9,7 @@
  *
  * in a process with one thread; with four (where registering for membarrier costs milliseconds, so the library leaves
  * it out); and with four after tarn_process_register, whose own time is told apart. The child measures itself and
- * prints two numbers, nanoseconds of registering and of opening to the first message.
+ * prints three numbers of nanoseconds: how late it began, registering, opening to the first message.
  *
  * --topics and --subscribers: so many other topics with a publisher each, and so many subscribers in the topic that is
  * joined, are there already, in the parent.
@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,8 +78,8 @@ static void publish_one(tarn_publisher **ret, const char *topic) {
     bench_expect(tarn_publisher_publish(*ret, "hello", 5), 1, "cannot publish");
 }
 
-/* With what was published before it joined. */
-static void take_one(const char *topic, tarn_publisher *publisher) {
+/* With what was published before it joined. Returns when it had the message. */
+static int64_t take_one(const char *topic, tarn_publisher *publisher) {
     tarn_subscriber *subscriber;
     tarn_message message;
     tarn_subscriber_options how = {.struct_bytes = sizeof(how), .history = 1};
@@ -87,14 +88,20 @@ static void take_one(const char *topic, tarn_publisher *publisher) {
         bench_expect(tarn_publisher_publish(publisher, "hello", 5), 1, "cannot publish");
     }
     bench_expect(tarn_subscriber_receive(subscriber, &message, PATIENCE_NS), 1, "no message within 10 s");
+    int64_t end_ns = bench_now_ns();
     if (message.bytes != 5 || memcmp(message.data, "hello", 5) != 0) {
         bench_fail("another message came than was sent");
     }
+    tarn_message_release(&message);
+    tarn_publisher_close(publisher);
+    tarn_subscriber_close(subscriber);
+    return end_ns;
 }
 
-/* Ends with its handles open: closing is not what is measured. begin_ns: when both roles begin; 0: at once. */
+/* begin_ns: when both roles begin; 0: at once. Tells how late it began, how long registering took, and opening. */
 static int child(const struct kind *kind, const char *topic, enum role role, int64_t begin_ns) {
     tarn_publisher *publisher = NULL;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (kind->threads) {
         start_threads();
     }
@@ -109,62 +116,86 @@ static int child(const struct kind *kind, const char *topic, enum role role, int
     if (kind->register_process) {
         tarn_process_register();
     }
-    int64_t open_ns = bench_now_ns();
+    int64_t open_ns = bench_now_ns(), end_ns;
     if (role == PUBLISHES) {
         publish_one(&publisher, topic);
+        end_ns = bench_now_ns();
+    } else {
+        if (!kind->join && role == BOTH) {
+            bench_expect(tarn_publisher_open(&publisher, topic, NULL), 0, "cannot open the publisher");
+        }
+        end_ns = take_one(topic, publisher);
+    }
+    printf("%lld %lld %lld\n", (long long)(begin_ns ? start_ns - begin_ns : 0), (long long)(open_ns - start_ns),
+           (long long)(end_ns - open_ns));
+    fflush(stdout);
+    if (role == PUBLISHES) {
         pause(); /* until the parent has what it waits for */
     }
-    if (role == BOTH && !kind->join) {
-        bench_expect(tarn_publisher_open(&publisher, topic, NULL), 0, "cannot open the publisher");
-    }
-    take_one(topic, publisher);
-    printf("%lld %lld\n", (long long)(open_ns - start_ns), (long long)(bench_now_ns() - open_ns));
     return 0;
 }
 
 /* ---- the parent ----------------------------------------------------------------------------------------------- */
 
-#define UNTIL_BOTH_ARE_READY_NS (4LL * 1000 * 1000)
+#define UNTIL_BOTH_ARE_READY_NS (5LL * 1000 * 1000)
+#define LATE_NS 5000
 
-static pid_t start_child(const struct kind *kind, const char *topic, enum role role, int64_t begin_ns, int answer) {
+struct child {
+    pid_t pid;
+    FILE *answer;
+    long long late_ns, register_ns, open_ns;
+};
+
+static struct child start_child(const struct kind *kind, const char *topic, enum role role, int64_t begin_ns) {
     char number[2], time[32];
+    int ends[2];
     snprintf(number, sizeof(number), "%d", (int)role);
     snprintf(time, sizeof(time), "%lld", (long long)begin_ns);
     fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(answer, STDOUT_FILENO);
-        execl("/proc/self/exe", "bench_open", "--child", kind->name, topic, number, time, (char *)NULL);
-        _exit(127);
-    }
-    return pid;
-}
-
-static void run_child(const struct kind *kind, const char *topic, int64_t *ret_register_ns, int64_t *ret_open_ns) {
-    int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
         bench_fail("cannot make a pipe: %s", strerror(errno));
     }
-    int64_t begin_ns = kind->apart ? bench_now_ns() + UNTIL_BOTH_ARE_READY_NS : 0;
-    pid_t other = kind->apart ? start_child(kind, topic, PUBLISHES, begin_ns, ends[1]) : 0;
-    pid_t pid = start_child(kind, topic, kind->apart ? SUBSCRIBES : BOTH, begin_ns, ends[1]);
+    struct child child = {.pid = fork(), .answer = fdopen(ends[0], "r")};
+    if (child.pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "bench_open", "--child", kind->name, topic, number, time, (char *)NULL);
+        _exit(127);
+    }
     close(ends[1]);
-    FILE *answer = fdopen(ends[0], "r");
-    long long register_ns, open_ns;
-    int numbers = answer != NULL ? fscanf(answer, "%lld %lld", &register_ns, &open_ns) : 0;
-    if (other > 0) {
-        kill(other, SIGKILL);
-        waitpid(other, NULL, 0);
+    if (child.pid < 0 || child.answer == NULL) {
+        bench_fail("cannot start a process: %s", strerror(errno));
     }
-    if (answer != NULL) {
-        fclose(answer);
-    }
+    return child;
+}
+
+/* What the child tells; then it has ended. */
+static void end_child(struct child *child, const char *topic, bool waits) {
+    int numbers = fscanf(child->answer, "%lld %lld %lld", &child->late_ns, &child->register_ns, &child->open_ns);
     int status;
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0 || numbers != 2) {
+    if (waits) {
+        kill(child->pid, SIGKILL);
+    }
+    fclose(child->answer);
+    if (waitpid(child->pid, &status, 0) != child->pid || (status != 0 && !waits) || numbers != 3) {
         bench_fail("a process that opens \"%s\" failed", topic);
     }
-    *ret_register_ns = register_ns;
-    *ret_open_ns = open_ns;
+}
+
+/* False: of two that were to begin at one moment one was late. */
+static bool run_child(const struct kind *kind, const char *topic, int64_t *ret_register_ns, int64_t *ret_open_ns) {
+    int64_t begin_ns = kind->apart ? bench_now_ns() + UNTIL_BOTH_ARE_READY_NS : 0;
+    struct child publisher = {0};
+    if (kind->apart) {
+        publisher = start_child(kind, topic, PUBLISHES, begin_ns);
+    }
+    struct child child = start_child(kind, topic, kind->apart ? SUBSCRIBES : BOTH, begin_ns);
+    end_child(&child, topic, false);
+    if (kind->apart) {
+        end_child(&publisher, topic, true);
+    }
+    *ret_register_ns = child.register_ns;
+    *ret_open_ns = child.open_ns;
+    return child.late_ns < LATE_NS && publisher.late_ns < LATE_NS;
 }
 
 static void measure(const struct kind *kind, size_t runs, struct bench_report *report) {
@@ -176,6 +207,7 @@ static void measure(const struct kind *kind, size_t runs, struct bench_report *r
     }
     registering.count = opening.count = 0;
     tarn_publisher *publisher = NULL;
+    size_t late = 0;
     if (kind->join) {
         bench_expect(tarn_publisher_open(&publisher, "bench/join", NULL), 0, "cannot open the publisher");
         bench_expect(tarn_publisher_publish(publisher, "hello", 5), 1, "cannot publish");
@@ -184,13 +216,18 @@ static void measure(const struct kind *kind, size_t runs, struct bench_report *r
         char topic[64];
         int64_t register_ns, open_ns;
         snprintf(topic, sizeof(topic), "bench/%s-%zu", kind->name, i);
-        run_child(kind, kind->join ? "bench/join" : topic, &register_ns, &open_ns);
-        if (i > 0) { /* the first one makes directories and fills caches */
+        bool in_time = run_child(kind, kind->join ? "bench/join" : topic, &register_ns, &open_ns);
+        late += !in_time;
+        if (i > 0 && in_time) { /* the first one makes directories and fills caches */
             bench_samples_add(&registering, (uint64_t)register_ns);
             bench_samples_add(&opening, (uint64_t)open_ns);
         }
     }
     tarn_publisher_close(publisher);
+    if (opening.count == 0) {
+        printf("%-42s not measured: the two never began at one moment\n", kind->words);
+        return;
+    }
     char p50[32], p99[32], max[32], registered[32];
     struct bench_summary times = bench_samples_summary(&opening, 1);
     double register_ns = bench_samples_summary(&registering, 1).p50;
@@ -198,6 +235,9 @@ static void measure(const struct kind *kind, size_t runs, struct bench_report *r
            bench_format_ns(p99, sizeof(p99), times.p99), bench_format_ns(max, sizeof(max), times.max));
     if (kind->register_process) {
         printf("   after registering in %s", bench_format_ns(registered, sizeof(registered), register_ns));
+    }
+    if (late > 0) {
+        printf("   %zu not counted: one began late", late);
     }
     printf("\n");
     fflush(stdout);
@@ -260,7 +300,9 @@ int main(int argc, char **argv) {
         "From opening to the first message, each time in a fresh process; %zu of each kind.\n\n%-42s %10s %10s %10s\n",
         runs, "", "p50", "p99", "max");
     for (size_t i = 0; i < BENCH_COUNT(kinds); i++) {
-        measure(&kinds[i], runs, report);
+        if (!kinds[i].apart || bench_cpus_allowed() > 1) {
+            measure(&kinds[i], runs, report);
+        }
     }
     bench_report_close(report);
     return 0;

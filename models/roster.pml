@@ -178,7 +178,7 @@ again: /* join_new, topic_file_open */
             fi
         }
     fi;
-    /* join_living */
+join_living:
     atomic {
         if
         :: file[fd[me]].open -> seen[me] = file[fd[me]].roster
@@ -222,7 +222,12 @@ let_go:
     atomic { file[fd[me]].locked = file[fd[me]].locked & ~BIT(me) } /* forget_slot */
     atomic { detach() }
 settle:
-    atomic { file[fd[me]].master == NONE -> file[fd[me]].master = me; seen[me] = NONE } /* take_master */
+    atomic { /* try_master */
+        if
+        :: file[fd[me]].master == NONE -> file[fd[me]].master = me; seen[me] = NONE
+        :: file[fd[me]].master != NONE -> seen[me] = NONE; goto join_living /* with the file that was opened before */
+        fi
+    }
     atomic {
         if
         :: path != fd[me] -> MASTER_UNLOCK; goto again

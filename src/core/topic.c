@@ -151,7 +151,6 @@ static void sleep_unlocked(long ns) {
     process_lock();
 }
 
-/* patience_ns: what is left of it, counted in time slept, so that who is stopped meanwhile does not find it over. */
 static int say_busy(int fd, const char *name) {
     struct topic_header header = {0};
     topic_header_read(&header, fd);
@@ -164,7 +163,10 @@ static int say_busy(int fd, const char *name) {
                 name, who);
 }
 
-/* Takes the lock. AGAIN: somebody has it, and was waited for for a while; or a status. tries: how often that was so. */
+/*
+ * Takes the lock. AGAIN: somebody has it, and was waited for for a while; or a status. tries: how often that was so. patience_ns:
+ * what is left of it, counted in time slept, so that who is stopped meanwhile does not find it over.
+ */
 static int try_master(int fd, uint32_t tries, int64_t *patience_ns, const char *name) {
     int error = os_lock(fd, TOPIC_LOCK_MASTER);
     if (error == 0) {
