@@ -24,7 +24,7 @@
 
 #define QUEUE_BYTES (16u << 20)
 #define QUEUE_MAX 256 /* iceoryx's own limit */
-#define QUEUE_MIN 4
+#define QUEUE_MIN 2
 #define CHANNELS 2 /* of a run, at most: there and back */
 #define CHUNK_ALIGN 32u
 #define CHUNK_HEADER_BYTES 64u

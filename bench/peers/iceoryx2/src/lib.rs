@@ -76,7 +76,7 @@ const PEER_INTERFACE: u32 = 4;
 const PEER_HANDLES_MAX: u32 = 1024;
 /// Of a subscriber: messages, and bytes of them.
 const BUFFER_MAX: usize = 1024;
-const BUFFER_MIN: usize = 4;
+const BUFFER_MIN: usize = 2;
 const BUFFER_BYTES: usize = 4 << 20;
 /// Of the messages: a cache line.
 const ALIGNMENT: usize = 64;
