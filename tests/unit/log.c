@@ -872,19 +872,19 @@ TEST(full_fails_at_once_or_in_time_and_uses_no_sequence_number) {
 }
 
 /* Explicit depth never gives way: then it is the publisher itself who keeps the memory. */
-static char large_data[520000];
+static char large_data[700000];
 
 /* What depth keeps, and two messages do not fit: nobody can make space, so there is nothing to wait for. */
 TEST(nobody_waits_for_himself) {
     tarn_publisher *publisher = publisher_with(.depth = 1, .memory_limit_bytes = MIB, .full_timeout_ns = TARN_FOREVER);
     tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
     tarn_message message;
-    CHECK_STATUS(send_pattern(publisher, 520000, 1), 1);
+    CHECK_STATUS(send_pattern(publisher, 700000, 1), 1);
     take_one(subscriber, &message);
     release(&message);
     CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
     for (int i = 0; i < 3; i++) {
-        CHECK_ERROR(tarn_publisher_publish(publisher, large_data, 520000), TARN_ERROR_FULL, "depth");
+        CHECK_ERROR(tarn_publisher_publish(publisher, large_data, 700000), TARN_ERROR_FULL, "depth");
         CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0); /* goes where the log goes on */
     }
     CHECK_STATUS(tarn_publisher_publish(publisher, large_data, 1000), 1);
