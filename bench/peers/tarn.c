@@ -6,7 +6,8 @@
 
 #include "tarn.h"
 
-#define PUBLISHED_BYTES_MAX 64
+#define PUBLISHED_BYTES_MAX 24
+#define STREAMED_BYTES_MAX 64 /* what is published shares lines, what is loaned has its own */
 #define LIMIT_BYTES (UINT64_C(4) << 20)
 #define LIMIT_MESSAGES 3 /* large ones are rounded up by up to an eighth: so it has two, as the bare ring */
 #define AT_ONCE                                                                                                        \
@@ -18,7 +19,7 @@ struct sender {
     size_t bytes;
     bool publishes;
     uint32_t receivers;
-    char message[PUBLISHED_BYTES_MAX];
+    char message[STREAMED_BYTES_MAX];
 };
 
 struct receiver {
@@ -45,7 +46,7 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
         .memory_limit_bytes = channel->streams ? in_flight_bytes(channel->bytes) : 0,
     };
     sender->bytes = channel->bytes;
-    sender->publishes = channel->bytes <= PUBLISHED_BYTES_MAX;
+    sender->publishes = channel->bytes <= (channel->streams ? STREAMED_BYTES_MAX : PUBLISHED_BYTES_MAX);
     sender->receivers = channel->receivers;
     if (tarn_publisher_open(&sender->publisher, channel->name, &options) < 0) {
         peer_fail("%s", tarn_error());
@@ -64,7 +65,7 @@ static void *open_receiver(const struct peer_channel *channel, uint32_t index) {
     if (tarn_subscriber_open(&receiver->subscriber, channel->name, &options) < 0) {
         peer_fail("%s", tarn_error());
     }
-    receiver->at_once = channel->streams && !channel->sleeps && channel->bytes <= PUBLISHED_BYTES_MAX ? AT_ONCE : 1;
+    receiver->at_once = channel->streams && !channel->sleeps && channel->bytes <= STREAMED_BYTES_MAX ? AT_ONCE : 1;
     return receiver;
 }
 
@@ -140,7 +141,7 @@ const struct peer peer = {
     .interface = PEER_INTERFACE,
     .name = "tarn",
     .title = "tarn",
-    .how = "Publish up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
+    .how = "Publish up to 24 B, in streams up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
            "(sleeping). Depth 1; in streams take_many up to 64 B, and a memory limit of 4 MiB, or 3 messages if that "
            "is more.",
     .bytes_max = UINT64_C(1) << 30,

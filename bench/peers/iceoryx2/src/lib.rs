@@ -444,7 +444,7 @@ pub static peer: Peer<Sender, Receiver, Receiver> = Peer {
     name: c"iceoryx2".as_ptr(),
     title: c"iceoryx2".as_ptr(),
     how: c"ipc::Service, one publish-subscribe service of [u8] per channel: loan_slice_uninit and send, safe overflow off, \
-        RetryUntilDelivered, subscriber buffers of 4 MiB of messages (at least 4 and at most 1024 messages). \
+        RetryUntilDelivered, subscriber buffers of 4 MiB of messages (at least 2 and at most 1024 messages). \
         Sleeping: an event service beside it, notify after each send and blocking_wait."
         .as_ptr(),
     bytes_max: 1 << 30,
