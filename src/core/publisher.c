@@ -110,13 +110,20 @@ static bool count_reader(void *context, const struct reader *reader) {
     return false;
 }
 
-/* Whether waiting is of use: somebody keeps what is in the way. Else it is depth and open loans alone, which are ours. */
+/*
+ * Whether waiting is of use: somebody keeps, or may keep, what is in the way. Else it is depth and open loans alone, which are
+ * ours. In doubt it is: with loans that were sent late, whose extents are no part of the log, readers are not asked.
+ */
 static bool may_get_space(struct tarn_publisher *publisher) {
+    struct extents *extents = &publisher->writer.extents;
     uint64_t generation, sequence;
     uint32_t count = 0;
-    extents_blockage(&publisher->writer.extents, &generation, &sequence);
+    extents_blockage(extents, &generation, &sequence);
+    for (const struct extent *retired = extents->retired.head; retired; retired = retired->next)
+        if (retired->generation > generation)
+            generation = retired->generation;
     readers_blocking(&publisher->readers, generation, sequence, count_reader, &count);
-    return count > 0 || !publisher->readers.known;
+    return count > 0 || extents->detached.head || !publisher->readers.known;
 }
 
 /*

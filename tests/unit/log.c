@@ -11,6 +11,7 @@
 
 #include "common.h"
 #include "base/machine.h"
+#include "base/os.h"
 #include "core/inspect.h"
 #include "core/publisher.h"
 #include "shm/writer.h"
@@ -890,6 +891,29 @@ TEST(nobody_waits_for_himself) {
     CHECK_STATUS(tarn_publisher_publish(publisher, large_data, 1000), 1);
     take_one(subscriber, &message);
     release(&message);
+    close_both(publisher, subscriber);
+}
+
+/* A reliable subscriber has yet to read what was sent late, in an extent that is no part of the log any more. */
+TEST(late_loans_are_waited_for) {
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 3 * MIB / 2, .full_timeout_ns = 100000000);
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_loan first, second, third;
+    tarn_message message;
+    CHECK_STATUS(tarn_publisher_loan(publisher, sizeof(large_data), &first), 1);
+    CHECK_STATUS(tarn_publisher_loan(publisher, sizeof(large_data), &second), 1);
+    CHECK_STATUS(tarn_publisher_publish(publisher, "small", 5), 1);
+    take_one(subscriber, &message);
+    release(&message);
+    CHECK_STATUS(tarn_loan_send(&second), 1);
+    int64_t start_ns = os_now_ns();
+    CHECK_ERROR(tarn_publisher_loan(publisher, sizeof(large_data), &third), TARN_ERROR_FULL, "no space");
+    CHECK_INT(os_now_ns() - start_ns, >=, 100000000);
+    take_one(subscriber, &message);
+    release(&message);
+    CHECK_STATUS(tarn_publisher_loan(publisher, sizeof(large_data), &third), 1);
+    CHECK_STATUS(tarn_loan_drop(&third), 0);
+    CHECK_STATUS(tarn_loan_drop(&first), 0);
     close_both(publisher, subscriber);
 }
 
