@@ -259,6 +259,15 @@ static int take_all(struct actor *actor) {
     return result < 0 ? result : released;
 }
 
+/* In one call, if they are alike and there by then. */
+static int take_many(struct actor *actor) {
+    int result = tarn_subscriber_take_many(actor->subscriber, actor->held, HELD_MAX);
+    for (int i = 0; i < result; i++)
+        account_for(&actor->follower, &actor->held[actor->held_count++]);
+    int released = let_all_go(actor);
+    return result < 0 ? result : released;
+}
+
 static int take_one(struct actor *actor) {
     return take_and_hold(actor, 1);
 }
@@ -548,6 +557,7 @@ const struct operation messages_operations[MESSAGES_OPERATIONS] = {
      .before = send_five,
      .operate = take_all,
      .holds_back = true},
+    {.name = "take_many", .prepare = prepare_reliable, .before = send_five, .operate = take_many, .holds_back = true},
     {.name = "take_from_extents", .prepare = prepare_subscriber, .before = send_extents, .operate = take_all},
     {.name = "hold_many", .prepare = prepare_many, .operate = hold_many},
     {.name = "take_when_overrun", .prepare = prepare_subscriber, .before = overrun, .operate = take_all},
