@@ -330,11 +330,11 @@ int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_su
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
 
 /*
- * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small messages of
- * one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted towards max_held, until each is
- * given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only then is
- * the descriptor sure to be quiet); or, if none was taken, an error as for take. An error behind some is told by the next call, or by a take
- * that finds nothing.
+ * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small messages
+ * of one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted towards max_held,
+ * until each is given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only
+ * then is the descriptor sure to be quiet); or, if none was taken, an error as for take. An error behind some is told by the
+ * next call, or by a take that finds nothing.
  */
 int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count);
 
@@ -1220,9 +1220,10 @@ int tarn_waitset_close(tarn_waitset *waitset);
 /* ---- the process ---------------------------------------------------------------------------------------------- */
 
 /*
- * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message, and messages
- * are released without a locked instruction by who took them. Done automatically by the first open of a process with one thread, where it costs 3 us; afterwards it may take some 10 ms,
- * which is why it is left to this call. Without it everything works, at some 20 ns more per small message.
+ * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message, and
+ * messages are released without a locked instruction by who took them. Done automatically by the first open of a process
+ * with one thread, where it costs 3 us; afterwards it may take some 10 ms, which is why it is left to this call. Without it
+ * everything works, at some 20 ns more per small message.
  * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (they go on with fences); or
  * _NO_MEMORY, _SYSTEM.
  */

@@ -104,12 +104,6 @@ static int say_reserve_failed(struct tarn_publisher *publisher, int error) {
 /* One more try, at whatever cost: what a send needs is in context of the caller. */
 typedef int try_again(struct tarn_publisher *publisher, const void *context, enum extents_effort effort);
 
-static bool count_reader(void *context, const struct reader *reader) {
-    (void)reader;
-    ++*(uint32_t *)context;
-    return false;
-}
-
 /*
  * Whether waiting is of use: somebody keeps, or may keep, what is in the way. Else it is depth and open loans alone, which are
  * ours. In doubt it is: with loans that were sent late, whose extents are no part of the log, readers are not asked.
@@ -117,13 +111,13 @@ static bool count_reader(void *context, const struct reader *reader) {
 static bool may_get_space(struct tarn_publisher *publisher) {
     struct extents *extents = &publisher->writer.extents;
     uint64_t generation, sequence;
-    uint32_t count = 0;
+    struct blame blame = {{0}, 0};
     extents_blockage(extents, &generation, &sequence);
     for (const struct extent *retired = extents->retired.head; retired; retired = retired->next)
         if (retired->generation > generation)
             generation = retired->generation;
-    readers_blocking(&publisher->readers, generation, sequence, count_reader, &count);
-    return count > 0 || extents->detached.head || !publisher->readers.known;
+    readers_blocking(&publisher->readers, generation, sequence, name_reader, &blame);
+    return blame.count > 0 || extents->detached.head || !publisher->readers.known;
 }
 
 /*

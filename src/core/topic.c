@@ -184,8 +184,8 @@ static int try_master(int fd, uint32_t tries, int64_t *patience_ns, const char *
         return AGAIN;
     }
     /* waits grow, as who is stopped meanwhile should not be asked all the time */
-    long doublings = (long)(tries - MASTER_YIELDS), most = MASTER_RETRY_NS / MASTER_RETRY_LEAST_NS;
-    long wait_ns = doublings < 7 && 1l << doublings < most ? MASTER_RETRY_LEAST_NS << doublings : MASTER_RETRY_NS;
+    uint32_t doublings = tries - MASTER_YIELDS;
+    long wait_ns = doublings < 7 ? MASTER_RETRY_LEAST_NS << doublings : MASTER_RETRY_NS;
     sleep_unlocked(wait_ns);
     *patience_ns -= wait_ns;
     return AGAIN;

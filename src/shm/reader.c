@@ -640,11 +640,9 @@ static enum reader_take take_referred(struct log_reader *reader, const struct re
         log_reader_pass(reader, record->next, reader->sequence + 1);
         ret->sent_ns = sent_ns;
         ret->held_by = hold;
-        reader->lost_in_all += reader->lost;
-        reader->lost = 0;
+        log_reader_lost_told(reader);
         reader->taken_in_all++; /* but not at the position */
         reader->counted++;
-        log_reader_bound_usual(reader);
         return READER_TAKEN;
     }
     if (result == FAILED || result == NOT_ATTACHED)

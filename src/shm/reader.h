@@ -208,6 +208,7 @@ SHORT_HALF size_t log_reader_take_alike(struct log_reader *reader, tarn_message 
     return taken;
 }
 
+/* One of them. */
 SHORT_HALF bool log_reader_take_usual(struct log_reader *reader, tarn_message *ret) {
     return log_reader_take_alike(reader, ret, 1) == 1;
 }
@@ -215,6 +216,13 @@ SHORT_HALF bool log_reader_take_usual(struct log_reader *reader, tarn_message *r
 /* Up to where messages like the last one may be taken the shortest way. */
 static inline void log_reader_bound_usual(struct log_reader *reader) {
     reader->usual_limit = reader->lost ? 0 : (uintptr_t)reader->limit - reader->usual_size;
+}
+
+/* The message just taken told what was lost before it. */
+static inline void log_reader_lost_told(struct log_reader *reader) {
+    reader->lost_in_all += reader->lost;
+    reader->lost = 0;
+    log_reader_bound_usual(reader);
 }
 
 /* As log_reader_take(), for any message in place; until is not looked at. False: nothing happened. */
@@ -243,11 +251,8 @@ SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *r
     log_reader_pass(reader, at + size, reader->sequence + 1);
     if (unlikely(timed_bytes))
         ret->sent_ns = (int64_t)load_relaxed(word_at(at, RECORD_HEADER_BYTES));
-    if (unlikely(reader->lost)) {
-        reader->lost_in_all += reader->lost;
-        reader->lost = 0;
-        log_reader_bound_usual(reader);
-    }
+    if (unlikely(reader->lost))
+        log_reader_lost_told(reader);
     return true;
 }
 
