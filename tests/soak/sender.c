@@ -191,4 +191,5 @@ void sender_close(struct sender *sender) {
     int behind = tarn_publisher_close(sender->publisher);
     CHECK_INT(behind, >=, 0);
     sender->entry->complete = behind == 0;
+    sender->entry->closed = true;
 }

@@ -52,6 +52,7 @@ struct entry {
     _Atomic uint64_t flushed;      /* flush said so about this number */
     _Atomic int64_t flushed_ns;    /* stored after that: when the call that sent it began */
     _Atomic bool complete;         /* it has closed, and close said that everybody had everything */
+    _Atomic bool closed;           /* stored after that */
 };
 
 struct stage {
