@@ -289,6 +289,12 @@ void bench_stream_close(struct bench_pair *pair);
 #define BENCH_CROWD_MAX 4000
 #define BENCH_CROWD_BLOCK 250 /* messages to one topic before it is the other's turn */
 
+struct bench_crowd {
+    size_t bytes;
+    enum bench_touch touch; /* full: written in full by the publisher, read in full by the first subscriber */
+    uint64_t subscribers;
+    bool reliable;
+};
 struct bench_crowd_cost {
     double p50, mean, p99; /* of one send, ns */
     size_t left_out;
@@ -297,8 +303,8 @@ struct bench_crowd_costs {
     struct bench_crowd_cost one, many; /* with one subscriber, and with as many as asked for */
     size_t messages;                   /* to the many */
 };
-struct bench_crowd_costs bench_crowd_measure(struct bench_pair *pair, size_t bytes, uint64_t subscriber_count,
-                                             bool reliable, int64_t duration_ns);
+struct bench_crowd_costs bench_crowd_measure(struct bench_pair *pair, const struct bench_crowd *what,
+                                             int64_t duration_ns);
 
 /* ---- common_wakeup.c ------------------------------------------------------------------------------------------- */
 

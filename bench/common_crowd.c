@@ -6,13 +6,13 @@
  * takes every message with each of them in turn and never sleeps: the publisher sees a thousand participants with
  * positions and holds of their own, all caught up. What this cannot show is a thousand CPUs asking for one cache line.
  *
- * The publisher sends a message, timed from before the loan until after the send (reading the clock subtracted, first
- * line written), and waits, untimed, until every subscriber has taken and released it. Blocks of messages alternate
+ * The publisher sends a message, timed from before the loan until after the send (reading the clock subtracted, and what
+ * is written of the payload within), and waits, untimed, until every subscriber has taken and released it. Blocks of messages alternate
  * between a topic with the many and a topic with one, so that the ratio is of the same seconds; and the one gets its
  * messages as far apart as the many need to take theirs, since a publisher that has waited for 50 us has colder caches and
  * branch predictors than one that has not, however many subscribers there are. The mean contains what is
- * done only now and then, such as looking through all subscribers' positions when an extent is reused; times above
- * 50 us are the scheduler's and are left out of all figures, and counted.
+ * done only now and then, such as looking through all subscribers' positions when an extent is reused; times longer than
+ * writing the payload, slowly, and 50 us are the scheduler's and are left out of all figures, and counted.
  */
 #include "common.h"
 
@@ -22,13 +22,12 @@
 #define BLOCK BENCH_CROWD_BLOCK
 #define BLOCKS_MAX 400
 #define TOO_LONG_NS 50e3
+#define SLOW_NS_PER_BYTE 0.5
 
 struct crowd {
+    struct bench_crowd what;
     uint32_t topic; /* 0: one subscriber, 1: many */
-    uint64_t subscribers;
     uint64_t messages;
-    size_t bytes;
-    bool reliable;
 };
 
 static const char *const topics[2] = {"bench/one", "bench/many"};
@@ -45,8 +44,8 @@ static _Atomic uint64_t *taken_by_all(struct bench_pair *pair) {
 static void open_there(struct bench_pair *pair, void *arguments) {
     (void)pair;
     const struct crowd *crowd = arguments;
-    tarn_subscriber_options how = {.struct_bytes = sizeof(how), .reliable = crowd->reliable};
-    for (uint64_t i = 0; i < crowd->subscribers; i++) {
+    tarn_subscriber_options how = {.struct_bytes = sizeof(how), .reliable = crowd->what.reliable};
+    for (uint64_t i = 0; i < crowd->what.subscribers; i++) {
         bench_expect(tarn_subscriber_open(&subscribers[crowd->topic][i], topics[crowd->topic], &how), 0,
                      "cannot open a subscriber");
     }
@@ -56,12 +55,12 @@ static void open_there(struct bench_pair *pair, void *arguments) {
 static void close_there(struct bench_pair *pair, void *arguments) {
     (void)pair;
     const struct crowd *crowd = arguments;
-    for (uint64_t i = 0; i < crowd->subscribers; i++) {
+    for (uint64_t i = 0; i < crowd->what.subscribers; i++) {
         tarn_subscriber_close(subscribers[crowd->topic][i]);
     }
 }
 
-static void take_one(tarn_subscriber *subscriber, size_t bytes, uint64_t number) {
+static void take_one(tarn_subscriber *subscriber, size_t bytes, enum bench_touch touch, uint64_t number) {
     tarn_message message;
     int result;
     while ((result = tarn_subscriber_take(subscriber, &message)) == 0) {
@@ -69,7 +68,7 @@ static void take_one(tarn_subscriber *subscriber, size_t bytes, uint64_t number)
     }
     bench_expect(result, 1, "cannot take");
     if (message.sequence != number || message.bytes != bytes ||
-        !bench_payload_check(message.data, bytes, BENCH_TOUCH_LINE, number)) {
+        !bench_payload_check(message.data, bytes, touch, number)) {
         bench_fail("a subscriber took something else than message %llu", (unsigned long long)number);
     }
     bench_expect(tarn_message_release(&message), 0, "cannot release");
@@ -79,8 +78,9 @@ static void take_there(struct bench_pair *pair, void *arguments) {
     const struct crowd crowd = *(const struct crowd *)arguments;
     for (uint64_t i = 0; i < crowd.messages; i++) {
         taken[crowd.topic]++;
-        for (uint64_t s = 0; s < crowd.subscribers; s++) {
-            take_one(subscribers[crowd.topic][s], crowd.bytes, taken[crowd.topic]);
+        for (uint64_t s = 0; s < crowd.what.subscribers; s++) {
+            enum bench_touch touch = s == 0 ? crowd.what.touch : BENCH_TOUCH_LINE;
+            take_one(subscribers[crowd.topic][s], crowd.what.bytes, touch, taken[crowd.topic]);
         }
         atomic_store_explicit(taken_by_all(pair), taken[crowd.topic], memory_order_release);
     }
@@ -100,12 +100,12 @@ static double clock_cost_ticks(void) {
     return bench_median(costs, RUNS);
 }
 
-static uint64_t send_one(tarn_publisher *publisher, size_t bytes, uint64_t number) {
+static uint64_t send_one(tarn_publisher *publisher, const struct bench_crowd *what, uint64_t number) {
     tarn_loan loan;
     uint64_t start = bench_ticks_ordered();
-    int lent = tarn_publisher_loan(publisher, bytes, &loan);
+    int lent = tarn_publisher_loan(publisher, what->bytes, &loan);
     if (lent == 1) {
-        bench_payload_write(loan.data, bytes, BENCH_TOUCH_LINE, number);
+        bench_payload_write(loan.data, what->bytes, what->touch, number);
         lent = tarn_loan_send(&loan);
     }
     uint64_t end = bench_ticks_ordered();
@@ -122,7 +122,7 @@ static uint64_t send_block(struct bench_pair *pair, const struct crowd *crowd, u
     uint64_t begin = bench_ticks();
     for (uint64_t i = 0; i < crowd->messages; i++) {
         uint64_t number = ++sent[crowd->topic], start = bench_ticks();
-        uint64_t ticks = send_one(publishers[crowd->topic], crowd->bytes, number);
+        uint64_t ticks = send_one(publishers[crowd->topic], &crowd->what, number);
         if (samples != NULL) {
             bench_samples_add(samples, ticks);
         }
@@ -136,8 +136,10 @@ static uint64_t send_block(struct bench_pair *pair, const struct crowd *crowd, u
     return apart;
 }
 
-static struct bench_crowd_cost cost_of(struct bench_samples *samples, double clock_ticks) {
-    uint64_t limit = (uint64_t)(TOO_LONG_NS / bench_ns_per_tick());
+static struct bench_crowd_cost cost_of(struct bench_samples *samples, const struct bench_crowd *what,
+                                       double clock_ticks) {
+    double writing_ns = what->touch == BENCH_TOUCH_FULL ? SLOW_NS_PER_BYTE * (double)what->bytes : 0;
+    uint64_t limit = (uint64_t)((TOO_LONG_NS + writing_ns) / bench_ns_per_tick());
     size_t kept = 0, all = samples->count;
     for (size_t i = 0; i < all; i++) {
         if (samples->values[i] <= limit) {
@@ -165,13 +167,15 @@ static void close_topic(struct bench_pair *pair, const struct crowd *crowd) {
     bench_pair_finish(pair, NULL, 0);
 }
 
-struct bench_crowd_costs bench_crowd_measure(struct bench_pair *pair, size_t bytes, uint64_t subscriber_count,
-                                             bool reliable, int64_t duration_ns) {
+struct bench_crowd_costs bench_crowd_measure(struct bench_pair *pair, const struct bench_crowd *what,
+                                             int64_t duration_ns) {
     static struct bench_samples samples[2];
     struct crowd crowds[2];
     double clock_ticks = clock_cost_ticks();
     for (uint32_t topic = 0; topic < 2; topic++) {
-        crowds[topic] = (struct crowd){topic, topic == 0 ? 1 : subscriber_count, BLOCK, bytes, reliable};
+        crowds[topic] = (struct crowd){*what, topic, BLOCK};
+        if (topic == 0)
+            crowds[topic].what.subscribers = 1;
         open_topic(pair, &crowds[topic]);
         if (samples[topic].values == NULL) {
             bench_samples_open(&samples[topic], BLOCK * BLOCKS_MAX);
@@ -190,8 +194,8 @@ struct bench_crowd_costs bench_crowd_measure(struct bench_pair *pair, size_t byt
         pace_ticks = send_block(pair, &crowds[1], 0, &samples[1]);
     }
     struct bench_crowd_costs costs = {.messages = samples[1].count};
-    costs.one = cost_of(&samples[0], clock_ticks);
-    costs.many = cost_of(&samples[1], clock_ticks);
+    costs.one = cost_of(&samples[0], what, clock_ticks);
+    costs.many = cost_of(&samples[1], what, clock_ticks);
     close_topic(pair, &crowds[0]);
     close_topic(pair, &crowds[1]);
     return costs;

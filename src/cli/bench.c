@@ -301,7 +301,8 @@ static bool run_fanout(struct run *run, int64_t end_ns) {
         snprintf(count, sizeof(count), "%" PRIu64 " subscribers", row->subscribers);
         show_progress(run, "sends to ", row->subscribers == 1 ? "one subscriber" : count);
         int64_t each_ns = (row_end_ns(end_ns, FANOUT_COUNTS - i) - clock_ns()) * 3 / 4; /* warm-up takes the rest */
-        row->costs = bench_crowd_measure(&run->pair, FANOUT_BYTES, row->subscribers, false, each_ns);
+        struct bench_crowd what = {.bytes = FANOUT_BYTES, .subscribers = row->subscribers};
+        row->costs = bench_crowd_measure(&run->pair, &what, each_ns);
         hide_negative(&row->costs.one);
         hide_negative(&row->costs.many);
         measure_floor(run);

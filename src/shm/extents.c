@@ -21,8 +21,6 @@
 #define STREAM_NS (10 * NS_PER_MS) /* who needs the next extent for small messages sooner sends a stream */
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
-#define FEW_READERS 4u          /* fewer cost less than memory that is not warm */
-#define MANY_READERS 64u        /* more extents cost more, for their lines, than looking at so many less often */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
 #define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
@@ -530,26 +528,23 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
     return best ? remove_after(&extents->free_large, best_previous) : NULL;
 }
 
-/* So many, but no more bytes than retiring several at once is worth: what it costs to write megabytes is not that. */
-static uint64_t as_far_as_worth_it(const struct extents *extents, uint64_t more, uint64_t size) {
-    return extents->is_sparse || more < RETIRED_BYTES_MAX / size ? more : RETIRED_BYTES_MAX / size;
-}
-
-/* How many more extents than the policy keeps are used where many readers have to be looked at for each that is not. */
+/*
+ * How many more extents of small messages are used where many readers have to be looked at for each that is retired. Not of
+ * large ones: writing them where caches have not got them costs more than looking.
+ */
 static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
-    uint32_t count = extents->readers->count;
-    uint64_t more = size <= EXTENT_BYTES_MIN ? count / READERS_PER_RETIRED
-                    : count < FEW_READERS    ? 0
-                    : count < MANY_READERS   ? count
-                                             : MANY_READERS;
-    return as_far_as_worth_it(extents, more, size);
+    return size <= EXTENT_BYTES_MIN ? extents->readers->count / READERS_PER_RETIRED : 0;
 }
 
-/* Where each message has an extent of its own: there are to be as many as are kept, and as many as are retired at once. */
+/*
+ * Where each message has an extent of its own: there are to be as many as are kept, and as many as are retired at once; but no
+ * more bytes of them than that is worth: what it costs to write megabytes is not that.
+ */
 static bool is_worth_another(const struct extents *extents, uint64_t size) {
-    uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
-    uint64_t at_once = as_far_as_worth_it(extents, RETIRED_AT_ONCE - 1, size) + more_for_readers(extents, size);
-    return extents->warm_bytes / size < kept + 1 + at_once;
+    uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH, more = RETIRED_AT_ONCE - 1;
+    if (!extents->is_sparse && more > RETIRED_BYTES_MAX / size)
+        more = RETIRED_BYTES_MAX / size;
+    return extents->warm_bytes / size < kept + 1 + more;
 }
 
 /* Whether half of the memory limit does for one more. It is looked up only where the least that it may be does not do. */
@@ -620,12 +615,9 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     return *ret ? 0 : -EAGAIN;
 }
 
-/*
- * A segment is worth it for many readers, to look at them less often, and where what it adds has hardly any memory: but only
- * one that is as large as is usual, as there are not many of them.
- */
+/* A segment is worth it where what it adds has hardly any memory: but only one that is as large as is usual: there are few. */
 static struct extent *grow_early(struct extents *extents, uint64_t size) {
-    bool pays = size > EXTENT_BYTES_MIN && (extents->is_sparse || more_for_readers(extents, size) > 0);
+    bool pays = size > EXTENT_BYTES_MIN && extents->is_sparse;
     if (!pays || extents->options.realtime || extents->options.places || extents->cannot_grow ||
         !is_worth_another(extents, size) || !is_within_half(extents, size))
         return NULL;
