@@ -197,7 +197,8 @@ typedef struct tarn_publisher_options {
                                 nothing back; what subscribers hold counts, too; the dead are repaired by others, but for
                                 when it waits for space, flushes or closes */
     uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more, and streams of smaller ones, rotate through
-                                before it is reused: decides their bandwidth. 0: from the cache sizes */
+                                before it is reused: decides their bandwidth. 0: from the cache sizes; 1: as little as
+                                there can be, which is best where one message is under way at a time */
 } tarn_publisher_options;
 
 /*

@@ -44,6 +44,7 @@ static void *open_sender(const struct peer_channel *channel, uint32_t index) {
         .full_timeout_ns = TARN_FOREVER,
         .depth = 1,
         .memory_limit_bytes = channel->streams ? in_flight_bytes(channel->bytes) : 0,
+        .rotation_bytes = channel->streams ? 0 : 1,
     };
     sender->bytes = channel->bytes;
     sender->publishes = channel->bytes <= (channel->streams ? STREAMED_BYTES_MAX : PUBLISHED_BYTES_MAX);
@@ -143,7 +144,7 @@ const struct peer peer = {
     .title = "tarn",
     .how = "Publish up to 24 B, in streams up to 64 B, else loans; reliable subscribers, take (spinning) or receive "
            "(sleeping). Depth 1; in streams take_many up to 64 B, and a memory limit of 4 MiB, or 3 messages if that "
-           "is more.",
+           "is more; where one message is under way at a time, as little memory to go round in as there can be.",
     .bytes_max = UINT64_C(1) << 30,
     .senders_max = PEER_HANDLES_MAX,
     .receivers_max = PEER_HANDLES_MAX,

@@ -536,14 +536,21 @@ static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
     return size <= EXTENT_BYTES_MIN ? extents->readers->count / READERS_PER_RETIRED : 0;
 }
 
+static uint64_t rotation_bytes(struct extents *extents) {
+    if (!extents->options.rotation_bytes)
+        extents->options.rotation_bytes = machine_rotation_bytes();
+    return extents->options.rotation_bytes;
+}
+
 /*
  * Where each message has an extent of its own: there are to be as many as are kept, and as many as are retired at once; but no
- * more bytes of them than that is worth: what it costs to write megabytes is not that.
+ * more bytes of them than that is worth: what it costs to write megabytes is not that, nor what lies in no cache any more.
  */
-static bool is_worth_another(const struct extents *extents, uint64_t size) {
+static bool is_worth_another(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH, more = RETIRED_AT_ONCE - 1;
-    if (!extents->is_sparse && more > RETIRED_BYTES_MAX / size)
-        more = RETIRED_BYTES_MAX / size;
+    uint64_t most_bytes = rotation_bytes(extents) < RETIRED_BYTES_MAX ? rotation_bytes(extents) : RETIRED_BYTES_MAX;
+    if (!extents->is_sparse && more > most_bytes / size)
+        more = most_bytes / size;
     return extents->warm_bytes / size < kept + 1 + more;
 }
 
@@ -568,9 +575,7 @@ static bool wants_more(struct extents *extents, uint64_t size) {
         return false;
     if (!rotates)
         return extents->warm_bytes < SMALL_RETENTION_BYTES + more * size;
-    if (!extents->options.rotation_bytes)
-        extents->options.rotation_bytes = machine_rotation_bytes();
-    return extents->warm_bytes < extents->options.rotation_bytes ||
+    return extents->warm_bytes < rotation_bytes(extents) ||
            (size > EXTENT_BYTES_MIN && is_worth_another(extents, size));
 }
 

@@ -401,6 +401,33 @@ TEST(large_messages_to_many_readers_go_round_in_no_more_memory) {
     CHECK_INT(held_with_readers(100 * KIB, 100, 64), ==, held_with_readers(100 * KIB, 100, 1));
 }
 
+/* In how many places messages of 256 KiB lie, one after the other. */
+static int places_with_rotation(uint64_t rotation_bytes) {
+    enum { COUNT = 100 };
+    const void *places[COUNT];
+    int used = 0, at;
+    tarn_publisher *publisher = publisher_with(.depth = 1, .rotation_bytes = rotation_bytes);
+    tarn_subscriber *subscriber = subscriber_with();
+    for (int i = 0; i < COUNT; i++) {
+        tarn_message message;
+        CHECK_STATUS(send_pattern(publisher, 256 * KIB, (uint64_t)i), 1);
+        take_one(subscriber, &message);
+        for (at = 0; at < used && places[at] != message.data; at++)
+            ;
+        if (at == used)
+            places[used++] = message.data;
+        release(&message);
+    }
+    close_both(publisher, subscriber);
+    return used;
+}
+
+/* One is kept, one read, and one is ready for the next; what is asked for is not exceeded to retire several at once. */
+TEST(large_messages_go_round_in_as_little_as_is_asked_for) {
+    CHECK_INT(places_with_rotation(1), ==, 3);
+    CHECK_INT(places_with_rotation(64 * MIB), >, 3);
+}
+
 /* The reader's next extent was retired long ago, and lay in a segment that it had not attached. */
 TEST(what_is_kept_is_read_though_the_way_there_has_gone) {
     enum { SMALL = 2000 };
