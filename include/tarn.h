@@ -27,7 +27,7 @@
  *  - The library starts no thread, installs no signal handler, prints nothing and never ends the process.
  *  - All times are nanoseconds of CLOCK_MONOTONIC. All sizes are bytes.
  *
- * WHAT A CALL MAY DO (tested: see tests/unit/call_table.c)
+ * WHAT A CALL MAY DO (for messages, events, jobs and values all but the first column is tested: tests/unit/call_table.c)
  *
  *   call                          wait-free    allocates   page faults    enters the kernel
  *   ----------------------------  -----------  ----------  -------------  ---------------------------------
@@ -198,7 +198,7 @@ typedef struct tarn_publisher_options {
                                 when it waits for space, flushes or closes */
     uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more, and streams of smaller ones, rotate through
                                 before it is reused: decides their bandwidth. 0: from the cache sizes; 1: as little as
-                                there can be, which is best where one message is under way at a time */
+                                depth allows, which is often faster where one message is under way at a time */
 } tarn_publisher_options;
 
 /*
@@ -334,8 +334,8 @@ int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
  * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small messages
  * of one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted towards max_held,
  * until each is given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only
- * then is the descriptor sure to be quiet); or, if none was taken, an error as for take. An error behind some is told by the
- * next call, or by a take that finds nothing.
+ * then is the descriptor sure to be quiet); or, if none was taken, an error as for take (_ARGUMENT: also a count of 0). An
+ * error behind some is told by the next call, or by a take that finds nothing.
  */
 int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count);
 
@@ -957,9 +957,9 @@ int tarn_worker_open(tarn_worker **ret, const char *topic, const tarn_worker_opt
 
 /*
  * Takes a job, never blocking. Of one producer they come in the order sent, but for redelivered ones; producers take
- * turns. Returns 1: ret is filled in, and the job this worker's; 0: nothing there; or an error: _ARGUMENT (also: a
- * keeper), _CLOSED, _FORKED, _HOLDING (as many as prefetch are not ended), _DAMAGED (said once per producer), _PERMISSION,
- * _NO_MEMORY, _LIMIT (a producer's memory cannot be attached; it is tried again later).
+ * turns. Returns 1: ret is filled in, and the job this worker's; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
+ * _HOLDING (as many as prefetch are not ended), _DAMAGED (said once per producer), _PERMISSION, _NO_MEMORY, _LIMIT (a
+ * producer's memory cannot be attached; it is tried again later).
  */
 int tarn_worker_take(tarn_worker *worker, tarn_job *ret);
 
@@ -967,8 +967,8 @@ int tarn_worker_take(tarn_worker *worker, tarn_job *ret);
 int tarn_worker_receive(tarn_worker *worker, tarn_job *ret, int64_t timeout_ns);
 
 /*
- * Waits up to timeout_ns until there may be a job to take; a keeper attaches what comes meanwhile, and returns 0 or an error.
- * Returns 1: there is; 0: not in time; or _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, or what take would say.
+ * Waits up to timeout_ns until there may be a job to take. Returns 1: there is; 0: not in time; or _CLOSED, _FORKED,
+ * _INTERRUPTED, _TOPIC_REMOVED, or what take would say.
  */
 int tarn_worker_wait(tarn_worker *worker, int64_t timeout_ns);
 

@@ -58,7 +58,7 @@ def facts_of(mode, about):
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": cpu_model(),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "cpus": os.cpu_count(),
         "virtual": "hypervisor" in open("/proc/cpuinfo").read(),
         "load": os.getloadavg()[0],

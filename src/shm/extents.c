@@ -624,7 +624,7 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
 static struct extent *grow_early(struct extents *extents, uint64_t size) {
     bool pays = size > EXTENT_BYTES_MIN && extents->is_sparse;
     if (!pays || extents->options.realtime || extents->options.places || extents->cannot_grow ||
-        !is_worth_another(extents, size) || !is_within_half(extents, size))
+        !is_within_half(extents, size) || !is_worth_another(extents, size))
         return NULL;
     extents->cannot_grow = add_segment(extents, usual_segment_bytes(extents, size)) != 0;
     return extents->cannot_grow ? NULL : carve(extents, size);

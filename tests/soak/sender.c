@@ -186,6 +186,7 @@ void sender_step(struct sender *sender) {
 }
 
 void sender_close(struct sender *sender) {
+    sender->entry->leaving = true;
     if (sender->plan.leaves_open)
         return;
     int behind = tarn_publisher_close(sender->publisher);

@@ -51,6 +51,7 @@ struct entry {
     _Atomic int64_t sent_begun_ns; /* when the call that sent it began */
     _Atomic uint64_t flushed;      /* flush said so about this number */
     _Atomic int64_t flushed_ns;    /* stored after that: when the call that sent it began */
+    _Atomic bool leaving;          /* it is about to close, or to exit */
     _Atomic bool complete;         /* it has closed, and close said that everybody had everything */
     _Atomic bool closed;           /* stored after that */
 };
@@ -59,10 +60,11 @@ struct stage {
     _Atomic bool over; /* end, one after the other */
     _Atomic unsigned ready;
     _Atomic uint32_t entry_count;
-    _Atomic bool ended[LIVES]; /* processes that are no more, whatever became of them */
+    _Atomic bool killed[LIVES]; /* processes that are about to be killed, or were */
+    _Atomic bool ended[LIVES];  /* processes that are no more, whatever became of them */
     struct tally {
         _Atomic uint64_t publishers, subscribers, refusals;
-        _Atomic uint64_t sent, taken, bytes, lost, dropped, full, held_long, settled, checked_at_end;
+        _Atomic uint64_t sent, taken, bytes, lost, dropped, full, held_long, settled, checked_at_end, gone;
     } tally;
     struct entry entries[ENTRIES];
 };

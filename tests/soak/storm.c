@@ -175,6 +175,7 @@ static bool reap(void) {
 }
 
 static void kill_life(struct life *life) {
+    stage->killed[life->number] = true;
     kill(life->pid, SIGKILL);
     life->killed = true;
     totals.killed++;
@@ -242,15 +243,17 @@ static void account(void) {
         "  %llu spells, %llu of them ended by killing all at once; %.0f s of processor time\n"
         "  %llu publishers and %llu subscribers opened, %llu refused; %llu messages sent, %llu dropped, %llu times "
         "full\n"
-        "  %llu times a publisher's end was checked at a subscriber, %llu subscribers' counts of losses\n"
+        "  %llu times a publisher's end was checked at a subscriber, %llu subscribers' counts of losses; %llu times "
+        "memory "
+        "was gone\n"
         "  at most %u segments of %.0f MiB (%.0f resident), %u files; of a resident %u descriptors, %u segments, %.1f "
         "MiB of its own\n"
         "  %llu empty segments of the killed, removed by the next opening or tarn gc\n",
         (unsigned long long)totals.spells, (unsigned long long)totals.ended_at_once, cpu_seconds(),
         tally(&t->publishers), tally(&t->subscribers), tally(&t->refusals), tally(&t->sent), tally(&t->dropped),
-        tally(&t->full), tally(&t->settled), tally(&t->checked_at_end), peaks.segments, (double)peaks.bytes / (1 << 20),
-        (double)peaks.resident / (1 << 20), peaks.files, peaks.descriptors, peaks.attached,
-        (double)peaks.private_bytes / (1 << 20), (unsigned long long)totals.orphans);
+        tally(&t->full), tally(&t->settled), tally(&t->checked_at_end), tally(&t->gone), peaks.segments,
+        (double)peaks.bytes / (1 << 20), (double)peaks.resident / (1 << 20), peaks.files, peaks.descriptors,
+        peaks.attached, (double)peaks.private_bytes / (1 << 20), (unsigned long long)totals.orphans);
 }
 
 /* ---- a spell ---------------------------------------------------------------------------------------------------- */
@@ -323,7 +326,7 @@ static void clear_stage(void) {
     stage->over = false;
     stage->ready = 0;
     for (uint32_t i = 0; i < next_number; i++)
-        stage->ended[i] = false;
+        stage->killed[i] = stage->ended[i] = false;
     memset(stage->entries, 0, stage->entry_count * sizeof stage->entries[0]);
     stage->entry_count = 0;
 }

@@ -139,14 +139,18 @@ static bool was_had(const struct taker *taker, const struct entry *entry, uint64
 }
 
 /*
- * What lay in a segment that this process had not attached goes with a publisher that is killed, or that closes without
- * waiting long enough; what was sent behind it is read. Whoever finds it gone may know that before the ledger says it.
+ * What lay in a segment that this process had not attached goes with a publisher that is killed, or that exits or closes
+ * without waiting long enough; what was sent behind it is read. Whether everybody had everything is known when that is over.
  */
 static bool may_have_gone(const struct taker *taker, const struct entry *entry, uint64_t sequence) {
-    bool over = false;
-    for (int64_t end_ns = now_ns() + 5 * SECOND; !over && now_ns() < end_ns; nap_ns(MS))
-        over = entry->closed || stage->ended[entry->life];
-    return over && !entry->realtime && !was_had(taker, entry, sequence); /* realtime: it has one segment */
+    bool one_segment = entry->realtime;
+    if (one_segment || (!entry->leaving && !stage->killed[entry->life]))
+        return false;
+    for (int64_t end_ns = now_ns() + 5 * SECOND; !entry->closed && !stage->ended[entry->life] && now_ns() < end_ns;)
+        nap_ns(MS);
+    bool over = entry->closed || stage->ended[entry->life];
+    stage->tally.gone++;
+    return over && !was_had(taker, entry, sequence);
 }
 
 static void check_order(const struct taker *taker, const struct held *held, const struct seen *seen) {
