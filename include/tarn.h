@@ -27,7 +27,7 @@
  *  - The library starts no thread, installs no signal handler, prints nothing and never ends the process.
  *  - All times are nanoseconds of CLOCK_MONOTONIC. All sizes are bytes.
  *
- * WHAT A CALL MAY DO (for messages, events, jobs and values all but the first column is tested: tests/unit/call_table.c)
+ * WHAT A CALL MAY DO (tested for messages, events, jobs and values, but for the first column: see tests/unit/call_table.c)
  *
  *   call                          wait-free    allocates   page faults    enters the kernel
  *   ----------------------------  -----------  ----------  -------------  ---------------------------------
