@@ -113,9 +113,9 @@ static bool may_get_space(struct tarn_publisher *publisher) {
     uint64_t generation, sequence;
     struct blame blame = {{0}, 0};
     extents_blockage(extents, &generation, &sequence);
-    for (const struct extent *retired = extents->retired.head; retired; retired = retired->next)
-        if (retired->generation > generation)
-            generation = retired->generation;
+    uint64_t youngest = extents_youngest_retired(extents);
+    if (youngest > generation)
+        generation = youngest;
     readers_blocking(&publisher->readers, generation, sequence, name_reader, &blame);
     return blame.count > 0 || extents->detached.head || !publisher->readers.known;
 }

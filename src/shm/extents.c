@@ -489,13 +489,20 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
     POINT(loan_valid_again);
 }
 
+uint64_t extents_youngest_retired(const struct extents *extents) {
+    uint64_t youngest = 0;
+    for (const struct extent *extent = extents->retired.head; extent; extent = extent->next)
+        if (extent->generation > youngest)
+            youngest = extent->generation;
+    return youngest;
+}
+
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence) {
     struct extent *first = extents->retired.head ? extents->retired.head : extents->log.head;
     *ret_generation = first ? first->generation : 0;
     /* whose memory is fixed, for him each counts that is held, not the oldest alone */
-    for (struct extent *extent = extents->retired.head; extent && extents->options.realtime; extent = extent->next)
-        if (extent->generation > *ret_generation)
-            *ret_generation = extent->generation;
+    if (extents->options.realtime && extents->retired.head)
+        *ret_generation = extents_youngest_retired(extents);
     *ret_sequence = extents->log.head != extents->log.tail ? extents->log.head->end_sequence : 0;
 }
 
@@ -548,7 +555,8 @@ static uint64_t rotation_bytes(struct extents *extents) {
  */
 static bool is_worth_another(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH, more = RETIRED_AT_ONCE - 1;
-    uint64_t most_bytes = rotation_bytes(extents) < RETIRED_BYTES_MAX ? rotation_bytes(extents) : RETIRED_BYTES_MAX;
+    uint64_t rotation = rotation_bytes(extents),
+             most_bytes = rotation < RETIRED_BYTES_MAX ? rotation : RETIRED_BYTES_MAX;
     if (!extents->is_sparse && more > most_bytes / size)
         more = most_bytes / size;
     return extents->warm_bytes / size < kept + 1 + more;

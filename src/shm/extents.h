@@ -219,6 +219,9 @@ void extents_reclaim(struct extents *extents, uint64_t next_sequence, bool relax
 /* An extent in which a loan is being sent: makes it enterable if it was retired. The message gets that sequence. */
 void extents_reenter(struct extents *extents, struct extent *extent, uint64_t sequence);
 
+/* The highest generation of those that are retired and not free yet; 0: there is none. */
+uint64_t extents_youngest_retired(const struct extents *extents);
+
 /*
  * The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free, or, with
  * realtime, anything that is retired.

@@ -244,8 +244,7 @@ static void account(void) {
         "  %llu publishers and %llu subscribers opened, %llu refused; %llu messages sent, %llu dropped, %llu times "
         "full\n"
         "  %llu times a publisher's end was checked at a subscriber, %llu subscribers' counts of losses; %llu times "
-        "memory "
-        "was gone\n"
+        "memory was gone\n"
         "  at most %u segments of %.0f MiB (%.0f resident), %u files; of a resident %u descriptors, %u segments, %.1f "
         "MiB of its own\n"
         "  %llu empty segments of the killed, removed by the next opening or tarn gc\n",

@@ -131,11 +131,16 @@ static uint64_t history_left(const struct entry *entry, const struct seen *seen)
     return is_behind ? seen->begun_when_joined - seen->last : 0;
 }
 
-/* Whether the publisher was told that everybody who was there had that message. */
-static bool was_had(const struct taker *taker, const struct entry *entry, uint64_t sequence) {
+/* Up to where the publisher's flush was told that everybody had it, this subscriber among them. */
+static uint64_t flushed_to(const struct taker *taker, const struct entry *entry) {
     int64_t flushed_ns = entry->flushed_ns; /* first, as flushed may be more by now */
-    bool flushed = flushed_ns && taker->joined_ns < flushed_ns && sequence <= entry->flushed;
-    return flushed || (entry->complete && taker->joined_ns < entry->sent_begun_ns);
+    uint64_t flushed = entry->flushed;
+    return flushed_ns && taker->joined_ns < flushed_ns ? flushed : 0;
+}
+
+/* The same of close, about all. */
+static bool is_complete_for(const struct taker *taker, const struct entry *entry) {
+    return entry->complete && taker->joined_ns < entry->sent_begun_ns;
 }
 
 /*
@@ -150,7 +155,7 @@ static bool may_have_gone(const struct taker *taker, const struct entry *entry, 
         nap_ns(MS);
     bool over = entry->closed || stage->ended[entry->life];
     stage->tally.gone++;
-    return over && !was_had(taker, entry, sequence);
+    return over && sequence > flushed_to(taker, entry) && !is_complete_for(taker, entry);
 }
 
 static void check_order(const struct taker *taker, const struct held *held, const struct seen *seen) {
@@ -332,7 +337,7 @@ static void check_settled(const struct taker *taker, const struct entry *entry, 
     bool sees_last = taker->plan.options.reliable || (!entry->late && entry->begun == entry->sent);
     if (!sees_last)
         return;
-    if (entry->complete && taker->joined_ns < entry->sent_begun_ns && seen->last != entry->sent)
+    if (is_complete_for(taker, entry) && seen->last != entry->sent)
         FAIL("publisher %016llx (life %u) closed, and everybody had everything up to %llu; here %llu is the last",
              (unsigned long long)entry->identity, entry->life, (unsigned long long)entry->sent,
              (unsigned long long)seen->last);
@@ -344,9 +349,8 @@ static void check_settled(const struct taker *taker, const struct entry *entry, 
 }
 
 static void check_flushed(const struct taker *taker, const struct entry *entry, const struct seen *seen) {
-    int64_t flushed_ns = entry->flushed_ns; /* first: what is flushed may be more by now */
-    uint64_t flushed = entry->flushed;
-    if (flushed_ns && taker->joined_ns < flushed_ns && seen->last < flushed)
+    uint64_t flushed = flushed_to(taker, entry);
+    if (seen->last < flushed)
         FAIL("publisher %016llx (life %u) flushed up to %llu; here %llu is the last",
              (unsigned long long)entry->identity, entry->life, (unsigned long long)flushed,
              (unsigned long long)seen->last);
