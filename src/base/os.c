@@ -28,8 +28,7 @@
 #include "base/atomics.h"
 #include "shm/layout.h"
 
-/* Clock ticks: emulators make up a process' own start time, and are not exact. A pid is not used again that soon. */
-#define START_TIME_TOLERANCE 200
+#define START_TIME_TOLERANCE 200 /* clock ticks: for emulators that are not exact. A pid is not used again that soon */
 
 #define NS_WITHOUT_FUTEX NS_PER_MS /* between looks of a sleeper that cannot be woken */
 
@@ -162,14 +161,15 @@ static bool proc_is_of_our_namespace(void) {
     return readlink("/proc/self", text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) == getpid();
 }
 
-/* Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. */
+/*
+ * Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. Its main thread's file has the same;
+ * in the process' own one qemu-user makes it up, so that a forked child would say its parent's.
+ */
 static uint64_t start_time_of(int32_t pid) {
-    char path[32], text[1024];
+    char path[48], text[1024];
     if (!proc_is_of_our_namespace())
         return UINT64_MAX;
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if (pid == getpid())
-        strcpy(path, "/proc/self/stat");
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : UINT64_MAX;

@@ -767,3 +767,34 @@ TEST(a_publisher_does_not_wait_for_who_was_killed_while_it_left) {
     for (int i = 0; i < 4; i++)
         gate_close(gates[i]);
 }
+
+/* ---- the living -------------------------------------------------------------------------------------------------- */
+
+static void open_and_send_later(void *unused) {
+    (void)unused;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .linger_ns = GENEROUS);
+    gate_signal(joined);
+    gate_wait(known, LIMIT_S);
+    CHECK_STATUS(tarn_publisher_publish(publisher, "", 1), 1);
+    CHECK_INT(tarn_publisher_close(publisher), ==, 0);
+}
+
+/* qemu-user tells a child its parent's start time in the child's own /proc/<pid>/stat, and others its true one. */
+TEST(a_child_of_an_old_process_is_not_taken_for_another) {
+    joined = gate_open();
+    known = gate_open();
+    points_set(NULL, NULL);
+    sleep(3); /* more than may lie between two tellings of one start time */
+    pid_t pid = spawn(open_and_send_later, NULL);
+    gate_wait(joined, LIMIT_S);
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC);
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, SECOND * 3 / 2), 0); /* looks whether its peers live */
+    gate_signal(known);
+    CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    CHECK_INT(wait_child(pid, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    gate_close(joined);
+    gate_close(known);
+}
