@@ -138,6 +138,19 @@ SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, uint64_t 
     log_reader_tell(reader);
 }
 
+/*
+ * With a message in hand, the line that is needed next. Where the message ends on its first line, the one where its taker's
+ * answer will be stored, which was another's. Where it ends on one of the next two, the second: the answer's line, asked for
+ * at the same time, would make that later, and be gone again when it is needed, since who waits for the answer looks at it
+ * all the time. (64 bytes that are read in full take 190 to 207 ns that way, and 240 the other, on CPUs 140 ns apart.)
+ */
+SHORT_HALF void ask_for_next(const char *at, uint64_t size) {
+    if (size <= CACHE_LINE_BYTES || size > 3 * CACHE_LINE_BYTES)
+        prefetch_for_write(next_write);
+    else
+        __builtin_prefetch(at + CACHE_LINE_BYTES);
+}
+
 /* Follows the jump at the position: READER_PENDING, or as log_reader_look(). READER_EMPTY: there is none. */
 enum reader_look log_reader_follow(struct log_reader *reader);
 
@@ -193,7 +206,7 @@ SHORT_HALF size_t log_reader_take_alike(struct log_reader *reader, tarn_message 
             unlikely(sequence >= reader->until))
             break;
         if (count == 1)
-            prefetch_for_write(next_write);
+            ask_for_next(at, reader->usual_size);
         else
             __builtin_prefetch(at + READ_AHEAD_BYTES);
         ret[taken].data = at + RECORD_HEADER_BYTES;
@@ -235,7 +248,7 @@ SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *r
     uint64_t size = RECORD_HEADER_BYTES + timed_bytes + round_up(bytes, 8) + record_pad_bytes(word);
     if (unlikely(size > (uint64_t)(reader->limit - at)))
         return false;
-    prefetch_for_write(next_write);
+    ask_for_next(at, size);
     if (unlikely(size > EXTENT_BYTES_MIN / 2)) {
         log_reader_foresee(reader); /* of long ones, each is in an extent of its own */
     } else if (likely(!timed_bytes)) {
