@@ -24,6 +24,8 @@
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
 #define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
+#define RECORDS_AT_ONCE 4u              /* in an extent, where large ones share one */
+#define EXTENTS_PER_LIMIT 16u           /* there */
 #define PACED_AT_ONCE 8u                /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
@@ -197,6 +199,16 @@ uint64_t extents_size_for_large(struct extents *extents, uint64_t record_bytes) 
     extents->sized_record_bytes = record_bytes;
     extents->sized = tight ? round_up(record_bytes, EXTENT_GRAIN) : size;
     return extents->sized;
+}
+
+uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes) {
+    uint64_t records = 1;
+    if (extents->is_sparse && record_bytes > EXTENT_BYTES_MIN / 2) {
+        records = extents_limit(extents) / EXTENTS_PER_LIMIT / record_bytes;
+        records = records > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : records > 1 ? records : 1;
+    }
+    extents->records_at_once = records;
+    return records;
 }
 
 static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes) {
@@ -525,7 +537,7 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
         return remove_after(&extents->free, NULL);
     struct extent *best = NULL, *best_previous = NULL, *previous = NULL;
     for (struct extent *extent = extents->free_large.head; extent; previous = extent, extent = extent->next) {
-        if (extent->bytes < size || extent->bytes / 4 > size || (best && extent->bytes >= best->bytes))
+        if (extent->bytes < size || extent->bytes / 4 >= size || (best && extent->bytes >= best->bytes))
             continue;
         best = extent;
         best_previous = previous;
@@ -555,8 +567,10 @@ static uint64_t rotation_bytes(struct extents *extents) {
  */
 static bool is_worth_another(struct extents *extents, uint64_t size) {
     uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH, more = RETIRED_AT_ONCE - 1;
-    uint64_t rotation = rotation_bytes(extents),
+    uint64_t rotation = rotation_bytes(extents), records = extents->records_at_once,
              most_bytes = rotation < RETIRED_BYTES_MAX ? rotation : RETIRED_BYTES_MAX;
+    if (records > 1)
+        return extents->warm_bytes / size < (kept + records - 1) / records + 1 + 1 + more / records;
     if (!extents->is_sparse && more > most_bytes / size)
         more = most_bytes / size;
     return extents->warm_bytes / size < kept + 1 + more;

@@ -113,8 +113,9 @@ struct extents {
     uint32_t quick_takes;  /* since the clock was last looked at */
     bool is_sparse;        /* large messages came faster than they could be written, not long ago */
     int64_t paced_ns, sparse_ns;
-    uint64_t passed_bytes; /* of the extents that messages were sent in since paced_ns */
-    bool cannot_grow;      /* early: it failed once */
+    uint64_t records_at_once; /* what extents_records_at_once() said last */
+    uint64_t passed_bytes;    /* of the extents that messages were sent in since paced_ns */
+    bool cannot_grow;         /* early: it failed once */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
@@ -180,6 +181,12 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
     extent->state = EXTENT_AHEAD;
     return extent;
 }
+
+/*
+ * How many records of that size an extent should have room for. An extent for each large message costs as much as ten small
+ * ones, and is worth it where memory is written; where hardly any is, several share one.
+ */
+uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes);
 
 /*
  * Takes an extent of at least size bytes out of the queues: it is AHEAD, and the caller's. Messages from next_sequence -

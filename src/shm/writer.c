@@ -26,13 +26,18 @@ _Thread_local const char *next_write; /* see log.h */
 static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
     /* aligning costs up to one step each for the first hole, a report of drops, and the place behind the record */
     uint64_t slack = writer->alignment > 8 ? 3 * (writer->alignment + CACHE_LINE_BYTES) : 2 * CACHE_LINE_BYTES;
-    return extents_size_for(&writer->extents, record_bytes + slack + 2 * RECORD_REFERENCE_BYTES + RECORD_JUMP_BYTES);
+    uint64_t stride = round_up(record_bytes, writer->line_grain);
+    uint64_t others = extents_records_at_once(&writer->extents, record_bytes) - 1;
+    return extents_size_for(&writer->extents,
+                            record_bytes + others * stride + slack + 2 * RECORD_REFERENCE_BYTES + RECORD_JUMP_BYTES);
 }
 
-/* An empty extent that was readied for large messages would be pinned by a few small ones. */
+/* An extent with room for large messages would be pinned, and all of it be written, by small ones. */
 static bool is_wasteful(const struct writer *writer, uint64_t record_bytes) {
-    return writer->head->bytes > EXTENT_BYTES_MIN && writer->sequence == writer->head->first_sequence &&
-           !writer->head->pins && record_bytes < writer->head->bytes / 8;
+    const struct extent *head = writer->head;
+    bool is_empty = writer->sequence == head->first_sequence && !head->pins;
+    return head->bytes > EXTENT_BYTES_MIN && record_bytes < head->bytes / 8 &&
+           (is_empty || (uint64_t)(head->base + head->bytes - writer->at) > head->bytes / 8);
 }
 
 /* The first record of an extent starts at offset 0, or, for aligned payloads, behind a hole. */
@@ -163,9 +168,10 @@ static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_
     writer->planned_at = NULL;
     if (writer->dropped)
         at = next_place(writer, at + RECORD_HEADER_BYTES, RECORD_HEADER_BYTES);
-    if (!fits(writer, writer->head, at, record_bytes) || is_wasteful(writer, record_bytes)) {
+    bool has_room = fits(writer, writer->head, at, record_bytes);
+    if (!has_room || is_wasteful(writer, record_bytes)) {
         int error = advance(writer, record_bytes, effort);
-        if (error)
+        if (error && (!has_room || effort != EFFORT_ALL))
             return error;
     }
     if (writer->dropped) {

@@ -516,22 +516,52 @@ static void lend_in_a_row(tarn_publisher *publisher, size_t bytes, int count) {
     }
 }
 
-/* Their extents have hardly any memory, so more of them are retired at once; not for good. */
+/* As if all so far had been six seconds ago. */
+static void age(struct extents *extents) {
+    extents->sparse_ns -= INT64_C(6000000000);
+    for (struct extent *extent = extents->free_large.head; extent; extent = extent->next)
+        extent->freed_ns -= INT64_C(6000000000);
+    extents->trimmed_ns = 0;
+}
+
+/* Their extents have hardly any memory, so several share one, and more are retired at once; not for good. */
 TEST(large_messages_of_which_little_is_written_go_round_in_more) {
     size_t bytes = 16 * MIB;
     tarn_publisher *publisher = publisher_with(.depth = 1);
+    struct extents *extents = &publisher->writer.extents;
     for (uint64_t i = 1; i <= 10; i++)
         CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
     uint64_t written = bytes_held();
     CHECK_INT(written, <=, 4 * (bytes + bytes / 8));
     lend_in_a_row(publisher, bytes, 1000);
-    uint64_t lent = bytes_held();
-    CHECK_INT(lent, >=, written + 3 * bytes);
-    publisher->writer.extents.sparse_ns -= INT64_C(6000000000); /* that was long ago */
-    for (uint64_t i = 1; i <= 20; i++)
+    CHECK_INT(bytes_held(), >=, written + 3 * bytes);
+    uint64_t extents_before = extents->generation;
+    lend_in_a_row(publisher, bytes, 100);
+    CHECK_INT(extents->generation - extents_before, <=, 30);
+    for (uint64_t i = 1; i <= 80; i++) {
+        if (i % 20 == 0)
+            age(extents);
         CHECK_STATUS(send_pattern(publisher, bytes, i), 1);
+    }
     CHECK_INT(bytes_held(), <=, written + bytes + bytes / 8);
     CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
+/* It would be pinned by them, and written all over. */
+TEST(small_messages_do_not_go_where_large_ones_share_an_extent) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with();
+    lend_in_a_row(publisher, MIB, 200);
+    while (publisher->writer.at - publisher->writer.head->base != MIB + CACHE_LINE_BYTES)
+        lend_in_a_row(publisher, MIB, 1);
+    CHECK_INT(publisher->writer.head->bytes, >=, 4 * MIB);
+    CHECK_STATUS(send_pattern(publisher, 100, 1), 1);
+    CHECK_INT(publisher->writer.head->bytes, ==, EXTENT_BYTES_MIN);
+    int small = 0;
+    for (tarn_message message; tarn_subscriber_take(subscriber, &message) == 1; release(&message))
+        small += message.bytes == 100;
+    CHECK_INT(small, ==, 1);
+    close_both(publisher, subscriber);
 }
 
 /* Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let go. */
