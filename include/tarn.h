@@ -937,8 +937,8 @@ typedef struct tarn_worker_options {
 
 /*
  * A job: a message that is this worker's. Keep the struct until the job ends, by one of the three calls below or with
- * the worker; copying it is allowed. data is read-only and valid until then, whatever becomes of the producer, also when
- * the job was given to another worker because of the producer's claim_limit_ns.
+ * the worker; copying it is allowed, but a job ends once. data is read-only and valid until then, whatever becomes of the
+ * producer, also when the job was given to another worker because of the producer's claim_limit_ns.
  */
 typedef struct tarn_job {
     const void *data;
@@ -946,10 +946,10 @@ typedef struct tarn_job {
     uint64_t number;   /* of this producer's messages, starting at 1 */
     uint64_t producer; /* identity: see tarn_producer_identity */
     uint32_t attempts; /* deliveries, this one included: 1 for a message that nobody had before; counts to 255 */
-    uint32_t reserved_word;
+    uint32_t place;
     void *taken_by, *held_by, *source;
-    uint64_t claim;
-    uint64_t reserved[4];
+    uint64_t claim, ticket, worker;
+    uint64_t reserved[2];
 } tarn_job;
 
 /* Opens a worker on a topic, creating what is missing. Everything as for tarn_subscriber_open, but for _REFUSED. */
@@ -978,8 +978,9 @@ int tarn_worker_fd(tarn_worker *worker);
 
 /*
  * End a job, from any thread, once: it is done; somebody else may have it; nobody may (the producer counts it). The struct is
- * cleared. Return 0, or _ARGUMENT, _RELEASED (this struct's job was ended before), _CLOSED (the worker was closed), _FORKED,
- * _TAKEN: it was given to another worker, as the producer's claim_limit_ns had passed: nothing is said about it here.
+ * cleared. Return 0, or _ARGUMENT, _RELEASED (the job was ended before, by this struct or a copy of it), _CLOSED (the worker
+ * was closed), _FORKED, _TAKEN: it was given to another worker, as the producer's claim_limit_ns had passed: nothing is said
+ * about it here.
  */
 int tarn_job_acknowledge(tarn_job *job);
 int tarn_job_give_back(tarn_job *job);

@@ -37,6 +37,12 @@ struct job_source {
     bool is_damaged;
 };
 
+/* Which jobs are not ended, whatever copies there are of the user's structs. Any thread ends them. */
+struct open_jobs {
+    _Atomic uint32_t place;     /* that was used last: one that is free is likely there, or behind */
+    _Atomic uint64_t tickets[]; /* as many as prefetch; 0: free */
+};
+
 struct tarn_worker {
     struct handle handle;
     struct job_source **sources;
@@ -50,6 +56,8 @@ struct tarn_worker {
     int64_t looked_ns; /* at peers, when we last started again because of that */
     uint64_t owner;    /* queue_owner() */
     struct holds holds;
+    struct open_jobs *open;
+    uint64_t tickets; /* given out */
     struct waiter waiter;
     int trouble; /* status of a producer that cannot be attached, told by the next take */
     char trouble_text[512];
@@ -289,6 +297,18 @@ static void ring_requeued(struct tarn_worker *worker) {
     topic_wake(worker->waiter.topic);
 }
 
+/* There is a place: no more are out than has_credit() allows, as a job's ticket ends before its hold does. */
+static void give_ticket(struct tarn_worker *worker, tarn_job *ret) {
+    struct open_jobs *open = worker->open;
+    uint32_t place = load_relaxed(&open->place);
+    while (load_relaxed(&open->tickets[place]) != 0)
+        place = place + 1 < worker->prefetch ? place + 1 : 0;
+    ret->place = place;
+    ret->ticket = ++worker->tickets;
+    store_relaxed(&open->tickets[place], ret->ticket);
+    store_relaxed(&open->place, place);
+}
+
 static void describe_job(struct tarn_worker *worker, struct job_source *source, const struct queue_found *found,
                          const struct view *view, struct hold *hold, tarn_job *ret) {
     *ret = (tarn_job){
@@ -301,7 +321,9 @@ static void describe_job(struct tarn_worker *worker, struct job_source *source, 
         .held_by = hold,
         .source = source,
         .claim = found->claimed,
+        .worker = worker->handle.number,
     };
+    give_ticket(worker, ret);
 }
 
 /*
@@ -531,22 +553,39 @@ const struct waitable worker_waitable = {fd_for_waitset, ready_for_waitset, look
 
 /* ---- ending jobs ---------------------------------------------------------------------------------------------- */
 
+static int say_ended(void) {
+    return fail(TARN_ERROR_RELEASED, "the job was ended before");
+}
+
 static int check_job(const tarn_job *job) {
     if (!job)
         return fail(TARN_ERROR_ARGUMENT, "the job is NULL");
     if (!job->taken_by)
-        return fail(TARN_ERROR_RELEASED, "the job was ended before");
+        return say_ended();
     struct tarn_worker *worker = job->taken_by;
     int status = check(worker);
     if (status)
         return status;
-    if ((job->claim & QUEUE_OWNER_MASK) != worker->owner) /* another worker is where the job's was */
+    if (job->worker != worker->handle.number) /* another worker is where the job's was */
         return fail(TARN_ERROR_CLOSED, "the job's worker was closed, which gave the job back");
     return 0;
 }
 
-static int end_job(tarn_job *job, enum queue_state state) {
+/* Of all copies of a job, one ends it: without its ticket nothing of it is touched, as its source may have gone. */
+static int end_ticket(const tarn_job *job) {
     int status = check_job(job);
+    if (status)
+        return status;
+    struct open_jobs *open = ((struct tarn_worker *)job->taken_by)->open;
+    uint64_t ticket = job->ticket;
+    if (!compare_and_swap(&open->tickets[job->place], &ticket, 0))
+        return say_ended();
+    store_relaxed(&open->place, job->place);
+    return 0;
+}
+
+static int end_job(tarn_job *job, enum queue_state state) {
+    int status = end_ticket(job);
     if (status)
         return status;
     struct tarn_worker *worker = job->taken_by;
@@ -598,6 +637,7 @@ static void leave(struct tarn_worker *worker) {
     for (uint32_t i = 0; i < worker->source_count; i++)
         free_source(worker, worker->sources[i]);
     free(worker->sources);
+    free(worker->open);
     holds_free(&worker->holds);
     topic_leave(topic, SUBSCRIBER, worker->waiter.slot_number);
     handle_free(&closed_workers, &worker->handle);
@@ -609,7 +649,8 @@ static int open_in_slot(struct tarn_worker *worker, const tarn_worker_options *o
     uint32_t number = worker->waiter.slot_number;
     uint16_t incarnation = incarnation_of(&slot->incarnation);
     worker->owner = queue_owner(number, incarnation);
-    if (holds_open(&worker->holds, &topic->roster, slot, number, incarnation) != 0)
+    worker->open = calloc(1, sizeof(*worker->open) + worker->prefetch * sizeof(worker->open->tickets[0]));
+    if (holds_open(&worker->holds, &topic->roster, slot, number, incarnation) != 0 || !worker->open)
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a worker");
     int status =
         type_settle(topic, options->type, &(struct roster_taker){false, number, incarnation, &slot->pending_key});

@@ -110,3 +110,51 @@ TEST_LIMIT(jobs_in_many_threads, 120) {
     for (int i = 0; i < PRODUCERS; i++)
         CHECK_INT(tarn_producer_close(producers[i]), ==, 0);
 }
+
+enum { COPIES = 2 };
+
+static struct {
+    tarn_job job;
+    _Atomic uint64_t round;
+    _Atomic uint32_t done, ended;
+} shared;
+
+/* Spins, so that all go on within one another's few instructions. */
+static void *end_a_copy(void *arg) {
+    (void)arg;
+    for (uint64_t i = 1; i <= messages; i++) {
+        for (uint32_t spins = 1; shared.round < i; spins++)
+            if (spins % 1024 == 0)
+                sched_yield();
+        tarn_job copy = shared.job;
+        int status = tarn_job_acknowledge(&copy);
+        CHECK(status == 0 || status == TARN_ERROR_RELEASED);
+        shared.ended += status == 0;
+        shared.done++;
+    }
+    return NULL;
+}
+
+TEST_LIMIT(one_of_many_copies_ends_a_job, 120) {
+    tarn_producer *producer;
+    tarn_worker *worker;
+    pthread_t threads[COPIES];
+    messages = ROUNDS(MESSAGES);
+    CHECK_STATUS(tarn_producer_open(&producer, TOPIC, NULL), 0);
+    CHECK_STATUS(tarn_worker_open(&worker, TOPIC, NULL), 0);
+    for (int i = 0; i < COPIES; i++)
+        threads[i] = start(end_a_copy, NULL);
+    for (uint64_t i = 1; i <= messages; i++) {
+        CHECK_STATUS(tarn_producer_push(producer, "", 0), 1);
+        CHECK_STATUS(tarn_worker_take(worker, &shared.job), 1);
+        shared.done = shared.ended = 0;
+        shared.round = i;
+        while (shared.done < COPIES)
+            sched_yield();
+        CHECK_INT(shared.ended, ==, 1);
+    }
+    for (int i = 0; i < COPIES; i++)
+        join(threads[i]);
+    CHECK_STATUS(tarn_worker_close(worker), 0);
+    CHECK_INT(tarn_producer_close(producer), ==, 0);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* Work queues in one process: who gets what, how jobs end, limits, back-pressure, loans, sizes, mistakes. */
 #include <poll.h>
+#include <stdio.h>
 
 #include "base/os.h"
 #include "base/process.h"
@@ -136,6 +137,77 @@ TEST(a_closed_worker_gives_back_what_it_has) {
     work_on(b, 2);
     CHECK_STATUS(tarn_producer_flush(producer, 0), 1);
     tarn_worker_close(b);
+    tarn_producer_close(producer);
+}
+
+static int (*const ends[])(tarn_job *job) = {tarn_job_acknowledge, tarn_job_give_back, tarn_job_reject};
+
+static void nothing_ends(const tarn_job *job, int status) {
+    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+        tarn_job copy = *job;
+        CHECK_STATUS(ends[i](&copy), status);
+    }
+}
+
+TEST(a_job_ends_once_whatever_copies_there_are) {
+    tarn_producer *producer = producer_with(0);
+    tarn_worker *worker = worker_with(0);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+        push_word(producer, i);
+        tarn_job job = take_word(worker, i), copy = job;
+        CHECK_STATUS(ends[i](&job), 0);
+        nothing_ends(&copy, TARN_ERROR_RELEASED);
+        if (ends[i] == tarn_job_give_back) { /* to the same worker: another job */
+            job = take_word(worker, i);
+            nothing_ends(&copy, TARN_ERROR_RELEASED);
+            CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+        }
+    }
+    CHECK_STATUS(tarn_producer_flush(producer, 0), 1);
+    CHECK_INT(tarn_producer_rejected(producer), ==, 1);
+    push_word(producer, 3);
+    tarn_job last = take_word(worker, 3);
+    CHECK_STATUS(tarn_worker_take(worker, &(tarn_job){0}), TARN_ERROR_HOLDING);
+    CHECK_STATUS(tarn_job_acknowledge(&last), 0);
+    tarn_worker_close(worker);
+    tarn_producer_close(producer);
+}
+
+TEST(a_copy_may_outlive_the_producer_and_the_worker) {
+    tarn_producer *producer = producer_with(0), *next;
+    tarn_worker *worker = worker_with(0);
+    push_word(producer, 1);
+    tarn_job job = take_word(worker, 1), copy = job;
+    tarn_producer_close(producer);
+    CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+    next = producer_with(0); /* in its slot: nothing of the first one is kept once the worker has looked */
+    push_word(next, 2);
+    work_on(worker, 2);
+    nothing_ends(&copy, TARN_ERROR_RELEASED);
+    push_word(next, 3);
+    work_on(worker, 3);
+    tarn_worker_close(worker);
+    nothing_ends(&copy, TARN_ERROR_CLOSED);
+    tarn_producer_close(next);
+}
+
+/* In its memory, and with the same slot and incarnation, as on another topic. */
+TEST(a_copy_is_not_taken_for_a_job_of_a_later_worker) {
+    tarn_worker *worker = worker_with(0), *later = NULL;
+    tarn_producer *producer = producer_with(0);
+    push_word(producer, 1);
+    tarn_job job = take_word(worker, 1);
+    tarn_worker_close(worker);
+    for (int i = 0; i < 64 && later != worker; i++) {
+        char topic[32];
+        snprintf(topic, sizeof(topic), TOPIC "-%d", i);
+        CHECK_STATUS(tarn_worker_open(&later, topic, NULL), 0);
+        if (later != worker)
+            tarn_worker_close(later);
+    }
+    CHECK(later == worker);
+    nothing_ends(&job, TARN_ERROR_CLOSED);
+    tarn_worker_close(later);
     tarn_producer_close(producer);
 }
 
