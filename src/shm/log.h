@@ -68,8 +68,8 @@
 
 /*
  * Where this thread will probably write its next message: behind its last one. Who has taken a message often answers it, so
- * it asks for that line at once, while the message itself is still looked at. A prefetch of a place that is no more does
- * nothing.
+ * it asks for that line at once, while the message itself is still looked at (but see ask_for_next() in reader.h). A prefetch
+ * of a place that is no more does nothing.
  */
 extern _Thread_local const char *next_write STATIC_TLS;
 
