@@ -249,6 +249,179 @@ TEST(reports_what_comes_while_it_makes_quiet) {
     close_topics(&topics);
 }
 
+/* ---- the kinds of handles -------------------------------------------------------------------------------------- */
+
+enum { A_SERVER, A_CLIENT, A_LISTENER, A_READER, A_WORKER, A_MONITOR, A_SUBSCRIBER, A_DESCRIPTOR, KINDS };
+
+#define EACH 2   /* things for each */
+#define CROWD 64 /* handles with which, and those of the kinds, only the kernel is asked */
+
+/* One of each kind that is waited for, and who gives them something. */
+struct company {
+    void *handles[KINDS]; /* the tag of each is its place here */
+    int ends[2];
+    tarn_request requests[EACH];
+    tarn_notifier *notifier;
+    tarn_writer *writer;
+    tarn_producer *producer;
+    tarn_publisher *publisher, *watched[EACH];
+    tarn_subscriber *crowd[CROWD];
+};
+
+#define OPEN_AS(role, where, topic) CHECK_STATUS(tarn_##role##_open((tarn_##role **)(where), topic, NULL), 0)
+
+static void open_company(struct company *company, tarn_waitset *waitset, int crowd) {
+    OPEN_AS(server, &company->handles[A_SERVER], "unit/service");
+    OPEN_AS(client, &company->handles[A_CLIENT], "unit/service");
+    OPEN_AS(listener, &company->handles[A_LISTENER], "unit/events");
+    OPEN_AS(notifier, &company->notifier, "unit/events");
+    OPEN_AS(reader, &company->handles[A_READER], "unit/board");
+    OPEN_AS(writer, &company->writer, "unit/board");
+    tarn_worker_options prefetch = {.struct_bytes = sizeof prefetch, .prefetch = EACH};
+    CHECK_STATUS(tarn_worker_open((tarn_worker **)&company->handles[A_WORKER], "unit/queue", &prefetch), 0);
+    OPEN_AS(producer, &company->producer, "unit/queue");
+    OPEN_AS(monitor, &company->handles[A_MONITOR], "unit/watched");
+    OPEN_AS(subscriber, &company->handles[A_SUBSCRIBER], "unit/messages");
+    OPEN_AS(publisher, &company->publisher, "unit/messages");
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, company->ends) == 0);
+    for (int key = 0; key < EACH; key++) {
+        const char *name = key ? "second" : "first";
+        CHECK_STATUS(tarn_reader_key(company->handles[A_READER], name), key);
+        CHECK_STATUS(tarn_writer_key(company->writer, name), key);
+    }
+    for (int i = 0; i < KINDS; i++)
+        if (i != A_DESCRIPTOR)
+            CHECK_STATUS(tarn_waitset_add(waitset, company->handles[i], &company->handles[i]), 0);
+    CHECK_STATUS(tarn_waitset_add_fd(waitset, company->ends[0], POLLIN, &company->handles[A_DESCRIPTOR]), 0);
+    for (int i = 0; i < crowd; i++) {
+        company->crowd[i] = open_subscriber("unit/nobody", NULL);
+        CHECK_STATUS(tarn_waitset_add(waitset, company->crowd[i], NULL), 0);
+    }
+}
+
+static void close_company(struct company *company, int crowd) {
+    CHECK_STATUS(tarn_client_close(company->handles[A_CLIENT]), 0);
+    CHECK_STATUS(tarn_server_close(company->handles[A_SERVER]), 0);
+    CHECK_STATUS(tarn_listener_close(company->handles[A_LISTENER]), 0);
+    CHECK_STATUS(tarn_notifier_close(company->notifier), 0);
+    CHECK_STATUS(tarn_reader_close(company->handles[A_READER]), 0);
+    CHECK_STATUS(tarn_writer_close(company->writer), 0);
+    CHECK_STATUS(tarn_worker_close(company->handles[A_WORKER]), 0);
+    CHECK_STATUS(tarn_producer_close(company->producer), 0);
+    CHECK_STATUS(tarn_monitor_close(company->handles[A_MONITOR]), 0);
+    CHECK_STATUS(tarn_subscriber_close(company->handles[A_SUBSCRIBER]), 0);
+    CHECK_STATUS(tarn_publisher_close(company->publisher), 0);
+    for (int i = 0; i < EACH; i++)
+        CHECK_STATUS(tarn_publisher_close(company->watched[i]), 0);
+    for (int i = 0; i < crowd; i++)
+        CHECK_STATUS(tarn_subscriber_close(company->crowd[i]), 0);
+    close(company->ends[0]);
+    close(company->ends[1]);
+}
+
+/* Gives thing number i to that kind. The server's requests are taken before the client's responses are due. */
+static void give(struct company *company, int kind, int i) {
+    switch (kind) {
+    case A_SERVER:
+        CHECK_STATUS(tarn_client_send(company->handles[A_CLIENT], "ask", 3, NULL), 1);
+        break;
+    case A_CLIENT:
+        CHECK_STATUS(tarn_request_reply(&company->requests[i], "say", 3), 1);
+        break;
+    case A_LISTENER:
+        CHECK_STATUS(tarn_notifier_notify(company->notifier, (uint32_t)i), 1);
+        break;
+    case A_READER:
+        CHECK_STATUS(tarn_writer_set(company->writer, i, "set", 3), 1);
+        break;
+    case A_WORKER:
+        CHECK_STATUS(tarn_producer_push(company->producer, "job", 3), 1);
+        break;
+    case A_MONITOR:
+        company->watched[i] = open_publisher("unit/watched", NULL);
+        break;
+    case A_SUBSCRIBER:
+        publish(company->publisher, (uint64_t)i);
+        break;
+    default:
+        CHECK_INT(write(company->ends[1], "x", 1), ==, 1);
+    }
+}
+
+/* Takes one thing that the kind was given, the i-th. */
+static void take_thing(struct company *company, int kind, int i) {
+    void *handle = company->handles[kind];
+    tarn_message message;
+    tarn_event event;
+    tarn_match match;
+    tarn_job job;
+    int key;
+    switch (kind) {
+    case A_SERVER:
+        CHECK_STATUS(tarn_server_take(handle, &company->requests[i]), 1);
+        break;
+    case A_CLIENT:
+        CHECK_STATUS(tarn_client_take(handle, &message), 1);
+        release(&message);
+        break;
+    case A_LISTENER:
+        CHECK_STATUS(tarn_listener_take(handle, &event), 1);
+        break;
+    case A_READER:
+        CHECK_STATUS(tarn_reader_changed(handle, &key), 1);
+        CHECK_STATUS(tarn_reader_get(handle, key, (char[3]){0}, 3, NULL), 1);
+        break;
+    case A_WORKER:
+        CHECK_STATUS(tarn_worker_take(handle, &job), 1);
+        CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+        break;
+    case A_MONITOR:
+        CHECK_STATUS(tarn_monitor_take(handle, &match), 1);
+        break;
+    case A_SUBSCRIBER:
+        take_word(handle, (uint64_t)i);
+        break;
+    default:
+        CHECK_INT(read(company->ends[0], &(char){0}, 1), ==, 1);
+    }
+}
+
+static void check_kind(const struct company *company, const tarn_ready *ready, int kind) {
+    CHECK(ready->tag == &company->handles[kind] && ready->handle == company->handles[kind] && ready->status == 0);
+    CHECK_INT(ready->fd, ==, kind == A_DESCRIPTOR ? company->ends[0] : -1);
+    CHECK_INT(ready->events, ==, kind == A_DESCRIPTOR ? POLLIN : 0);
+}
+
+static void wait_for_each_kind(uint32_t strategy, int crowd) {
+    struct company company = {0};
+    tarn_ready ready[KINDS];
+    tarn_waitset *waitset = open_waitset(strategy);
+    open_company(&company, waitset, crowd);
+    CHECK_STATUS(tarn_waitset_wait(waitset, ready, KINDS, 0), 0);
+    for (int kind = 0; kind < KINDS; kind++) {
+        set_context("kind %d, strategy %u, a crowd of %d", kind, strategy, crowd);
+        for (int i = 0; i < EACH; i++)
+            give(&company, kind, i);
+        for (int i = 0; i < EACH; i++) {
+            for (int again = 0; again < 3; again++) {
+                CHECK_STATUS(tarn_waitset_wait(waitset, ready, KINDS, again ? 0 : GENEROUS), 1);
+                check_kind(&company, &ready[0], kind);
+            }
+            take_thing(&company, kind, i);
+        }
+        CHECK_STATUS(tarn_waitset_wait(waitset, ready, KINDS, MS), 0);
+    }
+    CHECK_STATUS(tarn_waitset_close(waitset), 0);
+    close_company(&company, crowd);
+}
+
+TEST(each_kind_of_handle_is_reported) {
+    for (int s = 0; s < 3; s++) {
+        wait_for_each_kind(strategies[s], 0);
+        wait_for_each_kind(strategies[s], CROWD);
+    }
+}
+
 /* ---- the user's descriptors ------------------------------------------------------------------------------------ */
 
 TEST(reports_descriptors) {
