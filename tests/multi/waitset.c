@@ -304,6 +304,55 @@ TEST(peers_are_looked_after_while_others_are_busy) {
     }
 }
 
+static void take_a_request_and_stay(void *arg) {
+    (void)arg;
+    tarn_server *server = NULL;
+    tarn_request request;
+    CHECK_STATUS(tarn_server_open(&server, "service", NULL), 0);
+    CHECK_STATUS(tarn_server_receive(server, &request, GENEROUS), 1);
+    court->ready = 1;
+    sleep_until_killed();
+}
+
+static void learn_of_a_servers_death(uint32_t strategy, unsigned crowd) {
+    struct table table = {0};
+    tarn_ready ready[2];
+    tarn_message message;
+    tarn_client *client = NULL;
+    uint64_t request;
+    court = shared_page(sizeof *court);
+    pid_t server = spawn(take_a_request_and_stay, NULL);
+    lay_table(&table, strategy, crowd);
+    CHECK_STATUS(tarn_client_open(&client, "service", NULL), 0);
+    CHECK_STATUS(tarn_waitset_add(table.waitset, client, &client), 0);
+    AWAIT(tarn_client_servers(client) == 1);
+    CHECK_STATUS(tarn_client_send(client, "x", 1, &request), 1);
+    AWAIT(court->ready);
+    CHECK_STATUS(tarn_waitset_wait(table.waitset, ready, 2, 150 * MS), 0); /* it lives */
+    int64_t start = now_ns();
+    kill_child(server);
+    for (int again = 0; again < 2; again++) {
+        CHECK_STATUS(tarn_waitset_wait(table.waitset, ready, 2, GENEROUS), 1);
+        CHECK(ready[0].handle == client && ready[0].tag == &client);
+        CHECK_INT(ready[0].status, ==, 0);
+    }
+    CHECK_INT(now_ns() - start, <, SECOND);
+    CHECK_REFUSED(tarn_client_take(client, &message), TARN_ERROR_PEER_DIED, number_text(server));
+    CHECK_INT(message.request, ==, request);
+    CHECK_STATUS(tarn_waitset_wait(table.waitset, ready, 2, 150 * MS), 0);
+    clear_table(&table, crowd);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
+/* The request that it had taken is over: that is what the client is ready with. */
+TEST(a_servers_death_is_told_to_a_client) {
+    static const uint32_t strategies[] = {TARN_WAIT_SPIN_THEN_SLEEP, TARN_WAIT_SPIN, TARN_WAIT_SLEEP};
+    for (int i = 0; i < 3; i++) {
+        learn_of_a_servers_death(strategies[i], 0);
+        learn_of_a_servers_death(strategies[i], CROWD);
+    }
+}
+
 static void hold_a_waitset(void *arg) {
     struct table table = {0};
     tarn_ready ready[SENDERS];
