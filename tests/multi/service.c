@@ -304,6 +304,48 @@ TEST(a_client_killed_while_it_is_waited_for_ends_a_stream) {
     CHECK_STATUS(tarn_server_close(server), 0);
 }
 
+static void take_nothing(void *arg) {
+    (void)arg;
+    SERVER();
+    sleep_until_killed();
+}
+
+static void kill_when_full_and_say_so(void *arg) {
+    pid_t pid = *(pid_t *)arg;
+    AWAIT(atomic_load(&page->said) == 1);
+    nap_ns(300 * MS);
+    atomic_store(&page->stop, 1); /* the send that is under way is the last */
+    CHECK(kill(pid, SIGKILL) == 0);
+}
+
+/* The send that waited has sent; and each request is failed, that one too. */
+TEST(a_server_killed_while_it_is_waited_for_fails_all_requests) {
+    make_page(1, 1, 1);
+    static char data[100000];
+    pid_t server = spawn(take_nothing, NULL), killer = spawn(kill_when_full_and_say_so, &server);
+    tarn_client *client = CLIENT(.memory_limit_bytes = 1 << 20, .full_timeout_ns = GENEROUS);
+    tarn_message message;
+    uint64_t sent = 0;
+    AWAIT(tarn_client_servers(client) == 1);
+    atomic_fetch_add(&page->said, 1);
+    int64_t start = now_ns();
+    do {
+        CHECK_STATUS(tarn_client_send(client, data, sizeof data, NULL), 1);
+        sent++;
+    } while (!atomic_load(&page->stop));
+    CHECK_INT(sent, <, 20); /* so it did wait */
+    CHECK_INT(now_ns() - start, <, 5 * SECOND);
+    CHECK_INT(tarn_client_pending(client), ==, sent);
+    for (uint64_t i = 1; i <= sent; i++) {
+        CHECK_REFUSED(tarn_client_receive(client, &message, TARN_FOREVER), TARN_ERROR_PEER_DIED, number_text(server));
+        CHECK_INT(message.request, ==, i);
+    }
+    CHECK_INT(tarn_client_pending(client), ==, 0);
+    CHECK_INT(wait_child(killer, LIMIT_S), ==, 0);
+    CHECK_INT(wait_child(server, LIMIT_S), ==, -SIGKILL);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 /* Servers are killed and replaced all the time; each call is answered at last. */
 TEST_LIMIT(calls_survive_the_death_of_servers, 60) {
     pid_t servers[3], clients[2];
