@@ -3,6 +3,7 @@
  * The topic file when something happens to it: truncated, overwritten, of another layout, replaced by something else,
  * deleted or swapped under way, locked by a process that is stopped; and what those leave who die while creating.
  */
+#include <sys/file.h>
 #include <sys/shm.h>
 
 #include "common.h"
@@ -351,6 +352,31 @@ TEST(domain_deleted_under_way) {
     talk();
     close_pair(&pair);
     talk();
+}
+
+/* ---- the domain's lock ---------------------------------------------------------------------------------------- */
+
+static bool is_in_use(const char *domain) {
+    int fd = open(domain, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    int error = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    CHECK(error == 0 || error == EWOULDBLOCK);
+    close(fd);
+    return error != 0;
+}
+
+/* Who cleans temporary files, as systemd-tmpfiles does, spares a directory that it cannot lock exclusively. */
+TEST(domain_is_locked_while_a_handle_is_open) {
+    char domain[512];
+    domain_path(domain, NULL);
+    make_domain();
+    CHECK(!is_in_use(domain));
+    struct pair pair = open_pair();
+    CHECK(is_in_use(domain));
+    CHECK_STATUS(tarn_publisher_close(pair.publisher), 0);
+    CHECK(is_in_use(domain));
+    CHECK_STATUS(tarn_subscriber_close(pair.subscriber), 0);
+    CHECK(!is_in_use(domain));
 }
 
 /* ---- the master lock ------------------------------------------------------------------------------------------ */
