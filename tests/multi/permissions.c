@@ -480,3 +480,34 @@ TEST(strangers_cannot_attach) {
     CHECK_INT(wait_child(spawn(peep, NULL), LIMIT_S), ==, 0);
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
+
+/* ---- core dumps ------------------------------------------------------------------------------------------------ */
+
+/* How many segments are attached that a core dump leaves out: "dd" among the flags, which are the last line of each. */
+static int count_undumped(void) {
+    int count = 0;
+    bool segment = false;
+    FILE *file = fopen("/proc/self/smaps", "re");
+    CHECK(file);
+    for (char line[512]; fgets(line, sizeof line, file);) {
+        segment |= strstr(line, "/SYSV") != NULL;
+        if (strncmp(line, "VmFlags:", 8) != 0)
+            continue;
+        count += segment && strstr(line, " dd ");
+        segment = false;
+    }
+    fclose(file);
+    return count;
+}
+
+/* Of the maker of memory, and of one that attaches it. */
+TEST(core_dumps_have_no_payload) {
+    tarn_subscriber *subscriber = subscriber_of(TOPIC, NULL);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    publish_word(publisher, 1);
+    receive_word(subscriber, 1);
+    CHECK_INT(count_attached(), >=, 3); /* the roster, and the publisher's memory twice */
+    CHECK_INT(count_undumped(), ==, count_attached());
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
