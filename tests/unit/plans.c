@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common.h"
+#include "core/publisher.h"
 #include "shm/layout.h"
 #include "shm/log.h"
 
@@ -33,7 +34,7 @@ static struct {
     const char *extent; /* where its extent begins, most probably */
 } model;
 
-static struct reader {
+static struct joined {
     tarn_subscriber *handle;
     bool reliable;
     uint64_t next, lost;
@@ -89,7 +90,7 @@ static bool note(int result, size_t bytes) {
 
 /* ---- what is taken -------------------------------------------------------------------------------------------- */
 
-static void check_taken(struct reader *reader, const tarn_message *message) {
+static void check_taken(struct joined *reader, const tarn_message *message) {
     CHECK_INT(message->publisher, ==, model.identity);
     CHECK_INT(message->sequence, ==, reader->next + message->lost);
     CHECK_INT(message->sequence, <=, model.sent);
@@ -105,7 +106,7 @@ static void check_taken(struct reader *reader, const tarn_message *message) {
     reader->next = message->sequence + 1;
 }
 
-static void release_one(struct reader *reader) {
+static void release_one(struct joined *reader) {
     tarn_message *message = &reader->held[between(0, reader->held_count - 1)];
     check_contents(message, model.bytes[message->sequence]);
     release(message);
@@ -113,7 +114,7 @@ static void release_one(struct reader *reader) {
 }
 
 /* Takes one, and holds it for a while; whether there was one. */
-static bool take_next(struct reader *reader) {
+static bool take_next(struct joined *reader) {
     tarn_message message;
     int result = tarn_subscriber_take(reader->handle, &message);
     if (result == 0)
@@ -126,14 +127,14 @@ static bool take_next(struct reader *reader) {
     return true;
 }
 
-static void take_some(struct reader *reader) {
+static void take_some(struct joined *reader) {
     for (uint64_t i = between(1, 30); i > 0 && take_next(reader); i--)
         ;
 }
 
 /* To the end; behind it there is nothing, whatever lay there before. Where memory is short, the last messages may have been
    given up for those not sent after them, which a best-effort subscriber is told with the next one. */
-static void take_all(struct reader *reader) {
+static void take_all(struct joined *reader) {
     while (take_next(reader))
         ;
     for (uint64_t i = reader->next; reader->reliable && i <= model.sent; i++)
@@ -360,18 +361,18 @@ static void step(void) {
 
 /* ---- runs ----------------------------------------------------------------------------------------------------- */
 
-static struct reader join(bool is_reliable) {
-    return (struct reader){.reliable = is_reliable, .next = 1, .handle = subscriber_with(.reliable = is_reliable)};
+static struct joined join(bool is_reliable) {
+    return (struct joined){.reliable = is_reliable, .next = 1, .handle = subscriber_with(.reliable = is_reliable)};
 }
 
-static void settle(struct reader *reader) {
+static void settle(struct joined *reader) {
     take_all(reader);
     while (reader->held_count)
         release_one(reader);
     CHECK_INT(tarn_subscriber_lost(reader->handle), ==, reader->lost);
 }
 
-static void leave(struct reader *reader, bool has_just_sent) {
+static void leave(struct joined *reader, bool has_just_sent) {
     settle(reader);
     if (has_just_sent)
         CHECK_INT(reader->next, ==, model.sent + 1);
@@ -387,6 +388,10 @@ static void open_all(uint64_t limit, uint64_t depth, uint32_t alignment, bool ti
     model.handle = publisher_with(.memory_limit_bytes = limit, .depth = depth, .timestamps = timed,
                                   .alignment = alignment, .rotation_bytes = one_in(2) ? 0 : 256 * KIB,
                                   .when_full = model.drops ? TARN_FULL_DROP : TARN_FULL_FAIL);
+    if (one_in(2)) { /* large messages share extents */
+        model.handle->writer.extents.is_sparse = true;
+        model.handle->writer.extents.sparse_ns = INT64_MAX;
+    }
     model.identity = tarn_publisher_identity(model.handle);
     reliable = join(true);
     best_effort = join(false);
