@@ -511,16 +511,20 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
     /* killed here, in either: locked by nobody and not FREE, so it is reaped */
 }
 
-static int claim(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
-    int error = find_slot(topic, kind, ret_slot);
-    if (error == 0)
-        return 0;
-    roster_detach(&topic->roster);
+static int say_no_slot(const struct topic *topic, enum slot_kind kind, int error) {
     if (error == -ENOENT)
         return fail(TARN_ERROR_LIMIT, "topic \"%s\" has as many %s as there can be (%u)", topic->name,
                     kind == PUBLISHER ? "publishers" : "subscribers",
                     kind == PUBLISHER ? PUBLISHERS_MAX : SUBSCRIBERS_MAX);
     return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot claim a place in it", topic->name);
+}
+
+static int claim(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
+    int error = find_slot(topic, kind, ret_slot);
+    if (error == 0)
+        return 0;
+    roster_detach(&topic->roster);
+    return say_no_slot(topic, kind, error);
 }
 
 /* ---- joining and leaving -------------------------------------------------------------------------------------- */
@@ -688,7 +692,7 @@ static int settle_pattern(struct topic *topic, enum pattern pattern) {
 int topic_join_again(struct topic *topic, uint32_t *ret_slot, enum slot_kind kind) {
     int error = find_slot(topic, kind, ret_slot);
     if (error)
-        return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot claim a place in it", topic->name);
+        return say_no_slot(topic, kind, error);
     begin_slot(topic, kind, *ret_slot);
     topic->users++;
     return 0;

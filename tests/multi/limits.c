@@ -610,6 +610,30 @@ TEST(locks_run_out_for_those_who_are_there) {
     CHECK_INT(count_topic_files(), ==, 0);
 }
 
+/* ---- places in a topic ------------------------------------------------------------------------------------------ */
+
+static void subscribe_in_vain(void *arg) {
+    (void)arg;
+    tarn_subscriber *subscriber;
+    CHECK_REFUSED(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_LIMIT,
+                  "as many subscribers as there can be");
+}
+
+/* Who is in the topic, and who is not, is told the same; publishers have places of their own. */
+TEST(subscribers_run_out) {
+    enum { MOST = 8192 };
+    static tarn_subscriber *subscribers[MOST];
+    for (int i = 0; i < MOST; i++)
+        subscribers[i] = subscriber_of(TOPIC, NULL);
+    subscribe_in_vain(NULL);
+    CHECK_INT(wait_child(spawn(subscribe_in_vain, NULL), LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_publisher_close(publisher_of(TOPIC, NULL)), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscribers[0]), 0);
+    subscribers[0] = subscriber_of(TOPIC, NULL);
+    for (int i = 0; i < MOST; i++)
+        CHECK_STATUS(tarn_subscriber_close(subscribers[i]), 0);
+}
+
 /* ---- another user's directory --------------------------------------------------------------------------------- */
 
 static void become_nobody(void) {
