@@ -146,7 +146,8 @@ typedef struct tarn_waitset tarn_waitset;
 
 /*
  * Says what the payload of a topic is. The first typed participant settles the topic's type for as long as the topic
- * has participants; a later one whose type differs is refused with TARN_ERROR_TYPE. Untyped participants match all.
+ * has participants; a later one whose type differs is refused with TARN_ERROR_TYPE. Untyped participants match all; what an
+ * untyped one sends is held to neither the type's size nor its alignment.
  * The library copies it when a handle is opened.
  */
 typedef struct tarn_type {
@@ -189,7 +190,7 @@ typedef struct tarn_publisher_options {
     uint32_t wake;           /* enum tarn_wake */
     int64_t full_timeout_ns; /* 0: 1 s */
     int64_t linger_ns;       /* how long closing waits for those that had joined. 0: 1 s; TARN_IMMEDIATELY: not at all */
-    uint32_t alignment;      /* of payloads: a power of two up to 4096; 0: the type's, else 8 */
+    uint32_t alignment;      /* of payloads, where that is more than the type's and than 8: a power of two up to 4096 */
     uint32_t timestamps;     /* 1: each message carries its time of sending (costs about 20 ns) */
     uint32_t refuse_reliable; /* 1: reliable subscribers are refused, so nobody can hold this publisher back. Reliable
                                  ones that are there already make opening fail with TARN_ERROR_REFUSED */
@@ -704,7 +705,7 @@ typedef struct tarn_writer_options {
     const tarn_type *type;   /* of all values of the topic; NULL: untyped */
     uint64_t memory_limit_bytes; /* at least 512 KiB; 0: a quarter of the smaller of RAM and cgroup limit. A value and the one
                                 that it replaces count both. What readers hold comes on top */
-    uint32_t alignment;      /* of values: a power of two up to 4096; 0: the type's, else 8 */
+    uint32_t alignment;      /* of values, as for publishers */
     uint32_t reserved;       /* 0 */
 } tarn_writer_options;
 

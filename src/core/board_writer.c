@@ -538,7 +538,6 @@ static int check_options(const tarn_writer_options *options, tarn_writer_options
 }
 
 static int open_arena(struct tarn_writer *writer, const tarn_writer_options *options) {
-    uint64_t alignment = options->alignment ? options->alignment : options->type ? options->type->alignment : 0;
     uint64_t limit = options->memory_limit_bytes;
     struct extents_options memory = {
         .access = writer->topic->directory.access,
@@ -549,7 +548,7 @@ static int open_arena(struct tarn_writer *writer, const tarn_writer_options *opt
     writer->type_bytes = options->type && options->type->bytes ? options->type->bytes : UINT64_MAX;
     bound_bytes(writer, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);
     int error = arena_open(&writer->arena, &memory, writer->slot, &writer->readers, writer->incarnation,
-                           alignment < 8 ? 8 : alignment);
+                           type_alignment(options->type, options->alignment));
     return error ? say_no_space(writer, error) : 0;
 }
 

@@ -398,7 +398,6 @@ static int check_options(const tarn_producer_options *options, tarn_producer_opt
 }
 
 static int open_memory(struct tarn_producer *producer, const tarn_producer_options *options, uint16_t incarnation) {
-    uint64_t alignment = options->alignment ? options->alignment : options->type ? options->type->alignment : 0;
     uint64_t limit = options->memory_limit_bytes;
     struct extents_options memory = {
         .access = producer->topic->directory.access,
@@ -408,7 +407,7 @@ static int open_memory(struct tarn_producer *producer, const tarn_producer_optio
     producer->type_bytes = options->type && options->type->bytes ? options->type->bytes : UINT64_MAX;
     bound_payload(producer, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);
     int error = arena_open(&producer->arena, &memory, producer->slot, &producer->readers, incarnation,
-                           alignment < 8 ? 8 : alignment);
+                           type_alignment(options->type, options->alignment));
     return error ? say_no_space(producer, error) : 0;
 }
 

@@ -537,7 +537,6 @@ static int refuse_reliable(struct tarn_publisher *publisher) {
 }
 
 static int open_log(struct tarn_publisher *publisher, const tarn_publisher_options *options, uint16_t incarnation) {
-    uint64_t alignment = options->alignment ? options->alignment : options->type ? options->type->alignment : 0;
     uint64_t limit = options->memory_limit_bytes ? options->memory_limit_bytes
                      : options->realtime         ? REALTIME_MEMORY_BYTES
                                                  : 0;
@@ -553,7 +552,7 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
         options->type && options->type->bytes ? options->type->bytes + publisher->lead_bytes : UINT64_MAX;
     bound_payload(publisher, limit ? memory.limit_bytes : MEMORY_LIMIT_MIN);
     int error = writer_open(&publisher->writer, &memory, publisher->slot, &publisher->readers, incarnation,
-                            alignment < 8 ? 8 : alignment, options->timestamps);
+                            type_alignment(options->type, options->alignment), options->timestamps);
     publisher->segments_told = publisher->writer.extents.segment_count;
     return error ? say_reserve_failed(publisher, error) : 0;
 }

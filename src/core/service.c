@@ -320,7 +320,7 @@ static void plan_sending(struct service *service, const struct service_options *
         service->sent_type.name = service->sent_type.encoding = NULL;
         service->sent_type.schema = NULL;
     }
-    service->lead_bytes = type && type->alignment > 8 ? type->alignment : 8;
+    service->lead_bytes = type_alignment(type, 0);
     service->lead_shift = (uint32_t)__builtin_ctzll(service->lead_bytes);
     service->sending = (tarn_publisher_options){
         .struct_bytes = sizeof(service->sending),

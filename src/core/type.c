@@ -35,9 +35,16 @@ int type_check(const tarn_type *type) {
     if (type->alignment & (type->alignment - 1) || type->alignment > 4096)
         return fail(TARN_ERROR_ARGUMENT, "the alignment of payload type \"%s\" is %u: not a power of two up to 4096",
                     type->name, type->alignment);
+    if (type->reserved)
+        return fail(TARN_ERROR_ARGUMENT, "tarn_type.reserved is not 0, of payload type \"%s\"", type->name);
     if (type->schema_bytes > TYPE_SCHEMA_BYTES_MAX || (type->schema_bytes && !type->schema))
         return fail(TARN_ERROR_ARGUMENT, "the schema of payload type \"%s\" is NULL or larger than 60 KiB", type->name);
     return 0;
+}
+
+uint64_t type_alignment(const tarn_type *type, uint32_t option) {
+    uint32_t least = type && type->alignment > 8 ? type->alignment : 8;
+    return option > least ? option : least;
 }
 
 /* The settled type, bounded: name and encoding as terminated copies. */

@@ -225,6 +225,7 @@ TEST(bad_types_are_refused) {
     check_bad_type((tarn_type){.name = "n", .encoding = encoding}, "encoding");
     check_bad_type((tarn_type){.name = "n", .alignment = 12}, "alignment");
     check_bad_type((tarn_type){.name = "n", .alignment = 8192}, "alignment");
+    check_bad_type((tarn_type){.name = "n", .reserved = 1}, "reserved");
     check_bad_type((tarn_type){.name = "n", .schema_bytes = 1}, "schema");
     check_bad_type((tarn_type){.name = "n", .schema = schema, .schema_bytes = 60 * KIB + 1}, "schema");
 }

@@ -80,6 +80,66 @@ TEST(defaults_are_equal_to_what_they_stand_for) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* ---- alignment ------------------------------------------------------------------------------------------------ */
+
+static bool is_aligned(const void *data, uintptr_t alignment) {
+    return (uintptr_t)data % alignment == 0;
+}
+
+/* Whoever knows the type counts on its alignment, so an option can only raise it. 24 bytes: not aligned by their size. */
+static void check_messages_alignment(const tarn_type *type, uint32_t option, uintptr_t expected) {
+    tarn_subscriber *subscriber = typed_subscriber(type);
+    tarn_publisher *publisher = publisher_with(.type = type, .alignment = option);
+    tarn_message message;
+    for (uint64_t i = 1; i <= 10; i++) {
+        CHECK_STATUS(send_pattern(publisher, 24, i), 1);
+        take_one(subscriber, &message);
+        CHECK(is_aligned(message.data, expected));
+        release(&message);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+static void check_jobs_alignment(const tarn_type *type, uint32_t option, uintptr_t expected) {
+    tarn_producer_options options = {.struct_bytes = sizeof options, .type = type, .alignment = option};
+    options.linger_ns = TARN_IMMEDIATELY;
+    tarn_producer *producer;
+    tarn_loan loans[10];
+    CHECK_STATUS(tarn_producer_open(&producer, TOPIC, &options), 0);
+    for (int i = 0; i < 10; i++) {
+        CHECK_STATUS(tarn_producer_loan(producer, 24, &loans[i]), 1);
+        CHECK(is_aligned(loans[i].data, expected));
+    }
+    CHECK_STATUS(tarn_producer_close(producer), 0);
+}
+
+static void check_values_alignment(const tarn_type *type, uint32_t option, uintptr_t expected) {
+    tarn_writer_options options = {.struct_bytes = sizeof options, .type = type, .alignment = option};
+    tarn_writer *writer;
+    tarn_loan loan;
+    CHECK_STATUS(tarn_writer_open(&writer, TOPIC, &options), 0);
+    int key = tarn_writer_key(writer, "key");
+    for (int i = 0; i < 10; i++) {
+        CHECK_STATUS(tarn_writer_loan(writer, key, 24, &loan), 1);
+        CHECK(is_aligned(loan.data, expected));
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+    }
+    CHECK_INT(tarn_writer_close(writer), >=, 0);
+}
+
+TEST(an_option_raises_a_types_alignment_only) {
+    const tarn_type *type = TYPE(.name = "simd", .alignment = 256);
+    static const uint32_t options[][2] = {{0, 256}, {8, 256}, {64, 256}, {512, 512}}; /* and what it is then */
+    for (int i = 0; i < 4; i++) {
+        check_messages_alignment(type, options[i][0], options[i][1]);
+        check_jobs_alignment(type, options[i][0], options[i][1]);
+        check_values_alignment(type, options[i][0], options[i][1]);
+    }
+}
+
+/* ---- how long a type lasts, how large it may be ------------------------------------------------------------------ */
+
 /* For as long as the topic has participants, typed or not; no longer. */
 TEST(a_type_ends_with_the_topic) {
     tarn_subscriber *untyped = subscriber_with();
