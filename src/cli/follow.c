@@ -86,6 +86,7 @@ static int drain(struct follow *follow) {
 static bool publishers_left(struct follow *follow) {
     if (!follow->end_at_eof)
         return false;
+    follow->seen_publisher |= inspect_publishers_ended(follow->subscriber) > 0; /* it may have come and gone since */
     bool some = tarn_subscriber_publishers(follow->subscriber) > 0;
     follow->seen_publisher |= some;
     return follow->seen_publisher && !some;

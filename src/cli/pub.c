@@ -47,9 +47,6 @@ static const struct option options[] = {
     COMMON_OPTIONS,
 };
 
-/* How long one that sent nothing stays, so that a subscriber with --eof notices that it was there. */
-#define EMPTY_STAY_NS (250 * NS_PER_MS)
-
 struct pub {
     struct feed feed;
     struct place place;
@@ -217,8 +214,6 @@ static bool flush(struct pub *pub, int64_t linger_ns) {
 
 /* Closes, and says so if somebody had not everything. Returns code, or EXIT_FAILED if that breaks a promise. */
 static int finish(struct pub *pub, int code) {
-    if (code == EXIT_OK && pub->feed.progress.messages == 0)
-        clock_sleep_until(clock_ns() + EMPTY_STAY_NS);
     bool done = flush(pub, pub->linger_ns);
     int missing = tarn_publisher_close(pub->feed.publisher);
     progress_clear(&pub->feed.progress);

@@ -158,6 +158,11 @@ inspect_watch_path(const struct inspect_watch *watch); /* the directory, domain 
 void inspect_watch_close(struct inspect_watch *watch); /* NULL is allowed */
 void inspect_topic_free(struct inspect_topic *topic);  /* NULL is allowed */
 
+struct tarn_subscriber;
+
+/* Publishers that left a subscriber's topic since it joined, or died and were repaired; those that it never saw included. */
+uint64_t inspect_publishers_ended(const struct tarn_subscriber *subscriber);
+
 struct inspect_sweep {
     uint32_t topics_removed;    /* files of topics that nobody is in */
     uint32_t doorbells_removed; /* whose subscriber is gone */

@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "base/status.h"
 #include "core/handle.h"
+#include "core/inspect.h"
 #include "core/reaper.h"
 #include "core/subscriber.h"
 #include "core/topic.h"
@@ -836,6 +837,15 @@ static void stop(struct tarn_subscriber *subscriber) {
     holds_end(&subscriber->holds);
 }
 
+static uint64_t lives_ended(struct roster *roster) {
+    uint64_t count = 0;
+    for (uint32_t slot = 0, slots = roster_publisher_slots(roster); slot < slots; slot++) {
+        struct publisher_slot *publisher = roster_publisher(roster, slot);
+        count += publisher ? ended_count(load_acquire(&publisher->ended)) : 0;
+    }
+    return count;
+}
+
 static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscriber_options *options,
                         const struct inbox_options *inbox) {
     struct roster_taker taker = {false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
@@ -853,6 +863,7 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     }
     store_relaxed(&subscriber->waiter.slot->reliable, subscriber->reliable);
     store_relaxed(&subscriber->waiter.slot->role, inbox ? (uint32_t)inbox->role : ROLE_PLAIN);
+    subscriber->ended_before = lives_ended(&subscriber->waiter.topic->roster);
     store_release(&subscriber->waiter.slot->state, SLOT_JOINING);
     POINT(joining_said);
     topic_ring(subscriber->waiter.topic); /* R1, and the fence of H2's other side */
@@ -957,6 +968,13 @@ int tarn_subscriber_publishers(tarn_subscriber *subscriber) {
     }
     process_unlock();
     return count;
+}
+
+uint64_t inspect_publishers_ended(const struct tarn_subscriber *subscriber) {
+    process_lock();
+    uint64_t count = lives_ended(&subscriber->waiter.topic->roster);
+    process_unlock();
+    return count - subscriber->ended_before;
 }
 
 uint64_t tarn_subscriber_lost(const tarn_subscriber *subscriber) {

@@ -46,7 +46,8 @@ struct tarn_subscriber {
     void (*changed)(void *context); /* told after each look at the roster, if not NULL */
     void *context;
     uint64_t history;
-    bool retry; /* some publisher could not be attached: again with the next look at peers */
+    uint64_t ended_before; /* lives of publishers, before it joined */
+    bool retry;            /* some publisher could not be attached: again with the next look at peers */
     struct missed *missed;
     uint32_t missed_count;
     struct passed *passed;

@@ -21,6 +21,22 @@ sleep 0.3
 expect_ended 0 $subscriber
 expect "messages of a publisher that says nothing" "" "$(cat "$work/out")"
 
+# One that came and went between two looks counts, and one that had gone before does not: somebody else is in the topic.
+"$tarn" sub end >/dev/null &
+other=$!
+until_true alive_is subscriber end 1
+for round in {1..5}; do
+    "$tarn" sub end --eof >"$work/out" &
+    subscriber=$!
+    until_true alive_is subscriber end 2
+    sleep 0.2
+    ! is_gone $subscriber || fail "round $round: --eof ended for a publisher that was there before"
+    "$tarn" pub end --linger 0 </dev/null
+    expect_ended 0 $subscriber
+done
+kill $other
+expect_ended 143 $other
+
 # The publisher is killed: what it had sent is read.
 mkfifo "$work/fifo" "$work/fifo2"
 "$tarn" sub end --reliable --eof >"$work/out" &
