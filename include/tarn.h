@@ -31,31 +31,34 @@
  *
  *   call                          wait-free    allocates   page faults    enters the kernel
  *   ----------------------------  -----------  ----------  -------------  ---------------------------------
- *   tarn_publisher_publish, loan  unless full  at growth   at growth      at growth, when full
- *   tarn_loan_send                unless full  at growth   at growth      at growth, when full; to wake subscribers
- *                                 (overtaken)                             that sleep
+ *   tarn_publisher_publish        unless full  at growth   at growth      at growth, at joins, when full
+ *                                              and joins   and joins
+ *   tarn_publisher_loan           unless full  the same,   the same       the same
+ *                                              at highs
+ *   tarn_loan_send                unless full  as publish  as publish     as publish; to wake subscribers that sleep
+ *                                 (overtaken)
  *   tarn_loan_drop                yes          no          no             no
  *   tarn_subscriber_take          yes          at joins    first touch    at joins; to wake a publisher waiting for
  *                                              and highs                  space; with an fd: when it finds nothing
  *   tarn_subscriber_take_many     yes          as take     first touch    as take
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
- *   tarn_client_send, loan        where there  as publish  at growth      as publish; to wait for a server
- *                                 is a server  and joins
+ *   tarn_client_send, loan        where there  as loan     as publish     as publish; to wait for a server
+ *                                 is a server
  *   tarn_client_take              yes          as take     first touch    as take; every 10 ms, while requests are
  *                                                                         pending, to ask whether their servers live
  *   tarn_server_take              yes          at highs    first touch    as tarn_subscriber_take
  *                                              and joins
- *   tarn_request_reply, end       unless full  as publish  at growth      as publish; to wake a client that sleeps
- *   tarn_request_stream,          unless full  as publish  at growth      the same; every 10 ms, to ask whether the
+ *   tarn_request_reply, end       unless full  as publish  as publish     as publish; to wake a client that sleeps
+ *   tarn_request_stream,          unless full  as publish  as publish     the same; every 10 ms, to ask whether the
  *   tarn_request_abandoned                                                client lives
  *   tarn_notifier_notify, _many   yes          no          first uses     at first uses; to wake listeners that sleep
  *   tarn_listener_take            yes          first uses  first touch    at first uses; with an fd: when it finds nothing
- *   tarn_writer_set, loan         yes          at growth   at growth      at growth; to wake readers that sleep
+ *   tarn_writer_set, loan         yes          as loan     as publish     at growth, at joins; to wake readers that sleep
  *   tarn_writer_key, release_key, no           yes         yes            yes
  *   tarn_reader_key, keys
  *   tarn_reader_get, take         yes          at joins    first touch    at joins
- *   tarn_producer_push, loan      unless full  at growth   at growth      at growth, when full; push: to wake workers
+ *   tarn_producer_push, loan      unless full  as loan     as publish     as publish; push: to wake workers
  *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
  *                                              and highs                  with an fd: when it finds nothing
  *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
@@ -69,12 +72,14 @@
  *   open, close, flush, fd, add,  no           yes         yes            yes
  *   remove, and counts of peers
  *
- *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s;
- *   "joins": a participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are
- *   held than ever before; "first uses": of events. With .realtime all of these happen elsewhere, see the options. A send
- *   readies memory for the next message, after its own is on its way; one that something else has overtaken may wait, like
- *   publish and loan, when there is no space for the record that refers to it. publish is loan, copy and send. A take in
- *   another thread than before, while that one has messages, is no more wait-free than said above, under Threads.
+ *   "growth": a publisher needs more memory than before, or gives back what it did not need for 5 s; "joins": a
+ *   participant joined or left since the last look, or a publisher grew; "highs": messages of more extents are held, or
+ *   more loans are open, than ever before; "first uses": of events. With .realtime growth happens elsewhere, and so
+ *   does what a subscriber does at joins and highs, see the options; what a publisher does at joins (its list of
+ *   subscribers may grow) and at highs does not. A send readies memory for the next message, after its own is on its
+ *   way; one that something else has overtaken may wait, like publish and loan, when there is no space for the record
+ *   that refers to it. publish is loan, copy and send. A take in another thread than before, while that one has
+ *   messages, is no more wait-free than said above, under Threads.
  */
 #ifndef TARN_H
 #define TARN_H

@@ -511,6 +511,53 @@ TEST(take_allocates_at_joins_and_highs_only) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* Publishes, so often that who is in the topic is looked at; returns how many allocations that took. */
+static long allocations_of_publishing(tarn_publisher *publisher) {
+    static char data[4000];
+    long before = allocations;
+    for (int i = 0; i < 2000; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, data, sizeof data), 1);
+    return allocations - before;
+}
+
+/* The table: publish allocates at joins, with .realtime, too, and only then. */
+TEST(publish_allocates_at_joins_only) {
+    enum { ROUNDS = 3, JOINING = 40 };
+    if (!COUNTS_ALLOCATIONS)
+        SKIP("the sanitizer has its own malloc");
+    static tarn_subscriber *subscribers[ROUNDS * JOINING];
+    tarn_publisher *publisher = publisher_with(.depth = 1, .realtime = 1, .memory_limit_bytes = 4 * MIB);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < JOINING; i++)
+            subscribers[round * JOINING + i] = subscriber_with();
+        CHECK_INT(allocations_of_publishing(publisher), <=, 3); /* the list doubles some times */
+        CHECK_INT(allocations_of_publishing(publisher), ==, 0);
+    }
+    for (int i = 0; i < ROUNDS * JOINING; i++)
+        CHECK_STATUS(tarn_subscriber_close(subscribers[i]), 0);
+    CHECK_INT(allocations_of_publishing(publisher), ==, 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
+/* The table: a loan allocates when more are open than ever before, and something else is sent in between, and only then. */
+TEST(loan_allocates_at_highs_only) {
+    if (!COUNTS_ALLOCATIONS)
+        SKIP("the sanitizer has its own malloc");
+    tarn_loan loans[BATCH];
+    tarn_publisher *publisher = publisher_with(.realtime = 1, .memory_limit_bytes = 4 * MIB);
+    for (int round = 0; round < 3; round++) {
+        long before = allocations;
+        for (int i = 0; i < BATCH; i++) {
+            CHECK_STATUS(tarn_publisher_loan(publisher, 100, &loans[i]), 1);
+            CHECK_STATUS(tarn_publisher_publish(publisher, "x", 1), 1);
+        }
+        CHECK_INT(allocations - before, <=, round == 0 ? BATCH : 0);
+        for (int i = 0; i < BATCH; i++)
+            CHECK_STATUS(tarn_loan_drop(&loans[i]), 0);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
 /* ---- requests -------------------------------------------------------------------------------------------------- */
 
 static void ask_and_answer(tarn_client *client, tarn_server *server) {
