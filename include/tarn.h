@@ -219,6 +219,8 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
 
 /*
  * Copies bytes from data and sends them as one message: loan, copy, send. data may be NULL if bytes is 0.
+ * A process that ends without closing, be it by exit or return from main, is as one that was killed: who has not attached
+ * the message's memory yet may lose it, reliable subscribers, too.
  * Returns 1: sent; 0: dropped because full (TARN_FULL_DROP); an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG,
  * _FULL (nothing was sent), _NO_MEMORY, _LIMIT.
  */
