@@ -213,7 +213,8 @@ typedef struct tarn_publisher_options {
  * ret: receives the handle, yours until tarn_publisher_close. topic: segments of letters, digits, '_', '-' and '.',
  * joined by single slashes, at most 255 bytes; copied. options: may be NULL; read during the call only.
  * Any thread; not in a signal handler. Returns 0 or an error: any of _ARGUMENT, _TOPIC_NAME, _DIRECTORY, _PERMISSION,
- * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _DAMAGED, _SYSTEM.
+ * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _DAMAGED, _SYSTEM; _PATTERN: the topic is in
+ * use for something else.
  */
 int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publisher_options *options);
 
@@ -325,7 +326,8 @@ typedef struct tarn_message {
 
 /*
  * Opens a subscriber on a topic, creating what is missing. From its return on, it gets what is sent.
- * Ownership, threads and errors as for tarn_publisher_open; _REFUSED: reliable asked for, and a publisher refuses.
+ * Ownership, threads and errors as for tarn_publisher_open, _PATTERN included; _REFUSED: reliable asked for, and a publisher
+ * refuses.
  */
 int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options);
 
