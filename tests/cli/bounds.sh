@@ -49,6 +49,22 @@ expect "history, then what is new" "50 new" "$(xargs <"$work/out")"
 exec 3>&-
 wait $publisher
 
+# --depth: so many are kept for who joins later, of messages that are larger than an extent; fewer and more than the default.
+sent_20() { "$tarn" ls --json bounds | grep -q '"messages": 20,'; }
+for depth in 2 12; do
+    "$tarn" pub bounds --depth $depth <"$work/fifo" &
+    publisher=$!
+    exec 3>"$work/fifo"
+    for i in {1..20}; do
+        printf '%s %0100000d\n' "$i" 0
+    done >&3
+    until_true sent_20
+    expect_exit 0 "$tarn" sub bounds --history 1000 --count $depth --for 20
+    expect "--depth $depth" "$(seq $((21 - depth)) 20)" "$(cut -d ' ' -f 1 "$work/out")"
+    exec 3>&-
+    wait $publisher
+done
+
 # --wait: nothing is sent before they are there.
 seq 3 | "$tarn" pub bounds --wait 2 2>"$work/err" &
 publisher=$!
