@@ -5,6 +5,9 @@
  *
  * A command that fails gets its message again at once, if no other worker is faster. So there is a pause after a failure,
  * which grows with the attempts.
+ *
+ * While commands run, and in a pause, it lets the library attach what comes: else a producer that comes meanwhile would have
+ * to stay until one has ended.
  */
 #define _GNU_SOURCE /* memfd_create */
 #include <errno.h>
@@ -39,7 +42,7 @@ static const struct option options[] = {
     COMMON_OPTIONS,
 };
 
-enum { JOBS_MAX = 1024, SLICE_MS = 100, BUSY_SLICE_MS = 10, PAUSE_MS = 100, PAUSES_MAX = 10 };
+enum { JOBS_MAX = 1024, SLICE_MS = 100, BUSY_SLICE_MS = 10, LOOK_MS = 50, PAUSE_MS = 100, PAUSES_MAX = 10 };
 enum { EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as shells have it */
 
 struct running {
@@ -99,6 +102,18 @@ static int message_file(const tarn_job *job) {
     return fd;
 }
 
+static sigset_t child_signal(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    return set;
+}
+
+static void mask_child_signal(int how) {
+    sigset_t set = child_signal();
+    sigprocmask(how, &set, NULL);
+}
+
 static void set_variable(const char *name, const char *format, uint64_t value) {
     char text[32];
     snprintf(text, sizeof(text), format, value);
@@ -107,6 +122,7 @@ static void set_variable(const char *name, const char *format, uint64_t value) {
 
 _Noreturn static void run_command(const struct work *work, const tarn_job *job, int input) {
     signal(SIGPIPE, SIG_DFL);
+    mask_child_signal(SIG_UNBLOCK);
     dup2(input, STDIN_FILENO);
     set_variable("TARN_JOB_NUMBER", "%" PRIu64, job->number);
     set_variable("TARN_JOB_PRODUCER", "%016" PRIx64, job->producer);
@@ -181,14 +197,19 @@ static void end_job(struct work *work, pid_t pid, int how) {
     work->running_count--;
 }
 
-/* Ends the jobs of commands that have ended; waits for one if block. */
-static void end_jobs(struct work *work, bool block) {
+/* Ends the jobs of commands that have ended. */
+static void end_jobs(struct work *work) {
     int how;
     pid_t pid;
-    while (work->running_count && (pid = waitpid(-1, &how, block ? 0 : WNOHANG)) > 0) {
+    while (work->running_count && (pid = waitpid(-1, &how, WNOHANG)) > 0)
         end_job(work, pid, how);
-        block = false;
-    }
+}
+
+/* Until a command ends, or a signal comes, or so long. SIGCHLD is blocked: one that came before counts. */
+static void wait_for_command(int64_t most_ns) {
+    struct timespec most = {most_ns / NS_PER_S, most_ns % NS_PER_S};
+    sigset_t set = child_signal();
+    sigtimedwait(&set, NULL, &most);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------------------------- */
@@ -203,36 +224,52 @@ static int64_t slice_ns(const struct work *work, int64_t now) {
     return work->deadline_ns - now < slice ? work->deadline_ns - now : slice;
 }
 
+/* What one producer did, or a deleted file, ends nothing for the others. */
+static int say_status(int status) {
+    say_error();
+    return status == TARN_ERROR_DAMAGED || status == TARN_ERROR_TOPIC_REMOVED ? EXIT_OK : EXIT_FAILED;
+}
+
+/* Waits while no message is to be taken: until a command ends, or for a slice. */
+static void stand_by(struct work *work, int64_t most_ns) {
+    int64_t look_ns = LOOK_MS * NS_PER_MS;
+    wait_for_command(most_ns < look_ns ? most_ns : look_ns);
+    int status = stop_status() == EXIT_OK ? tarn_worker_wait(work->worker, 0) : 0;
+    if (status < 0)
+        work->code = say_status(status);
+}
+
 /* Waits a slice for a job, and starts it. Returns whether it may go on. */
 static bool take_one(struct work *work) {
     tarn_job job;
     int64_t now = clock_ns();
     if (now < work->pause_ns) {
-        clock_sleep_until(now + BUSY_SLICE_MS * NS_PER_MS);
-        return true;
+        stand_by(work, work->pause_ns - now);
+        return work->code == EXIT_OK;
     }
     int status = tarn_worker_receive(work->worker, &job, work->until_empty ? 0 : slice_ns(work, now));
     if (status == 1) {
         work->code = start_job(work, &job);
     } else if (status < 0) {
-        say_error(); /* what one producer did, or a deleted file, ends nothing for the others */
-        work->code = status == TARN_ERROR_DAMAGED || status == TARN_ERROR_TOPIC_REMOVED ? EXIT_OK : EXIT_FAILED;
+        work->code = say_status(status);
     } else if (work->until_empty) {
         if (work->running_count == 0)
             return false;
-        end_jobs(work, true); /* it may fail, and give its message back */
+        stand_by(work, INT64_MAX); /* a command may fail, and give its message back */
     }
     return work->code == EXIT_OK;
 }
 
 static int work_on(struct work *work) {
     while (may_start(work)) {
-        end_jobs(work, work->running_count == work->jobs);
-        if (work->running_count < work->jobs && may_start(work) && !take_one(work))
+        end_jobs(work);
+        if (work->running_count == work->jobs)
+            stand_by(work, INT64_MAX);
+        else if (may_start(work) && !take_one(work))
             break;
     }
-    while (work->running_count) /* those that run may end */
-        end_jobs(work, true);
+    while (end_jobs(work), work->running_count) /* those that run may end; what comes now is for others */
+        wait_for_command(LOOK_MS * NS_PER_MS);
     if (work->code != EXIT_OK || stop_status() != EXIT_OK)
         return work->code != EXIT_OK ? work->code : stop_status();
     return work->count && work->started < work->count && !work->until_empty ? EXIT_TIMEOUT : EXIT_OK;
@@ -269,6 +306,7 @@ static int run(int argc, char **argv) {
     work.deadline_ns = clock_deadline_ns(work.for_ns);
     stop_on_signals(NULL);
     signal(SIGCHLD, SIG_DFL); /* a parent may have had it ignored: then nobody could be waited for */
+    mask_child_signal(SIG_BLOCK);
     if ((code = open_worker(&work)) == EXIT_OK)
         code = work_on(&work);
     tarn_worker_close(work.worker);

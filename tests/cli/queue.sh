@@ -100,6 +100,33 @@ kill "$(cat "$OUT")" # the command goes on without it
 expect_ended 0 $second
 expect "the message" "job 2" "$(cat "$work/second")"
 
+# A worker whose commands run, or that pauses after one that failed, has the messages of who comes meanwhile.
+wait_for_go='echo "$(cat)" >>$OUT; while [ -e $OUT ] && [ ! -e $GO ]; do sleep 0.02; done'
+export GO=$work/go
+for how in "--jobs 1 --count 2" "--jobs 2 --empty"; do
+    rm -f "$OUT" "$GO"
+    "$tarn" push q first --quiet &
+    push=$!
+    until_true alive_is producer q 1
+    "$tarn" work q $how -- sh -c "$wait_for_go" &
+    worker=$!
+    until_true has_bytes "$OUT"
+    expect_ended 0 $push
+    expect_exit 0 "$tarn" push q second --no-wait
+    touch "$GO"
+    expect_ended 0 $worker
+    expect "the messages" "first second" "$(tr '\n' ' ' <"$OUT" | sed 's/ $//')"
+done
+rm "$OUT"
+"$tarn" work q --quiet -- sh -c '[ "$(cat)" = good ] || { echo $TARN_JOB_ATTEMPTS >>$OUT; exit 1; }' &
+worker=$!
+"$tarn" push q bad
+until_true lines_are "$OUT" 6 # a pause of 0.6 s begins
+expect_exit 0 "$tarn" push q good --no-wait
+kill $worker
+expect_ended 143 $worker
+until_true nothing_left
+
 # Mistakes.
 expect_exit 2 "$tarn" push
 expect_exit 2 "$tarn" work q
