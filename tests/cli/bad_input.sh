@@ -10,8 +10,10 @@ is_one_sentence() {
 
 long=$(printf 'x%.0s' {1..4096})
 for topic in "" / /camera camera/ a//b .. a/../b . 'a b' $'a\nb' $'\377' "$long" 'a*'; do
-    for verb in pub sub; do
-        expect_exit 1 "$tarn" $verb "$topic"
+    for verb in pub sub echo latency hz bw info "call x" "serve -- cat" "notify 1" listen "set k v" "get k" watch "push x" \
+        "work -- true" keep match; do
+        read -r verb rest <<<"$verb"
+        expect_exit 1 "$tarn" "$verb" "$topic" $rest
         is_one_sentence
     done
 done
