@@ -104,6 +104,17 @@ expect_ended 137 $server
 expect_ended 1 $call
 expect_in "$work/err" "died"
 
+# a client that is killed: its command is stopped, and the next one comes
+serve long sh -c '[ "$(cat)" = x ] || exit 0; echo $$ >"$1"; exec sleep 60' sh "$work/long"
+"$tarn" call long x &
+call=$!
+until_true has_bytes "$work/long"
+kill -9 $call
+expect_ended 137 $call
+until_true is_gone "$(cat "$work/long")"
+"$tarn" call long y --timeout 10
+end_server
+
 # signals
 for signal in INT TERM; do
     [ $signal = INT ] && code=130 || code=143
