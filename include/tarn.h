@@ -553,9 +553,10 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
 
 /*
  * Copies bytes from data and sends them as the request's last, or only, response.
- * Returns 1: sent; 0: not sent, as the client had abandoned the request; or _PEER_DIED: the client is gone. With these the
- * request is over. Or an error that leaves it as it is: _ARGUMENT, _RELEASED (it was over before), _CLOSED, _FORKED,
- * _TOO_BIG, _FULL (the client does not take its responses, as the options allow for), _NO_MEMORY, _LIMIT.
+ * Returns 1: sent, if to a client that died unnoticed, in vain; 0: not sent, as the client had abandoned the request; or
+ * _PEER_DIED: the client is gone, and that was noticed. With these the request is over. Or an error that leaves it as it is:
+ * _ARGUMENT, _RELEASED (it was over before), _CLOSED, _FORKED, _TOO_BIG, _FULL (the client does not take its responses, as
+ * the options allow for), _NO_MEMORY, _LIMIT.
  */
 int tarn_request_reply(tarn_request *request, const void *data, size_t bytes);
 
