@@ -599,12 +599,13 @@ int tarn_server_close(tarn_server *server);
 
 /*
  * A topic for events has counters, one per event. A notifier raises one by an atomic add; a listener is told which events
- * were raised, and how often since it last asked. Nothing is lost, no notifier waits for anybody, and a listener that is
- * slow, stopped or dead costs the others nothing.
+ * were raised, and how often since it last asked. No notifier waits for anybody until it closes, and a listener that is
+ * slow, stopped or dead costs the others nothing: what is raised meanwhile adds up.
  *
  * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
  * used. Counters live as long as the topic has participants. (Some thousand events need more memory than the topic has at
- * first: what the first notifier that uses such an event raises is lost if it ends before anybody else has looked.)
+ * first. A notifier makes it, and listeners attach it when they next look: what was raised there is lost if all who have it end
+ * before. Closing waits for the listeners, and tells if some have not looked; a notifier that is killed cannot.)
  */
 #define TARN_EVENT_ID_MAX 65535u
 
@@ -636,8 +637,10 @@ int tarn_notifier_notify_many(tarn_notifier *notifier, uint32_t id, uint64_t cou
 int tarn_notifier_listeners(tarn_notifier *notifier);
 
 /*
- * Leaves the topic. No death_event is raised. The handle is invalid afterwards; NULL is allowed.
- * Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ * Leaves the topic. No death_event is raised. If it used events that need more memory (see above), waits up to 1 s until those
+ * who listen have attached that. The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Returns 0: they have, and will be told all; 1 or more: so many listeners had not, and may never be told what was raised there;
+ * or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
  */
 int tarn_notifier_close(tarn_notifier *notifier);
 

@@ -35,6 +35,16 @@ static int raise_event(tarn_notifier *notifier, const struct notify *notify, uin
     return tarn_notifier_notify_many(notifier, id, notify->count) < 0 ? say_error() : EXIT_OK;
 }
 
+/* Closes, and says so if somebody may not be told. Returns code, or EXIT_FAILED. */
+static int finish(tarn_notifier *notifier, const char *topic, int code) {
+    int missing = tarn_notifier_close(notifier);
+    if (missing <= 0)
+        return code;
+    say("%d listener%s of '%s' may miss the event: %s did not look in time", missing, missing == 1 ? "" : "s", topic,
+        missing == 1 ? "it" : "they");
+    return code == EXIT_OK ? EXIT_FAILED : code;
+}
+
 static int run(int argc, char **argv) {
     struct place place;
     struct notify notify = {.count = 1};
@@ -51,9 +61,7 @@ static int run(int argc, char **argv) {
     if (tarn_notifier_open(&notifier, argv[optind], &how) < 0)
         return say_error();
     stop_on_signals(NULL);
-    code = raise_event(notifier, &notify, (uint32_t)id);
-    tarn_notifier_close(notifier);
-    return code;
+    return finish(notifier, argv[optind], raise_event(notifier, &notify, (uint32_t)id));
 }
 
 const struct verb verb_notify = {
@@ -64,6 +72,7 @@ const struct verb verb_notify = {
     "Raises the event of that number, from 0 to 65535. Who listens is told how often it was raised. Counts live as "
     "long\n"
     "as somebody is in the topic: without a listener it is raised for nobody.\n"
+    "That a listener may miss it, which needs very many events in use, is said on stderr; the exit code is then 1.\n"
     "\n"
     "examples\n"
     "  tarn notify doors 3\n"

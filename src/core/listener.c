@@ -19,7 +19,8 @@
 struct tarn_listener {
     struct handle handle;
     uint64_t taken;
-    uint32_t turn; /* where the next look starts: an index into ids, or an id */
+    uint32_t segments; /* of the roster, from the first, that are attached */
+    uint32_t turn;     /* where the next look starts: an index into ids, or an id */
     uint32_t ids_count;
     uint32_t *ids; /* NULL: all */
     struct counters counters;
@@ -85,11 +86,25 @@ static int look_at_chosen(struct tarn_listener *listener, uint32_t ids, bool *re
     return 0;
 }
 
+/* Also where none of its events is: the notifier that made the segment cannot know that, and waits for us when it closes. */
+static void attach_segments(struct tarn_listener *listener) {
+    struct topic *topic = listener->waiter.topic;
+    listener->segments = roster_attach_from(&topic->roster, listener->segments);
+    store_release(&listener->waiter.slot->attached, listener->segments);
+}
+
+static bool has_new_segment(const struct tarn_listener *listener) {
+    const struct roster_header *header = listener->waiter.topic->roster.header;
+    return listener->segments < ROSTER_SEGMENTS_MAX && load_relaxed(&header->chain[listener->segments]);
+}
+
 /* Finds whose turn it is among those raised: 1, and turn is there; 0: none; or a status. */
 static int look(void *owner) {
     struct tarn_listener *listener = owner;
     uint32_t ids = counters_look(&listener->counters);
     bool trouble = false;
+    if (unlikely(has_new_segment(listener)))
+        attach_segments(listener);
     if (listener->ids) {
         if (look_at_chosen(listener, ids, &trouble))
             return 1;
@@ -234,6 +249,7 @@ static int open_in_slot(struct tarn_listener *listener, const tarn_listener_opti
     int error = counters_open(&listener->counters, &topic->roster, &taker);
     if (error)
         return event_say_failed(topic, error);
+    attach_segments(listener);
     if (!options->history && !skip_history(listener)) /* first: who counts us can rely on that we hear what he raises */
         return say_trouble(listener);
     store_relaxed(&slot->role, ROLE_LISTENER);

@@ -14,7 +14,8 @@
 #include "shm/bell.h"
 #include "shm/counters.h"
 
-#define HAND_ON_LOOK_NS 100000
+#define LINGER_NS NS_PER_SECOND
+#define LINGER_LOOK_NS 100000
 
 _Static_assert(EVENT_IDS_MAX == TARN_EVENT_ID_MAX + 1, "the public limit");
 
@@ -163,38 +164,51 @@ int tarn_notifier_open(tarn_notifier **ret, const char *topic, const tarn_notifi
     return status;
 }
 
+static bool is_live_listener(struct topic *topic, const struct subscriber_slot *subscriber, uint32_t slot) {
+    return load_acquire(&subscriber->state) == SLOT_WATCHING && load_relaxed(&subscriber->role) == ROLE_LISTENER &&
+           !slot_is_dead(topic, SUBSCRIBER, slot, true);
+}
+
 int tarn_notifier_listeners(tarn_notifier *notifier) {
     int status = handle_check((const struct handle *)notifier, HANDLE_NOTIFIER);
     if (status)
         return status;
     int count = 0;
     process_lock();
-    struct roster *roster = &notifier->topic->roster;
-    for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots; slot++) {
-        struct subscriber_slot *subscriber = roster_subscriber(roster, slot);
-        count += subscriber && load_acquire(&subscriber->state) == SLOT_WATCHING &&
-                 load_relaxed(&subscriber->role) == ROLE_LISTENER &&
-                 !slot_is_dead(notifier->topic, SUBSCRIBER, slot, true);
+    struct topic *topic = notifier->topic;
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++) {
+        struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+        count += subscriber && is_live_listener(topic, subscriber, slot);
     }
     process_unlock();
     return count;
 }
 
-/* Whether counters that somebody may want to look at would go with us. */
-static bool has_counters_alone(struct tarn_notifier *notifier) {
+/* Listeners that do not have the segments in which our counters lie; those of this process have them as we do. */
+static int count_behind(struct tarn_notifier *notifier) {
+    int count = 0;
     process_lock();
-    bool alone = notifier->topic->users == 1 && !roster_is_shared(&notifier->topic->roster);
+    struct topic *topic = notifier->topic;
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(&topic->roster); slot < slots; slot++) {
+        struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);
+        count += subscriber && load_acquire(&subscriber->attached) < notifier->counters.segments &&
+                 !slot_is_own(topic, SUBSCRIBER, slot) && is_live_listener(topic, subscriber, slot);
+    }
     process_unlock();
-    return alone && tarn_notifier_listeners(notifier) > 0;
+    return count;
 }
 
-/* Those who listen attach them when they look, for which they get a slice's time. */
-static void hand_on(struct tarn_notifier *notifier) {
-    if (!has_counters_alone(notifier))
-        return;
+/* Listeners attach the counters when they look. Returns how many have not when the time is over. */
+static int linger(struct tarn_notifier *notifier) {
+    int behind = notifier->counters.segments > 1 ? count_behind(notifier) : 0; /* everybody has the first */
+    if (behind == 0)
+        return 0;
     topic_ring(notifier->topic);
-    for (int64_t deadline_ns = os_deadline_ns(SLICE_NS); has_counters_alone(notifier) && os_now_ns() < deadline_ns;)
-        nanosleep(&(struct timespec){0, HAND_ON_LOOK_NS}, NULL);
+    for (int64_t deadline_ns = os_deadline_ns(LINGER_NS); behind > 0 && os_now_ns() < deadline_ns;) {
+        nanosleep(&(struct timespec){0, LINGER_LOOK_NS}, NULL);
+        behind = count_behind(notifier);
+    }
+    return behind;
 }
 
 int tarn_notifier_close(tarn_notifier *notifier) {
@@ -203,11 +217,11 @@ int tarn_notifier_close(tarn_notifier *notifier) {
     int status = handle_check(&notifier->handle, HANDLE_NOTIFIER);
     if (status)
         return status;
-    hand_on(notifier);
+    int behind = linger(notifier);
     process_lock();
     leave(notifier);
     process_unlock();
-    return 0;
+    return behind;
 }
 
 /* ---- deaths --------------------------------------------------------------------------------------------------- */

@@ -507,6 +507,7 @@ static void begin_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) 
     store_relaxed(&subscriber->lost, 0);
     store_relaxed(&subscriber->role, ROLE_PLAIN);
     store_relaxed(&subscriber->load, 0);
+    store_relaxed(&subscriber->attached, 0);
     POINT(slot_identified);
     /* killed here, in either: locked by nobody and not FREE, so it is reaped */
 }

@@ -31,6 +31,9 @@ int counters_make(struct counters *counters, uint32_t id, const struct roster_ta
         counters->blocks[index] = roster_block(counters->roster, (uint32_t)block);
         if (!counters->blocks[index])
             return -ENOMEM;
+        uint32_t segments = roster_segment_of((uint32_t)block) + 1;
+        if (counters->segments < segments)
+            counters->segments = segments;
     }
     for (uint32_t seen = load_relaxed(ids); seen <= id && !compare_and_swap(ids, &seen, id + 1);)
         ;

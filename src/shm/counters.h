@@ -41,7 +41,8 @@
 struct counters {
     struct roster *roster;
     struct event_directory *directory;
-    uint32_t ids;                                   /* as last seen; bounded */
+    uint32_t ids;      /* as last seen; bounded */
+    uint32_t segments; /* of the roster, from the first: where the blocks lie that were made */
     struct event_counter *blocks[EVENT_BLOCKS_MAX]; /* NULL: not seen yet */
 };
 

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define TARN_LAYOUT_MAJOR 0 /* another one: refused. 0.x may change until 1.0 */
-#define TARN_LAYOUT_MINOR 5
+#define TARN_LAYOUT_MINOR 6
 
 /* Until 1.0 each minor layout is one of its own. */
 static inline bool layout_is_ours(uint32_t major, uint32_t minor) {
@@ -299,6 +299,7 @@ struct subscriber_slot {
     _Atomic uint32_t pending_key;
     _Atomic uint32_t cell_list; /* block with struct cell_list, once CELLS_INLINE were not enough */
     _Atomic uint32_t load;      /* of a server: requests that it has taken and not ended; a hint to clients */
+    _Atomic uint32_t attached;  /* of a listener: how many of the roster's segments it has, from the first */
     struct identity who;
     _Atomic uint64_t ended; /* how lives in this slot ended: ended_word() */
     _Atomic uint32_t bell;  /* as the topic's, where its pattern has each subscriber sleep on its own */

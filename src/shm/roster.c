@@ -18,7 +18,7 @@ static uint32_t segment_first_block(uint32_t number) {
     return ROSTER_FIRST_BLOCKS * ((1u << number) - 1);
 }
 
-static uint32_t segment_of_block(uint32_t block) {
+uint32_t roster_segment_of(uint32_t block) {
     return 31u - (uint32_t)__builtin_clz(block / ROSTER_FIRST_BLOCKS + 1);
 }
 
@@ -184,7 +184,7 @@ void roster_detach(struct roster *roster) {
 void *roster_block(struct roster *roster, uint32_t block) {
     if (block == 0 || block / ROSTER_FIRST_BLOCKS + 1 >= 1u << ROSTER_SEGMENTS_MAX)
         return NULL;
-    uint32_t number = segment_of_block(block);
+    uint32_t number = roster_segment_of(block);
     uint32_t index = block - segment_first_block(number);
     char *base = index < usable_from(number) ? NULL : segment_base(roster, number);
     return base ? base + (uint64_t)index * BLOCK_BYTES : NULL;
@@ -280,18 +280,18 @@ static int64_t take_blocks(struct roster *roster, uint32_t count, enum block_use
 }
 
 static void give_back(struct roster *roster, uint32_t block) {
-    uint32_t number = segment_of_block(block);
+    uint32_t number = roster_segment_of(block);
     store_release(&owner_words(segment_base(roster, number))[block - segment_first_block(number)], 0);
 }
 
 bool roster_is_unreachable(struct roster *roster, uint32_t link) {
-    return link && !roster_block(roster, link) && !segment_is_gone(roster, segment_of_block(link));
+    return link && !roster_block(roster, link) && !segment_is_gone(roster, roster_segment_of(link));
 }
 
 int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum block_use use, uint64_t place,
                           const struct roster_taker *taker) {
     uint32_t linked = load_acquire(link);
-    if (linked && (roster_block(roster, linked) || !segment_is_gone(roster, segment_of_block(linked))))
+    if (linked && (roster_block(roster, linked) || !segment_is_gone(roster, roster_segment_of(linked))))
         return linked;
     int64_t block = take_blocks(roster, 1, use, place, taker);
     if (block < 0)
@@ -366,13 +366,10 @@ uint32_t roster_attached_blocks(const struct roster *roster) {
     return blocks;
 }
 
-bool roster_is_shared(const struct roster *roster) {
-    for (uint32_t number = 1; number < ROSTER_SEGMENTS_MAX; number++) {
-        uint32_t word = load_acquire(&roster->base[number]) ? load_acquire(&roster->header->chain[number]) : 0;
-        if (word && word != ROSTER_SEGMENT_GONE && !segment_is_shared((int32_t)(word - 1)))
-            return false;
-    }
-    return true;
+uint32_t roster_attach_from(struct roster *roster, uint32_t number) {
+    while (number < ROSTER_SEGMENTS_MAX && (segment_base(roster, number) || segment_is_gone(roster, number)))
+        number++;
+    return number;
 }
 
 static uint32_t bounded(uint32_t value, uint32_t limit) {

@@ -89,8 +89,11 @@ struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot 
 /* Blocks of the segments that are attached: links that are right name each of them once at most. */
 uint32_t roster_attached_blocks(const struct roster *roster);
 
-/* Whether everything that is attached here beyond the first segment outlives us, as others have it, too. */
-bool roster_is_shared(const struct roster *roster);
+/* Attaches the segments from that number on. Returns that of the first which was never made, or cannot be attached now. */
+uint32_t roster_attach_from(struct roster *roster, uint32_t number);
+
+/* Number of the segment in which a block lies. */
+uint32_t roster_segment_of(uint32_t block);
 
 /* Slots that were ever used: bounds for loops over all. */
 uint32_t roster_publisher_slots(const struct roster *roster);

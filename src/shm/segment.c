@@ -123,11 +123,6 @@ void segment_detach(void *base) {
         shmdt(base);
 }
 
-bool segment_is_shared(int32_t id) {
-    struct shmid_ds state;
-    return shmctl(id, IPC_STAT, &state) != 0 || state.shm_nattch > 1;
-}
-
 /* The segment of that key, if its maker died before he could mark it; else -1. */
 static int find_orphan(uint32_t key) {
     int id = shmget((key_t)key, 0, 0);

@@ -47,9 +47,6 @@ int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable);
 
 void segment_detach(void *base);
 
-/* Whether segment id, which is attached here once, is attached elsewhere, too; or that cannot be told. */
-bool segment_is_shared(int32_t id);
-
 /*
  * Removes the orphan that a death between shmget and IPC_RMID leaves: the segment of the key that the dead one noted, if it
  * is one of the topic's, nobody is attached, and its maker is gone. Returns whether there was one.

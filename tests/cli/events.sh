@@ -61,6 +61,23 @@ expect_ended 143 $match
 kill -TERM $keeper
 expect_ended 143 $keeper
 
+# Who may miss an event is said: it is stopped, and the topic's first memory is full.
+"$tarn" listen far >/dev/null &
+far=$!
+until_true alive_is listener far 1
+kill -STOP $far
+for ((id = 0; id < 10000; id += 256)); do
+    code=0
+    "$tarn" notify far $id 2>"$work/err" || code=$?
+    [ $code = 0 ] || break
+done
+expect "exit code" 1 $code
+expect_in "$work/err" "1 listener of 'far' may miss the event"
+kill -CONT $far
+expect_exit 0 "$tarn" notify far $id
+kill -TERM $far
+expect_ended 143 $far
+
 # A topic is for one thing.
 "$tarn" listen doors >/dev/null &
 listener=$!

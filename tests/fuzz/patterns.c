@@ -723,6 +723,7 @@ static void add_slot_words(void) {
         memcpy(subscriber->who.command, "fifteen letters", 16);
         image_add_subscriber_words(subscriber);
         ADD_WORD(subscriber->load);
+        ADD_WORD(subscriber->attached);
         ADD_WORD(subscriber->bell);
     }
     for (uint32_t slot = 0; slot < header->publisher_slots && slot < 2 * SLOTS; slot++) {

@@ -130,12 +130,6 @@ void segment_detach(void *base) {
     detach(area, mapping);
 }
 
-/* Somebody has it: closing waits for nobody. */
-bool segment_is_shared(int32_t id) {
-    (void)id;
-    return true;
-}
-
 bool segment_sweep(uint32_t key_seed, uint32_t key_noted) {
     (void)key_seed;
     (void)key_noted;

@@ -184,6 +184,52 @@ TEST(counts_outlive_who_made_room_for_them) {
     CHECK_STATUS(tarn_listener_close(listener), 0);
 }
 
+static void hear_far_apart(void *arg) {
+    tarn_listener *listener = LISTENER("far", .ids = arg, .ids_count = arg ? 1 : 0);
+    tarn_event event;
+    stage->ready++;
+    for (uint32_t i = 0; i < (arg ? 1 : FAR_APART); i++)
+        CHECK_STATUS(tarn_listener_receive(listener, &event, GENEROUS), 1);
+    CHECK_STATUS(tarn_listener_close(listener), 0);
+}
+
+TEST(who_may_miss_what_a_notifier_raised_is_told_when_it_closes) {
+    uint32_t first = 0;
+    stage = shared_page(sizeof *stage);
+    pid_t stopped = spawn(hear_far_apart, &first);
+    AWAIT(stage->ready == 1);
+    stop_process(stopped);
+    tarn_notifier *notifier = NOTIFIER("far"), *near = NOTIFIER("far");
+    for (uint32_t i = 0; i < FAR_APART; i++)
+        notify(notifier, i * 256, 1);
+    notify(near, 0, 1);
+    int64_t start = now_ns();
+    CHECK_STATUS(tarn_notifier_close(near), 0);
+    CHECK_INT(now_ns() - start, <, SECOND / 2);
+    CHECK_INT(tarn_notifier_close(notifier), ==, 1);
+    CHECK_INT(now_ns() - start, >=, SECOND);
+    continue_process(stopped);
+    CHECK_INT(wait_child(stopped, LIMIT_S), ==, 0); /* that event lies in what everybody has */
+}
+
+/* Also by one that is for events whose counters lie elsewhere; and none is waited for that is in the closing process. */
+TEST(nothing_is_lost_where_closing_returns_0) {
+    uint32_t other = 1;
+    stage = shared_page(sizeof *stage);
+    tarn_listener *own = LISTENER("far");
+    pid_t all = spawn(hear_far_apart, NULL), one = spawn(hear_far_apart, &other);
+    AWAIT(stage->ready == 2);
+    tarn_notifier *notifier = NOTIFIER("far"), *near = NOTIFIER("far");
+    for (uint32_t i = 0; i < FAR_APART; i++)
+        notify(notifier, i * 256, 1);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+    CHECK_INT(wait_child(all, LIMIT_S), ==, 0);
+    notify(near, other, 1);
+    CHECK_INT(wait_child(one, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_notifier_close(near), 0);
+    CHECK_STATUS(tarn_listener_close(own), 0);
+}
+
 static void open_and_close(void *arg) {
     (void)arg;
     tarn_notifier *notifier = NOTIFIER(TOPIC, .death_event = DEATH + 1);

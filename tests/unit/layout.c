@@ -108,6 +108,7 @@ static const struct golden slots[] = {
     FIELD(subscriber_slot, pending_key, 40),
     FIELD(subscriber_slot, cell_list, 44),
     FIELD(subscriber_slot, load, 48),
+    FIELD(subscriber_slot, attached, 52),
     FIELD(subscriber_slot, who, 56),
     FIELD(subscriber_slot, ended, 112),
     FIELD(subscriber_slot, bell, 120),
@@ -160,7 +161,7 @@ static const struct golden segments[] = {
 
 TEST(version_is_that_of_these_numbers) {
     CHECK_INT(TARN_LAYOUT_MAJOR, ==, 0);
-    CHECK_INT(TARN_LAYOUT_MINOR, ==, 5);
+    CHECK_INT(TARN_LAYOUT_MINOR, ==, 6);
 }
 
 TEST(structs_lie_where_they_lay) {
