@@ -25,7 +25,7 @@
 #define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
 #define RECORDS_AT_ONCE 4u              /* in an extent, where large ones share one */
-#define EXTENTS_PER_LIMIT 16u           /* there */
+#define EXTENTS_ROUND 4u                /* there, beside those that are kept */
 #define PACED_AT_ONCE 8u                /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
@@ -201,10 +201,13 @@ uint64_t extents_size_for_large(struct extents *extents, uint64_t record_bytes) 
     return extents->sized;
 }
 
+/* As each message that is kept may keep all of its extent, no more than a quarter of the memory limit does for that. */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes) {
-    uint64_t records = 1;
-    if (extents->is_sparse && record_bytes > EXTENT_BYTES_MIN / 2) {
-        records = extents_limit(extents) / EXTENTS_PER_LIMIT / record_bytes;
+    uint64_t records = 1, kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
+    if (extents->is_sparse && record_bytes > EXTENT_BYTES_MIN / 2 &&
+        extents->warm_bytes <= extents_limit(extents) / 4) {
+        records = extents_limit(extents) / 4 / record_bytes;
+        records = kept > records ? 1 : records / (kept + EXTENTS_ROUND);
         records = records > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : records > 1 ? records : 1;
     }
     extents->records_at_once = records;

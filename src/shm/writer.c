@@ -188,7 +188,7 @@ void writer_report_drops(struct writer *writer) {
         return;
     if (writer->loan)
         overtake(writer);
-    make_room(writer, RECORD_HEADER_BYTES, EFFORT_RECLAIM);
+    make_room(writer, RECORD_HEADER_BYTES, EFFORT_ALL); /* where it goes on in place if there is no other */
 }
 
 /*

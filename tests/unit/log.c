@@ -547,6 +547,14 @@ TEST(large_messages_of_which_little_is_written_go_round_in_more) {
     CHECK_INT(tarn_publisher_close(publisher), >=, 0);
 }
 
+/* What is kept keeps all of its extent. */
+TEST(sharing_extents_makes_no_publisher_full) {
+    tarn_publisher *publisher = publisher_with(.depth = 31, .memory_limit_bytes = 37000 * KIB);
+    lend_in_a_row(publisher, MIB, 300);
+    CHECK(publisher->writer.extents.is_sparse);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+}
+
 /* It would be pinned by them, and written all over. */
 TEST(small_messages_do_not_go_where_large_ones_share_an_extent) {
     tarn_publisher *publisher = publisher_with();
