@@ -92,8 +92,9 @@
     X(segment_not_referred_to)                                                                                         \
     X(segment_referred_to)                                                                                             \
     X(type_written)                                                                                                    \
-    /* events: E1, E2 */                                                                                               \
+    /* events: E1 to E3 */                                                                                             \
     X(ids_raised)                                                                                                      \
+    X(segments_not_told)                                                                                               \
     X(event_raised)                                                                                                    \
     X(death_not_marked)                                                                                                \
     X(death_not_counted)                                                                                               \

@@ -268,7 +268,7 @@ static int work_on(struct work *work) {
         else if (may_start(work) && !take_one(work))
             break;
     }
-    while (end_jobs(work), work->running_count) /* those that run may end; what comes now is for others */
+    for (end_jobs(work); work->running_count; end_jobs(work)) /* those that run may end; what comes now is for others */
         wait_for_command(LOOK_MS * NS_PER_MS);
     if (work->code != EXIT_OK || stop_status() != EXIT_OK)
         return work->code != EXIT_OK ? work->code : stop_status();

@@ -90,7 +90,9 @@ static int look_at_chosen(struct tarn_listener *listener, uint32_t ids, bool *re
 static void attach_segments(struct tarn_listener *listener) {
     struct topic *topic = listener->waiter.topic;
     listener->segments = roster_attach_from(&topic->roster, listener->segments);
-    store_release(&listener->waiter.slot->attached, listener->segments);
+    POINT(segments_not_told);
+    /* killed here: we lack them, as far as a notifier knows, until it finds that we are dead */
+    store_release(&listener->waiter.slot->attached, listener->segments); /* E3 */
 }
 
 static bool has_new_segment(const struct tarn_listener *listener) {

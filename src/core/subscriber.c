@@ -519,7 +519,7 @@ LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
     return result ? result : found_nothing(subscriber, ret);
 }
 
-/* What is no message like the last one: a large one, which lies in an extent of its own, is gone to without detours. */
+/* What is no message like the last one: a large one, which mostly lies in an extent of its own, is gone to without detours. */
 LONG_HALF int take_other(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (take_plainly(subscriber, ret))
         return 1;

@@ -12,6 +12,9 @@
  * E1: who sees the count sees what the notifier did before. A notifier killed before the add has raised nothing; killed
  * before the bell: listeners find it in their slice.
  *
+ * E3: a notifier that closes relies on it that who says that he has attached its counters' segments (release) has them (acquire).
+ * Killed after that: whoever else has them keeps them, and if nobody does, nobody listens.
+ *
  * Deaths. A notifier may name an event that its death raises: exactly once, though its repairer may be killed anywhere, and
  * the next one repeats its steps, while others repair other notifiers that name the same event. So a second word counts
  * deaths and says whose was the last, and the dead notifier's slot has a mark:

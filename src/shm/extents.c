@@ -201,14 +201,18 @@ uint64_t extents_size_for_large(struct extents *extents, uint64_t record_bytes) 
     return extents->sized;
 }
 
+static uint64_t kept_messages(const struct extents *extents) {
+    return extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
+}
+
 /* As each message that is kept may keep all of its extent, no more than a quarter of the memory limit does for that. */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes) {
-    uint64_t records = 1, kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
+    uint64_t records = 1, kept = kept_messages(extents);
     if (extents->is_sparse && record_bytes > EXTENT_BYTES_MIN / 2 &&
         extents->warm_bytes <= extents_limit(extents) / 4) {
-        records = extents_limit(extents) / 4 / record_bytes;
-        records = kept > records ? 1 : records / (kept + EXTENTS_ROUND);
-        records = records > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : records > 1 ? records : 1;
+        uint64_t fit = extents_limit(extents) / 4 / record_bytes;
+        uint64_t each = fit > kept ? fit / (kept + EXTENTS_ROUND) : 1;
+        records = each > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : each > 1 ? each : 1;
     }
     extents->records_at_once = records;
     return records;
@@ -565,15 +569,16 @@ static uint64_t rotation_bytes(struct extents *extents) {
 }
 
 /*
- * Where each message has an extent of its own: there are to be as many as are kept, and as many as are retired at once; but no
+ * Where large messages have extents of their own, or share them, which is the same with fewer, and one more that is being
+ * filled: there are to be as many as are kept, and as many as are retired at once; but no
  * more bytes of them than that is worth: what it costs to write megabytes is not that, nor what lies in no cache any more.
  */
 static bool is_worth_another(struct extents *extents, uint64_t size) {
-    uint64_t kept = extents->options.depth ? extents->options.depth : DEFAULT_DEPTH, more = RETIRED_AT_ONCE - 1;
-    uint64_t rotation = rotation_bytes(extents), records = extents->records_at_once,
-             most_bytes = rotation < RETIRED_BYTES_MAX ? rotation : RETIRED_BYTES_MAX;
+    uint64_t kept = kept_messages(extents), more = RETIRED_AT_ONCE - 1, records = extents->records_at_once;
     if (records > 1)
         return extents->warm_bytes / size < (kept + records - 1) / records + 1 + 1 + more / records;
+    uint64_t rotation = rotation_bytes(extents),
+             most_bytes = rotation < RETIRED_BYTES_MAX ? rotation : RETIRED_BYTES_MAX;
     if (!extents->is_sparse && more > most_bytes / size)
         more = most_bytes / size;
     return extents->warm_bytes / size < kept + 1 + more;

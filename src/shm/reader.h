@@ -251,7 +251,7 @@ SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *r
         return false;
     ask_for_next(at, size);
     if (unlikely(size > EXTENT_BYTES_MIN / 2)) {
-        log_reader_foresee(reader); /* of long ones, each is in an extent of its own */
+        log_reader_foresee(reader); /* of long ones, most are in an extent of their own */
     } else if (likely(!timed_bytes)) {
         reader->usual_word = word;
         reader->usual_size = size;

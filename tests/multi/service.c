@@ -282,6 +282,7 @@ static void kill_when_full(void *arg) {
     pid_t pid = *(pid_t *)arg;
     AWAIT(atomic_load(&page->said) == 1);
     nap_ns(300 * MS);
+    atomic_store(&page->stop, 1); /* what is being sent is the last */
     CHECK(kill(pid, SIGKILL) == 0);
 }
 
@@ -310,19 +311,11 @@ static void take_nothing(void *arg) {
     sleep_until_killed();
 }
 
-static void kill_when_full_and_say_so(void *arg) {
-    pid_t pid = *(pid_t *)arg;
-    AWAIT(atomic_load(&page->said) == 1);
-    nap_ns(300 * MS);
-    atomic_store(&page->stop, 1); /* the send that is under way is the last */
-    CHECK(kill(pid, SIGKILL) == 0);
-}
-
 /* The send that waited has sent; and each request is failed, that one too. */
 TEST(a_server_killed_while_it_is_waited_for_fails_all_requests) {
     make_page(1, 1, 1);
     static char data[100000];
-    pid_t server = spawn(take_nothing, NULL), killer = spawn(kill_when_full_and_say_so, &server);
+    pid_t server = spawn(take_nothing, NULL), killer = spawn(kill_when_full, &server);
     tarn_client *client = CLIENT(.memory_limit_bytes = 1 << 20, .full_timeout_ns = GENEROUS);
     tarn_message message;
     uint64_t sent = 0;
