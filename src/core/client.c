@@ -125,20 +125,28 @@ static bool make_table(struct tarn_client *client, uint32_t max_pending) {
 
 /* ---- servers -------------------------------------------------------------------------------------------------- */
 
-/* Finds those that are new, and which are gone. */
-static void follow(void *context) {
-    struct tarn_client *client = context;
+/* Finds those that are new, and which are gone. 0; or no memory for one: for the next look it is news again. */
+static int follow_servers(struct tarn_client *client) {
     struct service *service = &client->service;
     struct roster *roster = &service->topic->roster;
+    int status = 0;
     service_look_who_is_gone(service);
     for (uint32_t i = 0; i < service->peer_count; i++)
         client->failing |= service->peers[i]->gone && service->peers[i]->oldest != KEPT_NONE;
     service_drop_peers(service);
-    for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots; slot++) {
+    for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots && !status; slot++) {
         struct subscriber_slot *server = roster_subscriber(roster, slot);
+        struct peer *peer;
         if (server && load_acquire(&server->state) == SLOT_LIVE && load_relaxed(&server->role) == ROLE_SERVER)
-            service_peer(service, peer_word(slot, incarnation_of(&server->incarnation)));
+            status = service_find_peer(service, peer_word(slot, incarnation_of(&server->incarnation)), &peer);
     }
+    if (status)
+        service->changes--;
+    return status;
+}
+
+static void follow(void *context) {
+    follow_servers(context);
 }
 
 /*
@@ -170,42 +178,43 @@ static struct peer *idlest(struct tarn_client *client) {
 static inline struct peer *choose(struct tarn_client *client) {
     struct service *service = &client->service;
     if (unlikely(service_has_changed(service)))
-        follow(client);
+        follow_servers(client);
     struct peer *only = likely(service->peer_count == 1) ? service->peers[0] : NULL;
     return likely(only && !only->gone && only->publisher) ? only : idlest(client);
 }
 
-static int has_server(void *owner) {
-    return choose(owner) != NULL;
+/* To those that could not be connected with before. 0, or why one cannot. */
+static int connect_servers(struct tarn_client *client) {
+    int status = 0;
+    for (uint32_t i = 0; i < client->service.peer_count && !status; i++)
+        if (!client->service.peers[i]->gone)
+            status = service_connect(&client->service, client->service.peers[i]);
+    return status;
 }
 
-/* Why a server that is there cannot be sent anything. 0: there is none. */
-static int explain_servers(struct tarn_client *client) {
-    for (uint32_t i = 0; i < client->service.peer_count; i++)
-        if (!client->service.peers[i]->gone) {
-            int status = service_connect(&client->service, client->service.peers[i]);
-            if (status)
-                return status;
-        }
-    return 0;
+/* 1, 0, or why one that is there cannot be sent anything. */
+static int has_server(void *owner) {
+    struct tarn_client *client = owner;
+    if (choose(client))
+        return 1;
+    int status = service_has_changed(&client->service) ? follow_servers(client) : 0;
+    if (!status)
+        status = connect_servers(client);
+    return status ? status : choose(client) != NULL;
 }
 
 LONG_HALF int wait_for_server(struct tarn_client *client, struct peer **ret) {
     int64_t deadline_ns = os_deadline_ns(client->server_timeout_ns);
-    bool found;
-    int status;
+    int found;
     do {
-        status = waiter_wait(client->service.waiter, has_server, client, client->server_timeout_ns);
-        if (status < 0)
-            return status;
-        found = status == 1; /* and may be gone when we look again */
-        status = found ? 0 : explain_servers(client);
+        found = waiter_wait(client->service.waiter, has_server, client, client->server_timeout_ns);
+        if (found < 0)
+            return found;
         *ret = choose(client);
         if (*ret)
-            return 0;
+            return 0; /* else it has gone again */
     } while (found && os_now_ns() < deadline_ns);
-    return status ? status
-                  : fail(TARN_ERROR_NO_PEER, "topic \"%s\" has no server: start one", client->service.topic->name);
+    return fail(TARN_ERROR_NO_PEER, "topic \"%s\" has no server: start one", client->service.topic->name);
 }
 
 /* ---- sending -------------------------------------------------------------------------------------------------- */

@@ -42,7 +42,17 @@ static struct closed_handles closed_servers;
 static bool is_from_the_living(const void *context, const tarn_message *message) {
     const struct peer *from = message_reader(message)->peer;
     (void)context;
-    return !from->gone;
+    return !from || !from->gone; /* NULL: see take_kept() */
+}
+
+/* Makes known whom it reads from, if that is a client. 0 or a status. */
+static int know_client(struct tarn_server *server, struct log_reader *reader) {
+    struct peer *peer = reader->peer;
+    if (peer || !reader->speaker)
+        return 0;
+    int status = service_find_peer(&server->service, reader->speaker, &peer);
+    reader->peer = peer;
+    return status;
 }
 
 /* Connects with who has connected to us, and lets go of who is gone. */
@@ -52,8 +62,8 @@ static void follow(void *context) {
     service_look_who_is_gone(service);
     for (uint32_t i = 0; i < service->inbox->reader_count; i++) {
         struct log_reader *reader = service->inbox->readers[i];
-        if (reader->speaker && !reader->peer && !reader->gone)
-            reader->peer = service_peer(service, reader->speaker);
+        if (!reader->gone)
+            know_client(server, reader); /* or later, when there is something of it */
     }
     service_sift_kept(service, is_from_the_living, NULL);
     service_drop_peers(service);
@@ -85,11 +95,13 @@ SHORT_HALF bool is_request(const tarn_message *message, uint32_t kind) {
     return likely(kind == SERVICE_REQUEST && peer && !peer->gone);
 }
 
-/* The same. What is none is dealt with, and released. */
+/* The same. What is none is dealt with, and released; for whose client there is no memory is kept. */
 LONG_HALF bool accept_kind(struct tarn_server *server, tarn_message *message, uint32_t kind) {
     struct log_reader *reader = message_reader(message);
-    if (!reader->peer && reader->speaker)
-        reader->peer = service_peer(&server->service, reader->speaker);
+    if (know_client(server, reader) && kind == SERVICE_REQUEST) {
+        service_keep(&server->service, message);
+        return false;
+    }
     if (is_request(message, kind))
         return true;
     if (kind == SERVICE_ABANDON && reader->peer)
@@ -149,15 +161,28 @@ static inline void begin(struct tarn_server *server, struct open_request *open, 
     tell_load(server);
 }
 
+/* 1; 0: nothing is kept; or a status, where there was no memory to know the first one's client, and still is none. */
+static int take_kept(struct tarn_server *server, tarn_message *ret) {
+    while (service_keeps(&server->service)) {
+        int status = know_client(server, message_reader(service_first_kept(&server->service)));
+        if (status)
+            return status;
+        service_take_kept(&server->service, ret);
+        if (is_request(ret, SERVICE_REQUEST))
+            return 1;
+        tarn_message_release(ret); /* its client had gone before it was known */
+    }
+    return 0;
+}
+
 /* Any that is there, or comes. 1, 0 or a status. */
 LONG_HALF int await_request(struct tarn_server *server, tarn_message *ret, int64_t timeout_ns) {
-    if (service_keeps(&server->service)) {
-        service_take_kept(&server->service, ret);
-        return 1;
-    }
     int64_t deadline_ns = os_deadline_ns(timeout_ns);
     for (uint32_t late = 0;;) {
-        int status = service_receive(&server->service, ret, timeout_ns);
+        int status = take_kept(server, ret);
+        if (status)
+            return status;
+        status = service_receive(&server->service, ret, timeout_ns);
         if (status != 1 || accept_request(server, ret))
             return status;
         timeout_ns = timeout_ns > 0 ? deadline_ns - os_now_ns() : 0;

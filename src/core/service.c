@@ -57,21 +57,26 @@ int service_connect(struct service *service, struct peer *peer) {
     return publisher_open_addressed(&peer->publisher, service->topic, &service->sending, &address);
 }
 
-static struct peer *make_peer(struct service *service, uint64_t word) {
+static int say_no_memory(const struct service *service) {
+    return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another %s", service->topic->name,
+                service->peers_are == ROLE_CLIENT ? "client" : "server");
+}
+
+static int make_peer(struct service *service, uint64_t word, struct peer **ret) {
     struct subscriber_slot *slot = roster_subscriber(&service->topic->roster, peer_slot(word));
     if (!slot || load_relaxed(&slot->role) != service->peers_are)
-        return NULL; /* or its successor's role, when it is gone */
+        return 0; /* or its successor's role, when it is gone */
     if (service->peer_count == service->peer_capacity) {
         uint32_t capacity = service->peer_capacity ? 2 * service->peer_capacity : 4;
         struct peer **peers = realloc(service->peers, capacity * sizeof(struct peer *));
         if (!peers)
-            return NULL;
+            return say_no_memory(service);
         service->peers = peers;
         service->peer_capacity = capacity;
     }
     struct peer *peer = malloc(sizeof(*peer));
     if (!peer)
-        return NULL;
+        return say_no_memory(service);
     struct identity who = slot->who;
     *peer = (struct peer){
         .word = word,
@@ -85,19 +90,20 @@ static struct peer *make_peer(struct service *service, uint64_t word) {
     memcpy(peer->command, who.command, sizeof(peer->command));
     peer->command[sizeof(peer->command) - 1] = 0;
     peer->gone = is_over(peer); /* then who it was is another's, and nobody asks */
-    return service->peers[service->peer_count++] = peer;
+    *ret = service->peers[service->peer_count++] = peer;
+    return 0;
 }
 
-struct peer *service_peer(struct service *service, uint64_t word) {
+int service_find_peer(struct service *service, uint64_t word, struct peer **ret) {
     struct peer *peer = NULL;
     for (uint32_t i = 0; i < service->peer_count && !peer; i++)
         if (service->peers[i]->word == word)
             peer = service->peers[i];
-    if (!peer)
-        peer = make_peer(service, word);
+    int status = peer ? 0 : make_peer(service, word, &peer);
     if (peer && !peer->gone)
         service_connect(service, peer); /* or later: who needs it says why it cannot be opened */
-    return peer;
+    *ret = peer;
+    return status;
 }
 
 static bool is_read_from(struct service *service, const struct peer *peer) {

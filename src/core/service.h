@@ -118,9 +118,9 @@ void service_look_who_is_gone(struct service *service);
  */
 bool service_ask(struct service *service, struct peer *peer, int64_t now);
 
-/* The peer of that word, made known if need be; with a publisher, or, if that cannot be opened, without. NULL: no memory, or
-   there is none of that role. */
-struct peer *service_peer(struct service *service, uint64_t word);
+/* The peer of that word, made known if need be; with a publisher, or, if that cannot be opened, without. NULL: there is none
+   of that role, or no memory, which is returned. */
+int service_find_peer(struct service *service, uint64_t word, struct peer **ret);
 /* Opens the publisher, if there is none yet. 0 or a status. */
 int service_connect(struct service *service, struct peer *peer);
 /* Lets go of peers that are gone, to which nothing is open, and from which nothing is to be read. */
@@ -169,6 +169,9 @@ static inline bool service_keeps(const struct service *service) {
     return service->kept.count > 0;
 }
 void service_keep(struct service *service, const tarn_message *message);
+static inline tarn_message *service_first_kept(const struct service *service) {
+    return &service->kept.ring[service->kept.first];
+}
 void service_take_kept(struct service *service, tarn_message *ret);
 /* Lets go of those that are not wanted any more; the others stay in their order. */
 typedef bool service_wanted(const void *context, const tarn_message *message);

@@ -18,7 +18,7 @@
 #define client_with(...) open_client(CLIENT_OPTIONS(.server_timeout_ns = TARN_IMMEDIATELY, __VA_ARGS__))
 #define server_with(...) open_server(SERVER_OPTIONS(.linger_ns = TARN_IMMEDIATELY, __VA_ARGS__))
 
-static bool is_out_of_memory;
+static unsigned allocations_left = UINT_MAX; /* then there is no memory */
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CAN_RUN_OUT_OF_MEMORY 1
@@ -26,7 +26,10 @@ void *__libc_malloc(size_t bytes);
 
 /* In place of libc's. */
 void *malloc(size_t bytes) {
-    return is_out_of_memory ? NULL : __libc_malloc(bytes);
+    if (allocations_left == 0)
+        return NULL;
+    allocations_left -= allocations_left != UINT_MAX;
+    return __libc_malloc(bytes);
 }
 #else
 #define CAN_RUN_OUT_OF_MEMORY 0
@@ -718,12 +721,53 @@ TEST(a_call_without_memory_loses_nothing_of_others) {
     uint64_t other = send_text(client, "other");
     tarn_request request = take_request(server, "other");
     reply_text(&request, "y");
-    is_out_of_memory = true;
+    allocations_left = 0;
     int status = tarn_client_call(client, "x", 1, &message, 0);
-    is_out_of_memory = false;
+    allocations_left = UINT_MAX;
     CHECK_STATUS(status, 0);
     take_response(client, other, "y", TARN_MESSAGE_LAST);
     close_both(client, server);
+}
+
+/* Memory is there again later: each allocation of a server's first take may be the first that fails. */
+TEST(a_server_without_memory_loses_no_request) {
+    if (!CAN_RUN_OUT_OF_MEMORY)
+        SKIP("the sanitizer has its own malloc");
+    int status = 0;
+    for (unsigned allowed = 0; status != 1; allowed++) {
+        tarn_server *server = server_with();
+        tarn_client *client = client_with();
+        tarn_request request;
+        send_text(client, "question");
+        allocations_left = allowed;
+        status = tarn_server_receive(server, &request, allowed % 2 ? 150000000 : 0);
+        allocations_left = UINT_MAX;
+        if (status != 0 && status != TARN_ERROR_NO_MEMORY)
+            CHECK_STATUS(status, 1);
+        if (status != 1)
+            CHECK_STATUS(tarn_server_receive(server, &request, TARN_FOREVER), 1);
+        reply_text(&request, "answer");
+        close_both(client, server);
+    }
+}
+
+/* Who waits for servers for as long as it takes. */
+TEST(a_client_without_memory_says_so_and_finds_the_server_later) {
+    if (!CAN_RUN_OUT_OF_MEMORY)
+        SKIP("the sanitizer has its own malloc");
+    int status = 0;
+    for (unsigned allowed = 0; status != 1; allowed++) {
+        tarn_client *client = open_client(CLIENT_OPTIONS(.server_timeout_ns = TARN_FOREVER));
+        tarn_server *server = server_with();
+        allocations_left = allowed;
+        status = tarn_client_send(client, "question", 8, NULL);
+        allocations_left = UINT_MAX;
+        if (status != 1) {
+            CHECK_STATUS(status, TARN_ERROR_NO_MEMORY);
+            CHECK_STATUS(tarn_client_send(client, "question", 8, NULL), 1);
+        }
+        close_both(client, server);
+    }
 }
 
 TEST(who_takes_the_next_request_sees_what_was_abandoned_before_it) {
