@@ -109,9 +109,10 @@ int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable) {
     if (base == (void *)-1)
         return -attach_errno();
     struct shmid_ds state; /* attached now, so the id cannot come to name another segment */
-    if (shmctl(id, IPC_STAT, &state) != 0 || state.shm_segsz < bytes) {
+    int error = shmctl(id, IPC_STAT, &state) != 0 ? attach_errno() : state.shm_segsz < bytes ? EINVAL : 0;
+    if (error) {
         shmdt(base);
-        return -EINVAL;
+        return -error;
     }
     keep_private(base, state.shm_segsz);
     *ret_base = base;
