@@ -95,6 +95,11 @@ static bool is_unlocking(const struct traced *traced) {
            (short)tracer_peek(traced, arguments[2]) == F_UNLCK;
 }
 
+/* Of a segment that others have attached. Who repairs their dead then believes that nothing of these can be needed. */
+static bool says_gone(const struct traced *traced, int error) {
+    return (traced->at.call == SYS_shmat || traced->at.call == SYS_shmctl) && (error == EINVAL || error == EIDRM);
+}
+
 static bool can_fail(const struct traced *traced) {
     return failing_call_at(traced) && !is_unlocking(traced);
 }
@@ -124,6 +129,7 @@ static unsigned fail_with(const struct operation *operation, unsigned point, uns
     int error = call->errors[choice % count];
     set_context("point %u, %s, which fails with %s", point, tracer_describe(&scene.traced), strerror(error));
     allow_failure();
+    scene.was_gone = says_gone(&scene.traced, error);
     tracer_fail_call(&scene.traced, error, call->is_made || is_removing(&scene.traced));
     tracer_finish(&scene.traced);
     failures += scene_result() < 0;

@@ -125,26 +125,38 @@ bool is_named(const struct scene *scene) {
     return strstr(tarn_error(), pid);
 }
 
-void somebody_dies_as(void (*role)(void *is_ready)) {
+pid_t somebody_comes_as(void (*role)(void *is_ready)) {
     static _Atomic bool *is_ready;
     if (!is_ready)
         is_ready = shared_page(sizeof *is_ready);
     *is_ready = false;
     pid_t pid = spawn(role, (void *)is_ready);
     AWAIT(*is_ready);
-    kill_child(pid);
+    return pid;
 }
 
-void check_swept(int participants) {
+void somebody_dies_as(void (*role)(void *is_ready)) {
+    kill_child(somebody_comes_as(role));
+}
+
+int count_swept(void) {
     struct inspect_sweep swept;
     struct inspect_domain *domain;
     CHECK_STATUS(inspect_sweep(&swept, NULL, NULL), 0);
     CHECK_INT(swept.topics_busy + swept.topics_failed, ==, 0);
     CHECK_STATUS(inspect_domain_open(&domain, NULL, NULL), 0);
     CHECK_INT(domain->topic_count, ==, 1);
-    if (participants >= 0)
-        CHECK_INT(domain->topics[0].participant_count, ==, participants);
+    int count = (int)domain->topics[0].participant_count;
+    for (int i = 0; i < count; i++)
+        CHECK(domain->topics[0].participants[i].publisher || domain->topics[0].participants[i].life != INSPECT_DEAD);
     inspect_domain_close(domain);
+    return count;
+}
+
+void check_swept(int participants) {
+    int count = count_swept();
+    if (participants >= 0)
+        CHECK_INT(count, ==, participants);
 }
 
 int sweep(struct actor *actor) {

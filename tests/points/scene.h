@@ -44,7 +44,8 @@ struct operation {
 struct scene {
     const struct operation *operation;
     struct traced traced;
-    bool is_open; /* the survivors are there */
+    bool is_open;  /* the survivors are there */
+    bool was_gone; /* the kernel said to the actor that some memory has gone with its last user, which is not true */
     int descriptors, attached;
 };
 
@@ -83,10 +84,19 @@ bool is_locked_out(int status, const struct scene *scene, bool actor_lives);
 /* Whether the last error names the actor, by its pid. */
 bool is_named(const struct scene *scene);
 
-/* Somebody else, who runs role until it says through its argument that it is ready, is killed; nobody has looked yet. */
+/* Somebody else runs role, and has said through its argument that it is ready. To be killed. */
+pid_t somebody_comes_as(void (*role)(void *is_ready));
+
+/* The same, and is killed; nobody has looked yet. */
 void somebody_dies_as(void (*role)(void *is_ready));
 
-/* A sweep finds no more than that it repairs all; so many participants are there then, or any number if that is negative. */
+/*
+ * A sweep finds no more than that it repairs all: no dead one has a subscriber's place then; nor a publisher's, but where
+ * something of it is needed. How many participants are there.
+ */
+int count_swept(void);
+
+/* The same; there are so many, or any number if that is negative. */
 void check_swept(int participants);
 
 /* A sweep, as an operation. */
