@@ -22,11 +22,13 @@
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
-#define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
-#define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
-#define RECORDS_AT_ONCE 4u              /* in an extent, where large ones share one */
-#define EXTENTS_ROUND 4u                /* there, beside those that are kept */
-#define PACED_AT_ONCE 8u                /* extents, for a look at how fast they are used */
+#define WRITTEN_PER_NS_MAX 100u              /* bytes: no processor writes more into memory */
+#define WANTED_BYTES_MAX (1024u * 1024)      /* that a publisher waits for at once */
+#define RECORDS_AT_ONCE 32u                  /* in an extent, where large ones share one; */
+#define RECORDS_AT_ONCE_MIN 4u               /* fewer where they would have more bytes than */
+#define SHARED_BYTES_MAX (64u * 1024 * 1024) /* all of it is written for a while, if all of each message suddenly is */
+#define EXTENTS_ROUND 4u                     /* there, beside those that are kept */
+#define PACED_AT_ONCE 8u                     /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
 
@@ -211,8 +213,9 @@ uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes)
     if (extents->is_sparse && record_bytes > EXTENT_BYTES_MIN / 2 &&
         extents->warm_bytes <= extents_limit(extents) / 4) {
         uint64_t fit = extents_limit(extents) / 4 / record_bytes;
-        uint64_t each = fit > kept ? fit / (kept + EXTENTS_ROUND) : 1;
-        records = each > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : each > 1 ? each : 1;
+        uint64_t each = fit > kept ? fit / (kept + EXTENTS_ROUND) : 1, most = SHARED_BYTES_MAX / record_bytes;
+        most = most > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : most > RECORDS_AT_ONCE_MIN ? most : RECORDS_AT_ONCE_MIN;
+        records = each > most ? most : each > 1 ? each : 1;
     }
     extents->records_at_once = records;
     return records;

@@ -59,7 +59,8 @@ struct extent {
     /* the rest */
     uint64_t late_end; /* behind the last message of a loan that was sent late from it; 0: there is none */
     int64_t freed_ns;
-    uint32_t pins; /* open loans in it; messages that are not over, where there is no log */
+    uint64_t least_bytes; /* of records that do not waste it; of the head, and the one ahead */
+    uint32_t pins;        /* open loans in it; messages that are not over, where there is no log */
 };
 
 struct extent_queue {

@@ -250,8 +250,8 @@ SHORT_HALF bool log_reader_take_plain(struct log_reader *reader, tarn_message *r
     if (unlikely(size > (uint64_t)(reader->limit - at)))
         return false;
     ask_for_next(at, size);
-    if (unlikely(size > EXTENT_BYTES_MIN / 2)) {
-        log_reader_foresee(reader); /* of long ones, most are in an extent of their own */
+    if (unlikely(size > (uint64_t)(reader->limit - at) / 2 && size > EXTENT_BYTES_MIN / 2)) {
+        log_reader_foresee(reader); /* no other like it is behind it: mostly it is in an extent of its own */
     } else if (likely(!timed_bytes)) {
         reader->usual_word = word;
         reader->usual_size = size;

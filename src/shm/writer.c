@@ -17,7 +17,7 @@ static void open_easy_ways(struct writer *writer) {
     writer->easy_end = easy ? end : NULL;
     writer->packed_end =
         easy && head->bytes == EXTENT_BYTES_MIN && writer->alignment == 8 ? end - PACKED_RECORD_BYTES : NULL;
-    writer->easy_least = head->bytes > EXTENT_BYTES_MIN ? head->bytes / 8 : 0;
+    writer->easy_least = head->least_bytes;
 }
 
 _Thread_local const char *next_write; /* see log.h */
@@ -33,11 +33,17 @@ static uint64_t extent_bytes_for(struct writer *writer, uint64_t record_bytes) {
 }
 
 /* An extent with room for large messages would be pinned, and all of it be written, by small ones. */
+static uint64_t least_bytes_for(const struct writer *writer, const struct extent *extent, uint64_t record_bytes) {
+    if (extent->bytes <= EXTENT_BYTES_MIN)
+        return 0;
+    return writer->extents.records_at_once > 1 ? record_bytes / 2 : extent->bytes / 8;
+}
+
 static bool is_wasteful(const struct writer *writer, uint64_t record_bytes) {
     const struct extent *head = writer->head;
     bool is_empty = writer->sequence == head->first_sequence && !head->pins;
-    return head->bytes > EXTENT_BYTES_MIN && record_bytes < head->bytes / 8 &&
-           (is_empty || (uint64_t)(head->base + head->bytes - writer->at) > head->bytes / 8);
+    return record_bytes < head->least_bytes &&
+           (is_empty || (uint64_t)(head->base + head->bytes - writer->at) > head->least_bytes);
 }
 
 /* The first record of an extent starts at offset 0, or, for aligned payloads, behind a hole. */
@@ -108,6 +114,7 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
         writer->ahead = ahead;
         fetch_next(writer, ahead->bytes, record_bytes);
     }
+    ahead->least_bytes = least_bytes_for(writer, ahead, record_bytes);
     if (!ahead->generation || (writer->head && ahead->generation <= writer->head->generation) ||
         ahead->first_sequence != first_sequence) {
         extents_ready(&writer->extents, ahead, first_sequence);
@@ -283,6 +290,7 @@ static bool settle_alike(struct writer *writer, uint64_t record_bytes) {
         return false;
     move_head(writer, writer->ahead);
     writer->ahead = ahead;
+    ahead->least_bytes = writer->head->least_bytes;
     extents_ready(&writer->extents, ahead, writer->sequence + 1);
     begin_extent(writer, ahead);
     fetch_next(writer, ahead->bytes, record_bytes);
