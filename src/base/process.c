@@ -48,7 +48,8 @@ static int make_mark(void) {
     if (madvise(made, (size_t)page, MADV_WIPEONFORK) != 0) {
         int error = errno;
         munmap(made, (size_t)page);
-        return fail_system(TARN_ERROR_SYSTEM, error, "the kernel cannot wipe pages on fork (Linux 4.14 can)");
+        return fail_system(TARN_ERROR_SYSTEM, error,
+                           "the kernel cannot wipe pages on fork, for which Linux 4.14 or newer is needed");
     }
     if (pthread_atfork(process_lock, process_unlock, after_fork_in_child) != 0) {
         munmap(made, (size_t)page);

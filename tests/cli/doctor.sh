@@ -152,6 +152,10 @@ if strace -o /dev/null true 2>/dev/null; then
     found futex note "once a millisecond"
     refuse madvise EINVAL
     found fork problem "MADV_WIPEONFORK"
+    found fork problem "a kernel from 4.14 on"
+    found trial problem "Linux 4.14 or newer is needed"
+    TARN_DIR=$work/no_locks refuse fcntl EINVAL # the file of its trial stays: that nobody is in it cannot be known
+    found locks problem "a kernel from 4.14 on"
     refuse pidfd_open ENOSYS
     found deaths note
     refuse epoll_pwait2 ENOSYS

@@ -319,19 +319,24 @@ static inline void filter_calls(const struct sock_fprog *program) {
         SKIP("no seccomp filters here: %s", strerror(errno));
 }
 
-/* From now on the kernel gives this process that error for a system call, for whatever second argument if that is ANY. */
+/* From now on the kernel gives this process that error for a system call with that argument, whatever it is if that is ANY. */
 #define ANY (-1)
 
-static inline void forbid_call(unsigned number, int second, unsigned error) {
+static inline void forbid_argument(unsigned number, unsigned place, int argument, unsigned error) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])), /* its low half */
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)second, 0, second == ANY ? 0 : 1),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * place), /* its low half */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)argument, 0, argument == ANY ? 0 : 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA)),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     filter_calls(&(struct sock_fprog){sizeof code / sizeof code[0], code});
+}
+
+/* By its second argument. */
+static inline void forbid_call(unsigned number, int second, unsigned error) {
+    forbid_argument(number, 1, second, error);
 }
 
 /* The process dies when it removes a segment's name: made, attached, and not yet unnamed. */
