@@ -98,6 +98,7 @@ static int look_up(tarn_reader *reader, struct known *known, enum key key) {
 struct actor {
     tarn_writer *writer;
     tarn_reader *reader;
+    tarn_keeper *keeper;
     int key;
     tarn_loan loan;
     struct known known[KEYS];
@@ -303,9 +304,44 @@ static int wait_and_look(struct actor *actor) {
     return tarn_reader_wait(actor->reader, 120 * MS);
 }
 
+/* Its bell may say yet that somebody sleeps. */
+static void prepare_reader_that_slept(struct actor *actor) {
+    prepare_read(actor);
+    CHECK_INT(wait_for_change(actor), >=, 0);
+}
+
+static int interrupt(struct actor *actor) {
+    int status = tarn_reader_interrupt(actor->reader);
+    if (status < 0)
+        return status;
+    status = tarn_reader_wait(actor->reader, 0);
+    return status == TARN_ERROR_INTERRUPTED ? 0 : status;
+}
+
 static int close_reader(struct actor *actor) {
     int status = tarn_reader_close(actor->reader);
     actor->reader = NULL;
+    return status;
+}
+
+static int open_keeper(struct actor *actor) {
+    return tarn_keeper_open(&actor->keeper, TOPIC, NULL);
+}
+
+/* It has values that are kept, one's own too. */
+static void prepare_keeping(struct actor *actor) {
+    prepare_set(actor);
+    CHECK_STATUS(open_keeper(actor), 0);
+}
+
+/* Attaches what came since, in a look. */
+static int keep_more(struct actor *actor) {
+    return tarn_keeper_wait(actor->keeper, 120 * MS);
+}
+
+static int close_keeper(struct actor *actor) {
+    int status = tarn_keeper_close(actor->keeper);
+    actor->keeper = NULL;
     return status;
 }
 
@@ -334,6 +370,7 @@ static void leave(struct actor *actor) {
     }
     CHECK_INT(tarn_writer_close(actor->writer), >=, 0);
     CHECK_STATUS(tarn_reader_close(actor->reader), 0);
+    CHECK_STATUS(tarn_keeper_close(actor->keeper), 0);
 }
 
 /* ---- the survivors ------------------------------------------------------------------------------------------------ */
@@ -567,9 +604,18 @@ static const struct operation operations[] = {
     {.name = "changed", .prepare = prepare_descriptor, .operate = ask_for_changes},
     {.name = "wait", .prepare = prepare_read, .operate = wait_for_change},
     {.name = "wait_key", .prepare = prepare_read, .operate = wait_for_key},
+    {.name = "interrupt", .prepare = prepare_reader_that_slept, .operate = interrupt},
     {.name = "close_reader", .prepare = prepare_descriptor, .operate = close_reader},
     {.name = "close_holding", .prepare = prepare_held, .operate = close_reader},
     {.name = "close_last", .prepare = prepare_set, .operate = close_writer, .alone = true, .lets_lose = true},
+    {.name = "open_keeper", .operate = open_keeper},
+    {.name = "keep_more",
+     .prepare = prepare_keeping,
+     .before = set_in_new_memory,
+     .operate = keep_more,
+     .has_value = true},
+    {.name = "close_keeper", .prepare = prepare_keeping, .operate = close_keeper, .has_value = true},
+    {.name = "repair_by_keeper", .before = somebody_dies, .operate = open_keeper, .repairs = true},
     {.name = "repair_by_writer", .before = somebody_dies, .operate = open_writer, .repairs = true},
     {.name = "repair_by_reader", .before = somebody_dies, .operate = open_reader, .repairs = true},
     {.name = "repair_by_key",

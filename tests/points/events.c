@@ -110,6 +110,24 @@ static int wait_for_deaths(struct actor *actor) {
     return status;
 }
 
+static int listen_in_vain(struct actor *actor) {
+    return tarn_listener_wait(actor->listener, MS);
+}
+
+/* Its bell may say yet that somebody sleeps. */
+static void prepare_listener_that_slept(struct actor *actor) {
+    prepare_listener(actor);
+    CHECK_STATUS(listen_in_vain(actor), 0);
+}
+
+static int interrupt_listener(struct actor *actor) {
+    int status = tarn_listener_interrupt(actor->listener);
+    if (status < 0)
+        return status;
+    status = tarn_listener_wait(actor->listener, 0);
+    return status == TARN_ERROR_INTERRUPTED ? 0 : status;
+}
+
 static int close_listener(struct actor *actor) {
     int status = tarn_listener_close(actor->listener);
     actor->listener = NULL;
@@ -130,6 +148,23 @@ static int take_matches(struct actor *actor) {
     while ((status = tarn_monitor_receive(actor->monitor, &match, 15 * MS)) == 1)
         ;
     return status;
+}
+
+static int monitor_in_vain(struct actor *actor) {
+    return tarn_monitor_wait(actor->monitor, MS);
+}
+
+static void prepare_monitor_that_slept(struct actor *actor) {
+    prepare_monitor(actor);
+    CHECK_STATUS(take_matches(actor), 0);
+}
+
+static int interrupt_monitor(struct actor *actor) {
+    int status = tarn_monitor_interrupt(actor->monitor);
+    if (status < 0)
+        return status;
+    status = tarn_monitor_wait(actor->monitor, 0);
+    return status == TARN_ERROR_INTERRUPTED ? 0 : status;
 }
 
 static int close_monitor(struct actor *actor) {
@@ -275,6 +310,8 @@ static const struct operation operations[] = {
      .operate = take_events,
      .before = somebody_dies,
      .repairs = true},
+    {.name = "listen_in_vain", .prepare = prepare_listener, .operate = listen_in_vain},
+    {.name = "interrupt_listener", .prepare = prepare_listener_that_slept, .operate = interrupt_listener},
     {.name = "close_listener", .prepare = prepare_listener_with_fd, .operate = close_listener},
     {.name = "repair_by_waiting",
      .prepare = prepare_listener,
@@ -290,6 +327,8 @@ static const struct operation operations[] = {
      .before = somebody_dies,
      .repairs = true},
     {.name = "descriptor_of_monitor", .prepare = prepare_monitor, .operate = open_monitors_descriptor},
+    {.name = "monitor_in_vain", .prepare = prepare_monitor_that_slept, .operate = monitor_in_vain},
+    {.name = "interrupt_monitor", .prepare = prepare_monitor_that_slept, .operate = interrupt_monitor},
     {.name = "close_monitor", .prepare = prepare_monitor, .operate = close_monitor},
 };
 

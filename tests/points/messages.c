@@ -338,6 +338,8 @@ static void leave(struct actor *actor) {
     CHECK_INT(tarn_publisher_close(actor->publisher), >=, 0); /* who is behind when it has lingered */
     CHECK_STATUS(tarn_keeper_close(actor->keeper), 0);
     CHECK_STATUS(tarn_subscriber_close(actor->subscriber), 0);
+    for (int i = 0; i < 2 && actor->pipe[1]; i++)
+        CHECK_INT(close(actor->pipe[i]), ==, 0);
 }
 
 /* ---- the pattern ---------------------------------------------------------------------------------------------------- */

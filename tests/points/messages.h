@@ -50,6 +50,7 @@ struct actor {
     tarn_message held[HELD_MAX];
     unsigned held_count;
     struct follower follower;
+    int pipe[2];
 };
 
 struct survivors {
@@ -61,7 +62,7 @@ struct survivors {
     pid_t keeper;  /* a process that keeps what others leave; 0: none */
 };
 
-enum { MESSAGES_OPERATIONS = 74 };
+enum { MESSAGES_OPERATIONS = 77 };
 extern const struct operation messages_operations[MESSAGES_OPERATIONS];
 
 /* Of the actor: sends its next message, by publish (sizes below 4 KiB) or by a loan of which it writes the ends. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* All operations of publish and subscribe, each as one process does it among others. See scene.h. */
+#include <poll.h>
+
 #include "messages.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
@@ -373,6 +375,33 @@ static int wait_with_waitset(struct actor *actor) {
     return result;
 }
 
+static void prepare_pipe(struct actor *actor) {
+    prepare_subscriber(actor);
+    CHECK_INT(pipe(actor->pipe), ==, 0);
+}
+
+/* Opens a set with that, is interrupted, asks for its descriptor, and closes it. */
+static int interrupt_waitset(struct actor *actor) {
+    tarn_waitset *waitset;
+    tarn_ready ready;
+    int result = tarn_waitset_open(&waitset, NULL);
+    if (result < 0)
+        return result;
+    result = tarn_waitset_add(waitset, actor->subscriber, NULL);
+    if (result >= 0)
+        result = tarn_waitset_add_fd(waitset, actor->pipe[0], POLLIN, NULL);
+    if (result >= 0)
+        result = tarn_waitset_fd(waitset);
+    if (result >= 0)
+        result = tarn_waitset_interrupt(waitset);
+    if (result >= 0)
+        result = tarn_waitset_wait(waitset, &ready, 1, MS);
+    if (result == TARN_ERROR_INTERRUPTED)
+        result = tarn_waitset_remove_fd(waitset, actor->pipe[0]);
+    CHECK_STATUS(tarn_waitset_close(waitset), 0);
+    return result;
+}
+
 static int interrupt(struct actor *actor) {
     int result = tarn_subscriber_interrupt(actor->subscriber);
     if (result < 0)
@@ -443,6 +472,24 @@ static void prepare_keeping(struct actor *actor) {
 static void prepare_keeping_little(struct actor *actor) {
     prepare_unread(actor);
     CHECK_STATUS(open_keeper_with(actor, (tarn_keeper_options){.memory_max_bytes = 1}), 0);
+}
+
+static int open_keepers_descriptor(struct actor *actor) {
+    return tarn_keeper_fd(actor->keeper);
+}
+
+/* Its bell may say yet that somebody sleeps. */
+static void prepare_keeper_that_slept(struct actor *actor) {
+    prepare_keeper(actor);
+    CHECK_STATUS(tarn_keeper_wait(actor->keeper, MS), 0);
+}
+
+static int interrupt_keeper(struct actor *actor) {
+    int result = tarn_keeper_interrupt(actor->keeper);
+    if (result < 0)
+        return result;
+    result = tarn_keeper_wait(actor->keeper, 0);
+    return result == TARN_ERROR_INTERRUPTED ? 0 : result;
 }
 
 static int close_and_keep(struct actor *actor) {
@@ -570,6 +617,7 @@ const struct operation messages_operations[MESSAGES_OPERATIONS] = {
     {.name = "descriptor_arm", .prepare = prepare_descriptor, .operate = take_nothing},
     {.name = "descriptor_take", .prepare = prepare_descriptor, .before = send_five, .operate = take_all},
     {.name = "waitset_in_vain", .prepare = prepare_subscriber, .operate = wait_with_waitset},
+    {.name = "interrupt_waitset", .prepare = prepare_pipe, .operate = interrupt_waitset},
     {.name = "waitset", .prepare = prepare_subscriber, .before = send_five, .operate = wait_with_waitset},
     {.name = "count_peers", .prepare = prepare_subscriber, .operate = count_peers},
     {.name = "flush", .prepare = prepare_unread, .operate = flush_in_vain},
@@ -581,6 +629,8 @@ const struct operation messages_operations[MESSAGES_OPERATIONS] = {
     {.name = "create_as_keeper", .operate = open_keeper, .alone = true},
     {.name = "open_keeper", .operate = open_keeper},
     {.name = "keep_more", .prepare = prepare_keeper, .before = overrun, .operate = keep_more},
+    {.name = "descriptor_of_keeper", .prepare = prepare_keeper, .operate = open_keepers_descriptor},
+    {.name = "interrupt_keeper", .prepare = prepare_keeper_that_slept, .operate = interrupt_keeper},
     {.name = "close_and_keep", .prepare = prepare_keeping, .operate = close_and_keep},
     {.name = "let_go", .prepare = prepare_keeping_little, .operate = close_and_keep},
     {.name = "close_keeper", .prepare = prepare_kept, .operate = close_keeper},
