@@ -567,6 +567,20 @@ TEST(the_answer_of_a_server_that_leaves_arrives) {
     }
 }
 
+/* The same, where the client is busy with something else when its server leaves, which waits for it then. */
+TEST(a_server_that_leaves_waits_until_its_answer_can_be_had) {
+    pid_t server = spawn(answer_and_leave, NULL);
+    tarn_client *client = CLIENT();
+    tarn_message message;
+    CHECK_STATUS(tarn_client_send(client, "x", 1, NULL), 1);
+    nap_ns(100 * MS);
+    CHECK_STATUS(tarn_client_receive(client, &message, GENEROUS), 1);
+    CHECK(check_pattern(message.data, message.bytes, 5));
+    CHECK_STATUS(tarn_message_release(&message), 0);
+    CHECK_INT(wait_child(server, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 static void answer_twice_and_die(void *arg) {
     (void)arg;
     tarn_server *server = SERVER();

@@ -286,9 +286,9 @@ TEST(timeouts_without_futexes) {
 static void publish_unannounced(void *arg) {
     (void)arg;
     tarn_publisher *publisher = PUBLISHER("ping", .wake = TARN_WAKE_NEVER);
-    AWAIT(tarn_publisher_subscribers(publisher) == 2);
-    CHECK_STATUS(tarn_publisher_flush(publisher, GENEROUS), 1); /* both have attached, */
-    nap_ns(30 * MS);                                            /* and most probably sleep */
+    AWAIT(tarn_publisher_subscribers(publisher) == 1);
+    CHECK_STATUS(tarn_publisher_flush(publisher, GENEROUS), 1); /* it has attached, */
+    nap_ns(30 * MS);                                            /* and most probably sleeps */
     publish_word(publisher, 7);
     raise(SIGKILL);
 }
@@ -299,20 +299,53 @@ static void find_unannounced(void *arg) {
     tarn_message message;
     AWAIT(tarn_subscriber_publishers(subscriber) == 1);
     CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    int64_t start = now_ns();
     sleep_for_word(subscriber, waiting, 7);
+    CHECK_INT(now_ns() - start, <, 2 * SECOND); /* a slice is a twentieth of that */
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+/* One subscriber at a time: who finds the dead one first wakes the others. */
 TEST(killed_between_commit_and_wake) {
     court = shared_page(sizeof *court);
-    for (int round = 0; round < 5; round++) {
-        pid_t by_futex = spawn(find_unannounced, (void *)(intptr_t)WAIT_FUTEX);
-        pid_t by_poll = spawn(find_unannounced, (void *)(intptr_t)WAIT_POLL);
+    for (intptr_t round = 0; round < 8; round++) {
+        pid_t subscriber = spawn(find_unannounced, (void *)(round % 2 ? WAIT_POLL : (intptr_t)WAIT_FUTEX));
         pid_t publisher = spawn(publish_unannounced, NULL);
         CHECK_INT(wait_child(publisher, LIMIT_S), ==, -SIGKILL);
-        CHECK_INT(wait_child(by_futex, LIMIT_S), ==, 0);
-        CHECK_INT(wait_child(by_poll, LIMIT_S), ==, 0);
+        CHECK_INT(wait_child(subscriber, LIMIT_S), ==, 0);
     }
+}
+
+/* ---- who spins needs nobody to wake it ------------------------------------------------------------------------- */
+
+static void answer_spinning(void *arg) {
+    tarn_subscriber *in = SUBSCRIBER("ping", .wait_strategy = TARN_WAIT_SPIN);
+    tarn_publisher *out = PUBLISHER("pong", .wake = TARN_WAKE_NEVER);
+    (void)arg;
+    court->ready = 1;
+    for (unsigned i = 0; i < 100; i++) {
+        receive_word(in, i);
+        publish_word(out, i);
+    }
+    CHECK_STATUS(tarn_publisher_close(out), 0);
+    CHECK_STATUS(tarn_subscriber_close(in), 0);
+}
+
+/* One that slept would find each message with its slice only. */
+TEST(each_message_is_seen_by_one_that_spins) {
+    court = shared_page(sizeof *court);
+    pid_t child = spawn(answer_spinning, NULL);
+    tarn_subscriber *in = SUBSCRIBER("pong", .wait_strategy = TARN_WAIT_SPIN);
+    tarn_publisher *out = PUBLISHER("ping", .wake = TARN_WAKE_NEVER);
+    AWAIT(court->ready);
+    for (unsigned i = 0; i < 100; i++) {
+        publish_word(out, i);
+        sleep_for_word(in, WAIT_FUTEX, i);
+    }
+    CHECK_INT(court->late, <=, 10);
+    CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_publisher_close(out), 0);
+    CHECK_STATUS(tarn_subscriber_close(in), 0);
 }
 
 /* ---- interruption --------------------------------------------------------------------------------------------- */

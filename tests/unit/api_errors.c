@@ -296,6 +296,22 @@ TEST(loans_end_once) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
+/* What was sent between lending and ending makes a loan another thing within, but not for its user. */
+TEST(overtaken_loans_end_once) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_loan loan, copy;
+    for (int i = 0; i < 4; i++) {
+        bool sends = i & 1;
+        CHECK_STATUS(tarn_publisher_loan(publisher, 8, &loan), 1);
+        CHECK_STATUS(tarn_publisher_publish(publisher, "between", 7), 1);
+        copy = loan;
+        CHECK_STATUS(sends ? tarn_loan_send(&loan) : tarn_loan_drop(&loan), sends);
+        CHECK(is_cleared(&loan));
+        CHECK_ERROR(i & 2 ? tarn_loan_send(&copy) : tarn_loan_drop(&copy), TARN_ERROR_RELEASED, TOPIC);
+    }
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+}
+
 TEST(raised_loans_are_refused_and_stay_open) {
     tarn_publisher *publisher = publisher_with();
     tarn_subscriber *subscriber = subscriber_with();
