@@ -144,7 +144,7 @@ static bool has_gone(struct tarn_monitor *monitor, const struct known *known, co
         return false;
     bool dead = slot_is_dead(monitor->waiter.topic, monitor->kind, monitor->slot, true);
     *ret = look->is_leaving ? TARN_MATCH_LEFT : TARN_MATCH_DIED;
-    if (look->is_leaving) /* closed: messages are still held, or what it left is needed; or being repaired */
+    if (look->is_leaving) /* closed: messages are still held, or what it left is needed */
         return !dead || may_remain;
     return dead; /* kept, as what it left is needed */
 }
