@@ -137,12 +137,17 @@ static enum tarn_match_kind how_ended(const struct known *known, uint64_t ended,
 }
 
 /* Whether somebody is in the slot yet, but not in the topic any more. */
-static bool has_gone(struct tarn_monitor *monitor, const struct known *known, const struct slot_look *look,
-                     enum tarn_match_kind *ret) {
+static bool has_gone(struct tarn_monitor *monitor, const struct known *known, const struct slot_words *words,
+                     const struct slot_look *look, enum tarn_match_kind *ret) {
     bool may_remain = known->who.role == TARN_ROLE_WRITER || known->who.role == TARN_ROLE_PRODUCER;
     if (!look->is_leaving && !(look->is_alive && may_remain))
         return false;
     bool dead = slot_is_dead(monitor->waiter.topic, monitor->kind, monitor->slot, true);
+    struct slot_look now; /* it may have left since, and seem dead by that */
+    if (!look_at_slot(words, &now) || now.ended != look->ended || now.is_leaving != look->is_leaving) {
+        monitor->again = true;
+        return false;
+    }
     *ret = look->is_leaving ? TARN_MATCH_LEFT : TARN_MATCH_DIED;
     if (look->is_leaving) /* closed: messages are still held, or what it left is needed */
         return !dead || may_remain;
@@ -150,11 +155,12 @@ static bool has_gone(struct tarn_monitor *monitor, const struct known *known, co
 }
 
 /* What somebody told did: is anything to be told now? */
-static bool follow_life(struct tarn_monitor *monitor, struct known *known, const struct slot_look *look) {
+static bool follow_life(struct tarn_monitor *monitor, struct known *known, const struct slot_words *words,
+                        const struct slot_look *look) {
     uint32_t since = ended_count(look->ended) - known->ended;
     enum tarn_match_kind how;
     if (since == 0) {
-        if (!has_gone(monitor, known, look, &how))
+        if (!has_gone(monitor, known, words, look, &how))
             return false;
         known->is_silent = true; /* that it ends is not told again */
     } else
@@ -183,7 +189,7 @@ static bool follow_slot(struct tarn_monitor *monitor, struct known *known) {
     if (role == 0)
         return false;
     if (known->is_told)
-        return follow_life(monitor, known, &look);
+        return follow_life(monitor, known, &words, &look);
     uint32_t since = ended_count(look.ended) - known->ended;
     if (since) {
         monitor->missed += since - known->is_silent;
