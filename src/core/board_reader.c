@@ -290,6 +290,17 @@ static int find_writer(struct tarn_reader *reader, struct read_key *key, const s
     return !error ? 1 : error == -EINVAL ? 0 : say_unattached(reader, key, value->owner, error);
 }
 
+/*
+ * Whether the key's value lies in the extent that is held, but not as one may. One look at the place decides both: between two
+ * it may have been elsewhere, and come back.
+ */
+static bool is_damaged(const struct read_key *key, uint64_t current) {
+    struct view ignored;
+    uint64_t place = load_acquire(&key->key->pairs[current & 1].place); /* K2 */
+    return load_acquire(&key->key->current) == current && place_extent(place) == key->source->source.ref &&
+           !view_in(key->source, place, &ignored);
+}
+
 /* 1: ret is the key's value, held as the position of the key's source; 0: there is none; or a status. */
 LONG_HALF int view_slowly(struct tarn_reader *reader, struct read_key *key, struct view *ret) {
     follow_changes(reader);
@@ -309,8 +320,7 @@ LONG_HALF int view_slowly(struct tarn_reader *reader, struct read_key *key, stru
             return status;
         if (status == 1 && view_easily(key, ret))
             return 1;
-        if (status == 1 && load_acquire(&key->key->current) == value.current &&
-            place_extent(load_acquire(&key->key->pairs[value.current & 1].place)) == key->source->source.ref)
+        if (status == 1 && is_damaged(key, value.current))
             return say_damaged(reader, key);
     }
     return say_damaged(reader, key);
