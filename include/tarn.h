@@ -431,8 +431,9 @@ enum tarn_message_flags {
 int tarn_client_open(tarn_client **ret, const char *topic, const tarn_client_options *options);
 
 /*
- * Copies bytes from data, and sends them as a request. data may be NULL if bytes is 0. Waits for a server, and for space
- * where the server is slow, as the options say; enters the kernel for that, and when participants came or left.
+ * Copies bytes from data, and sends them as a request. data may be NULL if bytes is 0. Waits for a server (but not for one
+ * that is there and cannot be connected with, which is said at once), and for space where the server is slow, as the
+ * options say; enters the kernel for that, and when participants came or left.
  * ret_request: receives the request's number, which its responses carry; may be NULL.
  * Returns 1: sent; or an error: _ARGUMENT, _CLOSED, _FORKED, _PENDING (max_pending: receive or abandon one first), _NO_PEER
  * (no server in time), _TOO_BIG, _FULL (nothing was sent), _NO_MEMORY, _LIMIT, _INTERRUPTED.

@@ -183,12 +183,12 @@ static inline struct peer *choose(struct tarn_client *client) {
     return likely(only && !only->gone && only->publisher) ? only : idlest(client);
 }
 
-/* To those that could not be connected with before. 0, or why one cannot. */
+/* To those that could not be connected with before. 0, or why the last of those that cannot be cannot. */
 static int connect_servers(struct tarn_client *client) {
     int status = 0;
-    for (uint32_t i = 0; i < client->service.peer_count && !status; i++)
+    for (uint32_t i = 0; i < client->service.peer_count; i++)
         if (!client->service.peers[i]->gone)
-            status = service_connect(&client->service, client->service.peers[i]);
+            status = service_connect(&client->service, client->service.peers[i]) ?: status;
     return status;
 }
 
@@ -198,9 +198,8 @@ static int has_server(void *owner) {
     if (choose(client))
         return 1;
     int status = service_has_changed(&client->service) ? follow_servers(client) : 0;
-    if (!status)
-        status = connect_servers(client);
-    return status ? status : choose(client) != NULL;
+    status = connect_servers(client) ?: status;
+    return choose(client) ? 1 : status;
 }
 
 LONG_HALF int wait_for_server(struct tarn_client *client, struct peer **ret) {

@@ -72,21 +72,21 @@ static void follow(void *context) {
 /* ---- taking --------------------------------------------------------------------------------------------------- */
 
 struct abandoned {
-    const struct peer *peer;
-    uint64_t number;
+    uint64_t speaker, number;
 };
 
 static bool is_not_abandoned(const void *context, const tarn_message *message) {
     const struct abandoned *abandoned = context;
-    return message_reader(message)->peer != abandoned->peer || message->request != abandoned->number;
+    return message_reader(message)->speaker != abandoned->speaker || message->request != abandoned->number;
 }
 
-static void note_abandoned(struct tarn_server *server, const struct peer *peer, uint64_t number) {
-    struct open_request *first = peer->open ? server->requests : NULL; /* else none of them is its */
+static void note_abandoned(struct tarn_server *server, const struct log_reader *from, uint64_t number) {
+    const struct peer *peer = from->peer;                                      /* NULL: see take_kept() */
+    struct open_request *first = peer && peer->open ? server->requests : NULL; /* else none of them is its */
     for (struct open_request *open = first; open; open = open->next)
         if (open->ticket && open->peer == peer && open->number == number)
             open->abandoned = true;
-    service_sift_kept(&server->service, is_not_abandoned, &(struct abandoned){peer, number});
+    service_sift_kept(&server->service, is_not_abandoned, &(struct abandoned){from->speaker, number});
 }
 
 /* Whether it is a request that somebody waits for. kind: service_read()'s. */
@@ -104,8 +104,8 @@ LONG_HALF bool accept_kind(struct tarn_server *server, tarn_message *message, ui
     }
     if (is_request(message, kind))
         return true;
-    if (kind == SERVICE_ABANDON && reader->peer)
-        note_abandoned(server, reader->peer, message->request);
+    if (kind == SERVICE_ABANDON && reader->speaker)
+        note_abandoned(server, reader, message->request);
     tarn_message_release(message);
     return false;
 }

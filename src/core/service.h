@@ -179,7 +179,7 @@ void service_sift_kept(struct service *service, service_wanted *is_wanted, const
 /* After messages were kept: the descriptor is to be readable. */
 void service_ring_self(struct service *service);
 
-/* Whether a message that was taken is somebody's. Else it is dealt with, and released. */
+/* Whether a message that was taken is somebody's. Else it is dealt with: released, or kept until it can be told whose it is. */
 typedef bool service_accept(void *owner, tarn_message *message);
 /*
  * Who waits for what is somebody's, while a peer sends what is nobody's, perhaps for ever: after each such message. left_ns: of

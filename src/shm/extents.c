@@ -26,7 +26,7 @@
 #define WANTED_BYTES_MAX (1024u * 1024)      /* that a publisher waits for at once */
 #define RECORDS_AT_ONCE 32u                  /* in an extent, where large ones share one; */
 #define RECORDS_AT_ONCE_MIN 4u               /* fewer where they would have more bytes than */
-#define SHARED_BYTES_MAX (64u * 1024 * 1024) /* all of it is written for a while, if all of each message suddenly is */
+#define SHARED_BYTES_MAX (16u * 1024 * 1024) /* all of it is written for a while, if all of each message suddenly is */
 #define EXTENTS_ROUND 4u                     /* there, beside those that are kept */
 #define PACED_AT_ONCE 8u                     /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
@@ -210,7 +210,7 @@ static uint64_t kept_messages(const struct extents *extents) {
 /* As each message that is kept may keep all of its extent, no more than a quarter of the memory limit does for that. */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes) {
     uint64_t records = 1, kept = kept_messages(extents);
-    if (extents->is_sparse && record_bytes > EXTENT_BYTES_MIN / 2 &&
+    if (extents->is_sparse && !extents->cannot_share && record_bytes > EXTENT_BYTES_MIN / 2 &&
         extents->warm_bytes <= extents_limit(extents) / 4) {
         uint64_t fit = extents_limit(extents) / 4 / record_bytes;
         uint64_t each = fit > kept ? fit / (kept + EXTENTS_ROUND) : 1, most = SHARED_BYTES_MAX / record_bytes;
@@ -219,6 +219,15 @@ uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes)
     }
     extents->records_at_once = records;
     return records;
+}
+
+bool extents_share_no_more(struct extents *extents, int error) {
+    if (extents->records_at_once <= 1)
+        return false;
+    extents->is_sparse = false;
+    extents->sparse_ns = 0;
+    extents->cannot_share |= error != -EAGAIN;
+    return true;
 }
 
 static struct extent *carve_from(struct extents *extents, uint32_t number, struct cold_range **link, uint64_t bytes) {
@@ -323,7 +332,9 @@ void extents_give_back(struct extents *extents) {
 
 /* What comes faster than it could be written is written in part: then its extents have little memory, and may be more. */
 static void look_at_pace(struct extents *extents, uint64_t size, int64_t now) {
-    if (size <= EXTENT_BYTES_MIN || extents->passed_bytes < PACED_AT_ONCE * size)
+    uint64_t records = extents->records_at_once > 1 ? extents->records_at_once : 1;
+    extents->is_sparse &= now - extents->sparse_ns < TRIM_AGE_NS; /* though too little comes for a look */
+    if (size <= EXTENT_BYTES_MIN || extents->passed_bytes < PACED_AT_ONCE * size / records)
         return;
     uint64_t elapsed_ns = (uint64_t)(now - extents->paced_ns);
     if (extents->passed_bytes / WRITTEN_PER_NS_MAX > elapsed_ns)
@@ -736,11 +747,11 @@ bool extents_is_in_the_way(const struct extents *extents, const struct extent *e
            segment->base + first->offset < extent->base;
 }
 
-void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence) {
+void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence, uint64_t used_bytes) {
     uint32_t segments = extent_ref_segment(extent->ref) + 1;
     extent->end_sequence = sequence;
     if (sequence > extent->first_sequence)
-        extents->passed_bytes += extent->bytes;
+        extents->passed_bytes += used_bytes;
     if (segments > extents->segments_needed)
         extents->segments_needed = segments;
 }

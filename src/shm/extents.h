@@ -115,8 +115,9 @@ struct extents {
     bool is_sparse;        /* large messages came faster than they could be written, not long ago */
     int64_t paced_ns, sparse_ns;
     uint64_t records_at_once; /* what extents_records_at_once() said last */
-    uint64_t passed_bytes;    /* of the extents that messages were sent in since paced_ns */
+    uint64_t passed_bytes;    /* that large messages had of their extents since paced_ns */
     bool cannot_grow;         /* early: it failed once */
+    bool cannot_share;        /* for such an extent no memory was to be had once */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */
@@ -188,6 +189,11 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
  * ones, and is worth it where memory is written; where hardly any is, several share one.
  */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes);
+/*
+ * An extent for several records could not be had, for that reason. False: it was to be for one. Else so are the next, until
+ * messages are found to be sparse again; or for good, where there was no memory.
+ */
+bool extents_share_no_more(struct extents *extents, int error);
 
 /*
  * Takes an extent of at least size bytes out of the queues: it is AHEAD, and the caller's. Messages from next_sequence -
@@ -212,8 +218,8 @@ void extents_append(struct extents *extents, struct extent *extent);
 /* Whether it would help that the log, which ends in that extent, went on in a small one elsewhere. */
 bool extents_is_in_the_way(const struct extents *extents, const struct extent *extent);
 
-/* The log goes on behind it, with that sequence. */
-void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence);
+/* The log goes on behind it, with that sequence. used_bytes: up to where it went in it. */
+void extents_end(struct extents *extents, struct extent *extent, uint64_t sequence, uint64_t used_bytes);
 
 /* Gives back an extent that is AHEAD and was not used. */
 void extents_put_back(struct extents *extents, struct extent *extent);

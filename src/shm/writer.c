@@ -68,7 +68,7 @@ static uint64_t prepare_jump(char *at, const struct extent *next) {
 
 static void move_head(struct writer *writer, struct extent *next) {
     if (writer->head)
-        extents_end(&writer->extents, writer->head, writer->sequence);
+        extents_end(&writer->extents, writer->head, writer->sequence, (uint64_t)(writer->at - writer->head->base));
     extents_append(&writer->extents, next);
     if (writer->ahead == next)
         writer->ahead = NULL;
@@ -108,6 +108,9 @@ static int ready_ahead(struct writer *writer, uint64_t record_bytes, uint64_t fi
     }
     if (!ahead) {
         int error = extents_take(&writer->extents, size, writer->sequence, effort, &ahead);
+        if (error && effort == EFFORT_ALL && extents_share_no_more(&writer->extents, error))
+            error = extents_take(&writer->extents, extent_bytes_for(writer, record_bytes), writer->sequence, effort,
+                                 &ahead);
         if (error)
             return error;
         ahead->generation = 0;

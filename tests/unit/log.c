@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -551,17 +552,40 @@ static uint64_t extents_for(tarn_publisher *publisher, size_t bytes, int count) 
     return publisher->writer.extents.generation - before;
 }
 
-/* As many as 64 MB have room for, but four at least, and 32 at most. */
+/* As many as 16 MB have room for, but four at least, and 32 at most. */
 TEST(of_large_messages_of_which_little_is_written_the_smaller_share_an_extent_with_more) {
     static const struct {
         size_t bytes;
         int messages, extents;
-    } shared[] = {{64 * KIB, 320, 10}, {MIB, 320, 10}, {4 * MIB, 150, 10}, {16 * MIB, 40, 10}};
+    } shared[] = {{64 * KIB, 320, 10}, {512 * KIB, 310, 10}, {2 * MIB, 70, 10}, {16 * MIB, 40, 10}};
     for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
         tarn_publisher *publisher = publisher_with(.depth = 1, .memory_limit_bytes = 4096 * MIB);
         lend_in_a_row(publisher, shared[i].bytes, 1000);
         CHECK_INT(extents_for(publisher, shared[i].bytes, shared[i].messages), >=, (uint64_t)shared[i].extents - 1);
         CHECK_INT(extents_for(publisher, shared[i].bytes, shared[i].messages), <=, (uint64_t)shared[i].extents + 1);
+        CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    }
+}
+
+static uint64_t address_space_bytes(void) {
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    CHECK(file && fscanf(file, "%llu", &pages) == 1);
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Where there is no memory for an extent that they share, each has its own. */
+TEST(large_messages_go_on_where_there_is_no_memory_to_share) {
+    for (uint64_t spare = 8 * MIB; spare <= 64 * MIB; spare += 4 * MIB) {
+        tarn_publisher *publisher = publisher_with(.depth = 1);
+        struct rlimit limit, old;
+        CHECK_STATUS(send_pattern(publisher, 2 * MIB, 1), 1);
+        CHECK_INT(getrlimit(RLIMIT_AS, &old), ==, 0);
+        limit = (struct rlimit){address_space_bytes() + spare, old.rlim_max};
+        CHECK_INT(setrlimit(RLIMIT_AS, &limit), ==, 0);
+        lend_in_a_row(publisher, 2 * MIB, 1000);
+        CHECK_INT(setrlimit(RLIMIT_AS, &old), ==, 0);
         CHECK_INT(tarn_publisher_close(publisher), >=, 0);
     }
 }

@@ -751,6 +751,29 @@ TEST(a_server_without_memory_loses_no_request) {
     }
 }
 
+/* What it hands out later is known to be abandoned, though that was read before the client was known. */
+TEST(a_server_without_memory_hears_of_abandonment) {
+    if (!CAN_RUN_OUT_OF_MEMORY)
+        SKIP("the sanitizer has its own malloc");
+    for (unsigned allowed = 0; allowed < 10; allowed++) {
+        tarn_server *server = server_with();
+        tarn_client *client = client_with(), *other;
+        send_text(client, "first");
+        tarn_request first = take_request(server, "first"), second;
+        other = client_with();
+        CHECK_STATUS(tarn_client_abandon(other, send_text(other, "second")), 1);
+        allocations_left = allowed;
+        int status = tarn_request_abandoned(&first);
+        allocations_left = UINT_MAX;
+        CHECK_STATUS(status, 0);
+        if (tarn_server_receive(server, &second, 150000000) == 1)
+            CHECK_STATUS(tarn_request_abandoned(&second), 1);
+        reply_text(&first, "answer");
+        CHECK_STATUS(tarn_client_close(other), 0);
+        close_both(client, server);
+    }
+}
+
 /* Who waits for servers for as long as it takes. */
 TEST(a_client_without_memory_says_so_and_finds_the_server_later) {
     if (!CAN_RUN_OUT_OF_MEMORY)
