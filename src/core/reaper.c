@@ -181,6 +181,7 @@ static void stop_waiting_for(struct topic *topic, uint32_t slot) {
     if (state == SLOT_FREE || state == SLOT_OPENING)
         return;
     note_end(&subscriber->ended, &subscriber->incarnation, true, true); /* before: else a monitor tells that it left */
+    /* killed here: the next one starts over, and finds it noted */
     /* also where it says so already: who wrote that may have been killed before he counted it */
     store_release(&subscriber->state, SLOT_LEAVING);
     POINT(repair_leaving_said);

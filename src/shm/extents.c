@@ -22,13 +22,15 @@
 #define RETIRED_AT_ONCE 6u
 #define READERS_PER_RETIRED 16u /* retiring looks at a word of each reader: so many more at once */
 #define RETIRED_BYTES_MAX (8u * 1024 * 1024)
-#define WRITTEN_PER_NS_MAX 100u              /* bytes: no processor writes more into memory */
-#define WANTED_BYTES_MAX (1024u * 1024)      /* that a publisher waits for at once */
-#define RECORDS_AT_ONCE 32u                  /* in an extent, where large ones share one; */
-#define RECORDS_AT_ONCE_MIN 4u               /* fewer where they would have more bytes than */
-#define SHARED_BYTES_MAX (16u * 1024 * 1024) /* all of it is written for a while, if all of each message suddenly is */
-#define EXTENTS_ROUND 4u                     /* there, beside those that are kept */
-#define PACED_AT_ONCE 8u                     /* extents, for a look at how fast they are used */
+#define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
+#define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
+/* In an extent, where large ones share one: fewer, but not fewer than that, where they would have more bytes than */
+#define RECORDS_AT_ONCE 32u
+#define RECORDS_AT_ONCE_MIN 4u
+#define SHARED_BYTES_MAX                                                                                               \
+    (16u * 1024 * 1024)  /* as all of it is written for a while, if all of each message suddenly is */
+#define EXTENTS_ROUND 4u /* there, beside those that are kept */
+#define PACED_AT_ONCE 8u /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND
 #define TRIM_AGE_NS (5 * NS_PER_SECOND)
 
@@ -207,15 +209,19 @@ static uint64_t kept_messages(const struct extents *extents) {
     return extents->options.depth ? extents->options.depth : DEFAULT_DEPTH;
 }
 
+static uint64_t between(uint64_t least, uint64_t value, uint64_t most) {
+    return value < least ? least : value > most ? most : value;
+}
+
 /* As each message that is kept may keep all of its extent, no more than a quarter of the memory limit does for that. */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes) {
     uint64_t records = 1, kept = kept_messages(extents);
     if (extents->is_sparse && !extents->cannot_share && record_bytes > EXTENT_BYTES_MIN / 2 &&
         extents->warm_bytes <= extents_limit(extents) / 4) {
         uint64_t fit = extents_limit(extents) / 4 / record_bytes;
-        uint64_t each = fit > kept ? fit / (kept + EXTENTS_ROUND) : 1, most = SHARED_BYTES_MAX / record_bytes;
-        most = most > RECORDS_AT_ONCE ? RECORDS_AT_ONCE : most > RECORDS_AT_ONCE_MIN ? most : RECORDS_AT_ONCE_MIN;
-        records = each > most ? most : each > 1 ? each : 1;
+        uint64_t each = fit > kept ? fit / (kept + EXTENTS_ROUND) : 1;
+        uint64_t most = between(RECORDS_AT_ONCE_MIN, SHARED_BYTES_MAX / record_bytes, RECORDS_AT_ONCE);
+        records = between(1, each, most);
     }
     extents->records_at_once = records;
     return records;
@@ -584,8 +590,8 @@ static uint64_t rotation_bytes(struct extents *extents) {
 
 /*
  * Where large messages have extents of their own, or share them, which is the same with fewer, and one more that is being
- * filled: there are to be as many as are kept, and as many as are retired at once; but no
- * more bytes of them than that is worth: what it costs to write megabytes is not that, nor what lies in no cache any more.
+ * filled: there are to be as many as are kept, and as many as are retired at once; but no more bytes of them than that is
+ * worth: what it costs to write megabytes is not that, nor what lies in no cache any more.
  */
 static bool is_worth_another(struct extents *extents, uint64_t size) {
     uint64_t kept = kept_messages(extents), more = RETIRED_AT_ONCE - 1, records = extents->records_at_once;

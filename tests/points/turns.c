@@ -6,6 +6,7 @@
 #include <sys/ptrace.h>
 
 #include "../multi/common.h"
+#include "tracer.h"
 
 #define TOPIC "points"
 
@@ -37,16 +38,11 @@ static void step(pid_t pid) {
         FAIL("the reader ended, or was stopped, with status %#x", status);
 }
 
-static void forbid_tracing(void *arg) {
-    (void)arg;
-    _exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : 77);
-}
-
 TEST_LIMIT(a_key_is_set_between_any_two_instructions, 60) {
     struct random random = random_start(0);
     tarn_writer *writer;
     int status;
-    if (wait_child(spawn(forbid_tracing, NULL), LIMIT_S) != 0)
+    if (!tracer_works())
         SKIP("processes cannot be traced here");
     pid_t pid = spawn(read_for_ever, NULL);
     CHECK_STATUS(tarn_writer_open(&writer, TOPIC, NULL), 0);
