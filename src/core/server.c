@@ -170,8 +170,9 @@ static int take_kept(struct tarn_server *server, tarn_message *ret) {
         service_take_kept(&server->service, ret);
         if (is_request(ret, SERVICE_REQUEST))
             return 1;
-        tarn_message_release(ret); /* its client had gone before it was known */
-        service_sift_kept(&server->service, is_from_the_living, NULL); /* nor are its others wanted */
+        /* Its client had gone before it was known; nor are its other requests wanted. */
+        tarn_message_release(ret);
+        service_sift_kept(&server->service, is_from_the_living, NULL);
     }
     return 0;
 }
