@@ -63,6 +63,7 @@ struct holds {
     struct hold *chunks[HOLD_CHUNKS_MAX];
     uint32_t capacity;
     uint32_t high;                  /* no hold from here on is active */
+    int error;                      /* a negative errno: why hold_begin() found no cell */
     _Atomic uint32_t other_count;   /* active ones that are no position, and 1 for the open subscriber: see holds_end */
     uint32_t partings;              /* of positions from another thread that had messages there */
     void (*emptied)(void *context); /* called once: the subscriber is closed and the last hold has gone */
@@ -76,7 +77,7 @@ void holds_free(struct holds *holds);
 /* Makes room for that many holds in all. 0 or a negative errno. */
 int holds_reserve(struct holds *holds, uint32_t count);
 
-/* Names an extent in a free cell, and fences (H1). The caller validates, then keeps it or calls hold_cancel. */
+/* Names an extent in a free cell, and fences (H1). The caller validates, then keeps it or calls hold_cancel. NULL: see error. */
 struct hold *hold_begin(struct holds *holds, const struct holder *holder, uint64_t cell, uint64_t generation,
                         bool is_position);
 void hold_cancel(struct hold *hold);

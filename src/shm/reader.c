@@ -149,7 +149,7 @@ static enum entry_result enter(struct log_reader *reader, extent_ref ref, uint64
     uint64_t cell = hold_cell(reader->remote->slot, reader->remote->incarnation, ref);
     struct hold *hold = hold_begin(reader->holds, &reader->holder, cell, generation, is_position);
     if (!hold) {
-        reader->attach_error = 0;
+        reader->attach_error = reader->holds->error;
         return FAILED;
     }
     enum entry_result result = validate(entry, segment, generation, is_position, ret);
@@ -281,9 +281,10 @@ static enum reader_look restart_at(struct log_reader *reader, bool behind) {
             return READER_PENDING;
         case TOO_LATE:
             break;
+        case FAILED:
+            return READER_NO_MEMORY; /* no cell to hold it by */
         case NOT_ATTACHED:
         case NOT_THERE:
-        case FAILED:
         case BAD:
             return READER_DAMAGED; /* it was attached, and named by the publisher itself */
         }

@@ -260,6 +260,51 @@ TEST(one_segment_is_missing) {
     talk_on(TOPIC);
 }
 
+/*
+ * A subscriber's first 16 holds need no memory of their own; more publishers have sent here. While there is no segment for
+ * the others' holds it says so, and takes what it can; then it gets all.
+ */
+TEST(segments_run_out_for_holds) {
+    enum { PUBLISHERS = 40 };
+    tarn_publisher *publishers[PUBLISHERS];
+    tarn_message message;
+    int taken = 0, refused = 0;
+    own_segment_limits();
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    for (int i = 0; i < PUBLISHERS; i++)
+        publishers[i] = publisher_of(TOPIC, NULL);
+    set_segment_limit("shmmni", count_segments());
+    for (int i = 0; i < PUBLISHERS; i++)
+        publish_word(publishers[i], 1);
+    for (int i = 0; i < 3 * PUBLISHERS; i++) {
+        int result = tarn_subscriber_take(subscriber, &message);
+        if (result == 1) {
+            taken++;
+            CHECK_STATUS(tarn_message_release(&message), 0);
+            continue;
+        }
+        CHECK(result == TARN_ERROR_LIMIT || result == TARN_ERROR_NO_MEMORY);
+        refused++;
+    }
+    CHECK_INT(taken, >=, 16);
+    CHECK_INT(taken, <, PUBLISHERS);
+    CHECK_INT(refused, >, 0);
+    set_segment_limit("shmmni", 4096);
+    for (int64_t end = now_ns() + GENEROUS; taken < PUBLISHERS;) {
+        CHECK_INT(now_ns(), <, end);
+        if (tarn_subscriber_receive(subscriber, &message, GENEROUS) != 1)
+            continue; /* what was in vain before is told once */
+        taken++;
+        CHECK_INT(message.sequence, ==, 1);
+        CHECK_INT(message.lost, ==, 0);
+        CHECK_STATUS(tarn_message_release(&message), 0);
+    }
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    for (int i = 0; i < PUBLISHERS; i++)
+        CHECK_STATUS(tarn_publisher_close(publishers[i]), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 TEST(segment_memory_runs_out) {
     own_segment_limits();
     set_segment_limit("shmall", 1024); /* pages */
