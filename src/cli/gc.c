@@ -28,7 +28,8 @@ static void print_text(const struct inspect_sweep *sweep) {
                         "places of dead participants repaired");
     some |= print_count(sweep->topics_busy, "topic left alone: another process works on its file",
                         "topics left alone: other processes work on their files");
-    some |= print_count(sweep->topics_failed, "topic left alone: see stderr", "topics left alone: see stderr");
+    some |= print_count(sweep->topics_failed, "topic left alone: see stderr",
+                        "topics left alone: see stderr for the last one's reason");
     if (!some)
         output_print("nothing to sweep\n");
 }
