@@ -642,16 +642,23 @@ static uint64_t usual_segment_bytes(const struct extents *extents, uint64_t size
     return twice > size ? round_up(twice, EXTENT_GRAIN) : size;
 }
 
+/* Without more memory: what is FREE is cut anew; then the default retention gives way. NULL: neither does. */
+static struct extent *make_way(struct extents *extents, uint64_t size, uint64_t next_sequence) {
+    give_back_free(extents, INT64_MAX);
+    struct extent *extent = carve(extents, size);
+    if (extent ||
+        extents->records_at_once > 1) /* nothing is given up to share: one for a single record may yet be had */
+        return extent;
+    extents_reclaim(extents, next_sequence, true);
+    if ((extent = take_free(extents, size)))
+        return extent;
+    give_back_free(extents, INT64_MAX);
+    return carve(extents, size);
+}
+
 static int take_growing(struct extents *extents, uint64_t size, uint64_t next_sequence, struct extent **ret) {
     if (!is_within_limit(extents, size) || extents->options.realtime) { /* which has no more than it has */
-        give_back_free(extents, INT64_MAX);
-        if ((*ret = carve(extents, size)))
-            return 0;
-        extents_reclaim(extents, next_sequence, true);
-        if ((*ret = take_free(extents, size)))
-            return 0;
-        give_back_free(extents, INT64_MAX);
-        if ((*ret = carve(extents, size)))
+        if ((*ret = make_way(extents, size, next_sequence)))
             return 0;
         if (!is_within_limit(extents, size))
             return -EAGAIN;
@@ -662,10 +669,8 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     int error = add_segment(extents, wanted);
     if (error && wanted > size)
         error = add_segment(extents, size); /* address space or overcommit is short: just what is needed */
-    if (error) { /* no memory to be had: then the default retention gives way, as at the limit */
-        extents_reclaim(extents, next_sequence, true);
-        return (*ret = take_free(extents, size)) ? 0 : error;
-    }
+    if (error)
+        return (*ret = make_way(extents, size, next_sequence)) ? 0 : error;
     *ret = carve(extents, size);
     return *ret ? 0 : -EAGAIN;
 }

@@ -4,9 +4,12 @@
  * order, what is kept, what is dropped, what is lost. Addresses of payloads tell where records lie, as mappings start
  * at pages.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -575,12 +578,59 @@ static uint64_t address_space_bytes(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Of which segments are made. */
+static uint64_t memory_left = UINT64_MAX;
+
+int shmget(key_t key, size_t bytes, int flags) {
+    if (flags & IPC_CREAT && bytes > memory_left) {
+        errno = ENOMEM;
+        return -1;
+    }
+    int id = (int)syscall(SYS_shmget, key, bytes, flags);
+    if (flags & IPC_CREAT && id >= 0)
+        memory_left -= bytes;
+    return id;
+}
+
+/* What is free does for others, though in pieces of another size. */
+TEST(what_is_free_is_cut_anew_where_no_memory_can_be_added) {
+    for (uint64_t left = 12 * MIB; left <= 40 * MIB; left += 4 * MIB) {
+        memory_left = left;
+        tarn_publisher *publisher = publisher_with();
+        lend_in_a_row(publisher, 512 * KIB, 4000);
+        lend_in_a_row(publisher, 2 * MIB, 1000);
+        memory_left = UINT64_MAX;
+        CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    }
+}
+
+/* No message that is kept is given up for an extent that several are to share. */
+TEST(nothing_kept_is_lost_where_there_is_no_memory_to_share) {
+    for (uint64_t left = 12 * MIB; left <= 40 * MIB; left += 4 * MIB) {
+        enum { BEHIND = 6, MESSAGES = 400 };
+        tarn_publisher *publisher = publisher_with();
+        tarn_subscriber *subscriber = subscriber_with();
+        memory_left = left;
+        for (uint64_t i = 1; i <= MESSAGES; i++) {
+            lend_in_a_row(publisher, 512 * KIB, 1);
+            if (i <= BEHIND)
+                continue;
+            tarn_message message;
+            take_one(subscriber, &message);
+            CHECK_INT(message.sequence, ==, i - BEHIND);
+            release(&message);
+        }
+        memory_left = UINT64_MAX;
+        close_both(publisher, subscriber);
+    }
+}
+
 /* Where there is no memory for an extent that they share, each has its own. */
 TEST(large_messages_go_on_where_there_is_no_memory_to_share) {
     for (uint64_t spare = 8 * MIB; spare <= 64 * MIB; spare += 4 * MIB) {
         tarn_publisher *publisher = publisher_with(.depth = 1);
-        struct rlimit limit, old;
         CHECK_STATUS(send_pattern(publisher, 2 * MIB, 1), 1);
+        struct rlimit limit, old;
         CHECK_INT(getrlimit(RLIMIT_AS, &old), ==, 0);
         limit = (struct rlimit){address_space_bytes() + spare, old.rlim_max};
         CHECK_INT(setrlimit(RLIMIT_AS, &limit), ==, 0);
