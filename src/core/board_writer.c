@@ -207,6 +207,8 @@ LONG_HALF int reserve_slowly(struct tarn_writer *writer, uint64_t bytes, struct 
     }
     pack(writer);
     int error = arena_reserve(&writer->arena, bytes, EFFORT_RECLAIM, ret);
+    if (writer->arena.extents.is_held_long)
+        reap_holding(writer->topic, &writer->readers, &writer->arena.extents);
     if (error) {
         uint32_t segments = writer->arena.extents.segment_count;
         bury_dead(writer);

@@ -246,6 +246,8 @@ LONG_HALF int settle(struct tarn_publisher *publisher) {
     wake(publisher);
     writer_settle(&publisher->writer);
     tell_growth(publisher);
+    if (unlikely(publisher->writer.extents.is_held_long))
+        reap_holding(publisher->topic, &publisher->readers, &publisher->writer.extents);
     return 1;
 }
 

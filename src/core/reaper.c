@@ -258,3 +258,12 @@ void reap_blocking(struct topic *topic, struct readers *readers, struct extents 
     readers_blocking(readers, generation, sequence, reap_reader, topic);
     process_unlock();
 }
+
+void reap_holding(struct topic *topic, struct readers *readers, struct extents *extents) {
+    extents->is_held_long = false;
+    if (!readers_refresh(readers))
+        return;
+    process_lock();
+    readers_blocking(readers, extents_youngest_retired(extents), 0, reap_reader, topic);
+    process_unlock();
+}

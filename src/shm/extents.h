@@ -107,6 +107,8 @@ struct extents {
     uint64_t warm_bytes;                  /* of all extents */
     uint64_t held_bytes; /* of RETIRED ones that readers' cells name: charged beyond the limit, as the cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
+    uint64_t held_generation;           /* of the first RETIRED one, when trimmed last */
+    bool is_held_long;                  /* since the trim before: whoever holds it may be dead */
     int64_t trimmed_ns;
     int64_t taken_ns;      /* when the last one for small messages was taken */
     int64_t taken_quickly; /* since, without a look at the clock */

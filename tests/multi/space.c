@@ -9,6 +9,7 @@
 #include <stdarg.h>
 
 #include "common.h"
+#include "core/publisher.h"
 
 #define TOPIC "space/to.wait.for"
 
@@ -159,4 +160,39 @@ TEST_LIMIT(releasing_wakes, 60) {
     CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
     check_woken(ROUNDS);
+}
+
+/* ---- space in what the dead held ------------------------------------------------------------------------------- */
+
+enum { VERY_LARGE = 4 << 20, MESSAGES_HELD = 4 };
+
+static void hold_and_stay(void *arg) {
+    (void)arg;
+    tarn_message message;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    board->ready = true;
+    for (int i = 0; i < MESSAGES_HELD; i++)
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+    board->over = true;
+    sleep_until_killed();
+}
+
+/* A publisher with space enough asks the kernel for who holds something for seconds, and for nobody else. */
+TEST_LIMIT(what_a_killed_subscriber_held_is_given_back_to_who_needs_no_space, 60) {
+    static char data[VERY_LARGE];
+    make_board();
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .depth = 1, .memory_limit_bytes = 256 << 20);
+    const struct extents *extents = &publisher->writer.extents;
+    pid_t child = spawn(hold_and_stay, NULL);
+    AWAIT(board->ready);
+    for (int i = 0; i < MESSAGES_HELD; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, data, VERY_LARGE), 1);
+    AWAIT(board->over);
+    kill_child(child);
+    for (int64_t end = now_ns() + GENEROUS; extents->retired.head || extents->free_large.head;) {
+        CHECK_INT(now_ns(), <, end);
+        CHECK_STATUS(tarn_publisher_publish(publisher, data, 1000), 1);
+        nap_ns(MS);
+    }
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
 }

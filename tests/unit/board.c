@@ -513,6 +513,37 @@ static uint64_t bytes_held(void) {
     return bytes;
 }
 
+/* Who needs no space asks for who has held something for seconds, too. */
+TEST(what_a_killed_reader_held_is_given_back) {
+    char *large = calloc(1, 4 * MIB), small[100] = {0};
+    tarn_writer *writer = open_writer(NULL);
+    int ready[2], key = take_key(writer, "key");
+    CHECK_STATUS(tarn_writer_set(writer, key, large, 4 * MIB), 1);
+    CHECK_INT(pipe(ready), ==, 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        tarn_message value;
+        tarn_reader *reader = open_reader(NULL);
+        CHECK_STATUS(tarn_reader_take(reader, look_up(reader, "key"), &value), 1);
+        CHECK_INT(write(ready[1], "", 1), ==, 1);
+        pause();
+    }
+    CHECK_INT(read(ready[0], small, 1), ==, 1);
+    CHECK_INT(kill(pid, SIGKILL), ==, 0);
+    CHECK_INT(wait_child(pid, 10), ==, -SIGKILL);
+    CHECK_INT(bytes_held(), >=, 4 * MIB);
+    for (int tries = 0; bytes_held() >= 4 * MIB; tries++) {
+        CHECK_INT(tries, <, 15000);
+        for (int i = 0; i < 1000; i++)
+            CHECK_STATUS(tarn_writer_set(writer, key, small, sizeof(small)), 1);
+        usleep(1000);
+    }
+    close(ready[0]);
+    close(ready[1]);
+    free(large);
+    CHECK_STATUS(tarn_writer_close(writer), 0);
+}
+
 /* Each in an extent of its own, as something else was set in between: they are moved together. */
 TEST(values_set_once_in_a_while_are_packed) {
     tarn_writer *writer = open_writer(NULL);
