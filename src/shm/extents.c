@@ -362,7 +362,7 @@ static void trim(struct extents *extents, uint64_t size, uint64_t next_sequence)
         return;
     extents->trimmed_ns = now;
     extents_reclaim(extents, next_sequence, false); /* what is not kept any more starts to age */
-    uint64_t generation = extents->retired.head ? extents->retired.head->generation : 0;
+    uint32_t generation = extents->retired.head ? (uint32_t)extents->retired.head->generation : 0;
     extents->is_held_long = generation && generation == extents->held_generation;
     extents->held_generation = generation;
     give_back_free(extents, is_over ? INT64_MAX : now - TRIM_AGE_NS);

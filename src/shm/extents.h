@@ -98,6 +98,7 @@ struct extents {
     struct publisher_slot *slot; /* segment references and the note of a key go there */
     struct readers *readers;
     uint16_t incarnation;
+    bool is_held_long; /* the first RETIRED one, since the trim before last: whoever holds it may be dead */
     uint32_t segment_count;
     uint32_t segments_needed; /* behind the last of them that the log has left */
     struct owned_segment segments[SEGMENTS_MAX];
@@ -107,8 +108,6 @@ struct extents {
     uint64_t warm_bytes;                  /* of all extents */
     uint64_t held_bytes; /* of RETIRED ones that readers' cells name: charged beyond the limit, as the cells bound it */
     uint64_t sized_record_bytes, sized; /* what extents_size_for() said last */
-    uint64_t held_generation;           /* of the first RETIRED one, when trimmed last */
-    bool is_held_long;                  /* since the trim before: whoever holds it may be dead */
     int64_t trimmed_ns;
     int64_t taken_ns;      /* when the last one for small messages was taken */
     int64_t taken_quickly; /* since, without a look at the clock */
@@ -120,6 +119,7 @@ struct extents {
     uint64_t passed_bytes;    /* that large messages had of their extents since paced_ns */
     bool cannot_grow;         /* early: it failed once */
     bool cannot_share;        /* for such an extent no memory was to be had once */
+    uint32_t held_generation; /* of the first RETIRED one, when trimmed last: its low bits */
 };
 
 /* Makes the first segment. Returns 0 or a negative errno. */

@@ -81,7 +81,7 @@ static inline struct hold *hold_at(struct holds *holds, uint32_t index) {
 
 static struct hold *find_free(struct holds *holds) {
     for (uint32_t i = 0;; i++) {
-        if (i == holds->capacity && (holds->error = holds_reserve(holds, i + 1)) != 0)
+        if (i == holds->capacity && (holds->error = (int16_t)holds_reserve(holds, i + 1)) != 0)
             return NULL;
         struct hold *hold = hold_at(holds, i);
         if (load_acquire(&hold->active)) /* acquire: with the release of whoever cleared it */

@@ -60,10 +60,10 @@ struct holds {
     struct subscriber_slot *subscriber;
     uint32_t slot;
     uint16_t incarnation;
+    int16_t error; /* a negative errno: why hold_begin() found no cell */
     struct hold *chunks[HOLD_CHUNKS_MAX];
     uint32_t capacity;
     uint32_t high;                  /* no hold from here on is active */
-    int error;                      /* a negative errno: why hold_begin() found no cell */
     _Atomic uint32_t other_count;   /* active ones that are no position, and 1 for the open subscriber: see holds_end */
     uint32_t partings;              /* of positions from another thread that had messages there */
     void (*emptied)(void *context); /* called once: the subscriber is closed and the last hold has gone */
