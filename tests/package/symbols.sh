@@ -21,6 +21,9 @@ echo "nothing but libc is needed"
 if readelf -dW "$shared" | grep NEEDED | grep -vE '\[(libc\.so\.6|ld-linux[-a-z0-9_]*\.so\.[0-9])\]'; then
     die "libtarn.so needs the above"
 fi
+if readelf -dW "$TARN_BUILD/tarn" | grep NEEDED | grep -vE '\[(libc\.so\.6|ld-linux[-a-z0-9_]*\.so\.[0-9])\]'; then
+    die "tarn needs the above"
+fi
 readelf -dW "$shared" | grep -q 'SONAME.*\[libtarn\.so\.0\]' || die "the soname is not libtarn.so.0"
 
 echo "nothing runs on loading: the only initialiser is the compiler's frame_dummy"
