@@ -331,18 +331,35 @@ static void answer_spinning(void *arg) {
     CHECK_STATUS(tarn_subscriber_close(in), 0);
 }
 
-/* One that slept would find each message with its slice only. */
+static bool is_running(pid_t pid) {
+    char path[32], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    CHECK(file && fgets(line, sizeof line, file));
+    fclose(file);
+    return strstr(line, ") R ");
+}
+
+/* One that slept would find each message with its slice only; on a busy machine it might be there before. */
 TEST(each_message_is_seen_by_one_that_spins) {
     court = shared_page(sizeof *court);
     pid_t child = spawn(answer_spinning, NULL);
     tarn_subscriber *in = SUBSCRIBER("pong", .wait_strategy = TARN_WAIT_SPIN);
     tarn_publisher *out = PUBLISHER("ping", .wake = TARN_WAKE_NEVER);
     AWAIT(court->ready);
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 99; i++) {
         publish_word(out, i);
         sleep_for_word(in, WAIT_FUTEX, i);
     }
     CHECK_INT(court->late, <=, 10);
+    int asleep = 0;
+    for (int i = 0; i < 100; i++) {
+        asleep += !is_running(child);
+        nap_ns(MS);
+    }
+    CHECK_INT(asleep, <=, 10);
+    publish_word(out, 99);
+    sleep_for_word(in, WAIT_FUTEX, 99);
     CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
     CHECK_STATUS(tarn_publisher_close(out), 0);
     CHECK_STATUS(tarn_subscriber_close(in), 0);
