@@ -13,6 +13,8 @@
 #include "shm/bell.h"
 #include "shm/segment.h"
 
+#define HOLDERS_ASKED 4u
+
 int64_t slot_byte(enum slot_kind kind, uint32_t slot) {
     return (kind == PUBLISHER ? TOPIC_LOCK_PUBLISHERS : TOPIC_LOCK_SUBSCRIBERS) + (int64_t)slot;
 }
@@ -259,11 +261,31 @@ void reap_blocking(struct topic *topic, struct readers *readers, struct extents 
     process_unlock();
 }
 
+/* Some of all that were seen, each as likely as the others. */
+struct sample {
+    uint32_t slots[HOLDERS_ASKED], seen;
+    uint64_t random;
+};
+
+static bool sample_reader(void *context, const struct reader *reader) {
+    struct sample *sample = context;
+    sample->random = sample->random * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+    uint32_t place =
+        sample->seen < HOLDERS_ASKED ? sample->seen : (uint32_t)((sample->random >> 33) % (sample->seen + 1));
+    if (place < HOLDERS_ASKED)
+        sample->slots[place] = reader->slot;
+    sample->seen++;
+    return false;
+}
+
 void reap_holding(struct topic *topic, struct readers *readers, struct extents *extents) {
+    struct sample sample = {.random = (uint64_t)extents->trimmed_ns};
     extents->is_held_long = false;
     if (!readers_refresh(readers))
         return;
+    readers_blocking(readers, extents_youngest_retired(extents), 0, sample_reader, &sample);
     process_lock();
-    readers_blocking(readers, extents_youngest_retired(extents), 0, reap_reader, topic);
+    for (uint32_t i = 0; i < sample.seen && i < HOLDERS_ASKED; i++)
+        slot_reap(topic, SUBSCRIBER, sample.slots[i], false);
     process_unlock();
 }

@@ -34,7 +34,10 @@ bool reap_reader(void *topic, const struct reader *reader);
 /* The same for all who keep memory of a publisher, now and then: it takes microseconds per reader. Not under process_lock(). */
 void reap_blocking(struct topic *topic, struct readers *readers, struct extents *extents, int64_t *looked_ns);
 
-/* The same where space is not wanted, for all who hold what is_held_long: their memory would stay until it is. */
+/*
+ * Where space is not wanted, some of those who hold what is_held_long are asked for: what the dead held would stay until it
+ * is. Four at a time, chosen at random, as each question takes the longer the more participants there are.
+ */
 void reap_holding(struct topic *topic, struct readers *readers, struct extents *extents);
 
 /* What leaving and repair have in common: the slot's traces go, then it is FREE. The caller owns the slot. */

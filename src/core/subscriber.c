@@ -387,6 +387,15 @@ static int say_no_memory(const struct tarn_subscriber *subscriber, const struct 
                        error == ENOSPC ? " (kernel.shmmni or kernel.shmall allows no segment more)" : "");
 }
 
+/* Not with each look, as it is tried again with each: who waits for memory, and looks again, is to sleep in between. */
+static int tell_no_memory(struct tarn_subscriber *subscriber, const struct log_reader *reader) {
+    int64_t now = os_now_ns();
+    if (now - subscriber->no_memory_ns < SLICE_NS)
+        return 0;
+    subscriber->no_memory_ns = now;
+    return say_no_memory(subscriber, reader);
+}
+
 /* Past what is no plain message. 1: taken; 0: nothing; or a status. */
 static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *reader, tarn_message *ret) {
     for (uint32_t i = 0; i < LOSSES_AT_ONCE; i++) {
@@ -394,14 +403,14 @@ static int take_slowly(struct tarn_subscriber *subscriber, struct log_reader *re
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, reader);
         if (look == READER_NO_MEMORY)
-            return say_no_memory(subscriber, reader);
+            return tell_no_memory(subscriber, reader);
         if (look != READER_MESSAGE)
             return 0;
         if (log_reader_allowed(reader) == 0 && !renew_credit(subscriber, reader))
             return say_holding(subscriber);
         enum reader_take take = log_reader_take(reader, ret);
         if (take != READER_LOST)
-            return take == READER_FAILED ? say_no_memory(subscriber, reader) : take == READER_TAKEN;
+            return take == READER_FAILED ? tell_no_memory(subscriber, reader) : take == READER_TAKEN;
     }
     return 0; /* others have their turn; a publisher may go on like that for ever */
 }
@@ -595,18 +604,19 @@ int tarn_message_release(tarn_message *message) {
 static int look_at_logs(struct tarn_subscriber *subscriber, bool *ret_unattached) {
     if (__builtin_expect(roster_changed(subscriber), 0))
         follow_changes(subscriber);
+    const struct log_reader *starved = NULL;
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         enum reader_look look = log_reader_look(subscriber->readers[i]);
         if (look == READER_DAMAGED)
             return say_damaged(subscriber, subscriber->readers[i]);
         if (look == READER_NO_MEMORY)
-            return say_no_memory(subscriber, subscriber->readers[i]);
-        if (look == READER_UNATTACHED)
+            starved = subscriber->readers[i];
+        else if (look == READER_UNATTACHED)
             *ret_unattached = true;
         else if (look != READER_EMPTY)
             return 1;
     }
-    return 0;
+    return starved ? tell_no_memory(subscriber, starved) : 0;
 }
 
 static int look_again(struct tarn_subscriber *subscriber) {

@@ -77,7 +77,7 @@ struct log_reader {
     struct remote *remote;
     uint64_t speaker; /* peer_word(): who writes the log, where it is addressed; else 0 */
     void *peer;       /* for the log's reader's user: what it knows of the speaker */
-    int attach_error; /* why a segment could not be attached, for a sentence; 0: no cell was to be had */
+    int attach_error; /* why a segment could not be attached, or no cell be had, for a sentence: a negative errno */
 };
 
 extern struct log_reader log_reader_nowhere; /* one that never finds anything */

@@ -121,3 +121,43 @@ TEST(a_worker_looks_more_often_while_another_holds_a_job) {
     CHECK_INT(idle, >, 0);
     CHECK_INT(waiting, >, 3 * idle);
 }
+
+enum { LARGE = 100 << 10, HOLDERS = 64 };
+
+static void hold_and_stay(void *arg) {
+    struct page *page = arg;
+    tarn_message message;
+    for (int i = 0; i < HOLDERS; i++) {
+        tarn_subscriber *subscriber = SUBSCRIBER(TOPIC "/held", .history = 1);
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, GENEROUS), 1);
+    }
+    gate_signal(page->answered);
+    gate_wait(page->over, 20);
+    _exit(0);
+}
+
+/* Who needs no space asks for some of those who hold something for seconds, as it would be late for its next message. */
+TEST(a_publisher_with_space_asks_for_a_few_of_many_holders) {
+    static char data[LARGE];
+    struct page page = {gate_open(), gate_open(), 0};
+    tarn_publisher *publisher = PUBLISHER(TOPIC "/held", .depth = 1, .linger_ns = TARN_IMMEDIATELY);
+    CHECK_STATUS(tarn_publisher_publish(publisher, data, LARGE), 1);
+    pid_t child = spawn(hold_and_stay, &page);
+    gate_wait(page.answered, 20);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, data, LARGE), 1);
+    questions = 0;
+    int seconds = 0;
+    for (int64_t start = now_ns(); seconds < 20 && (questions == 0 || seconds < 4);
+         seconds = (int)((now_ns() - start) / SECOND)) {
+        CHECK_STATUS(tarn_publisher_publish(publisher, data, 1000), 1);
+        nap_ns(MS);
+    }
+    CHECK_INT(questions, >, 0);
+    CHECK_INT(questions, <=, 4 * (seconds + 1));
+    gate_signal(page.over);
+    CHECK_INT(wait_child(child, 20), ==, 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    gate_close(page.answered);
+    gate_close(page.over);
+}

@@ -45,7 +45,7 @@ for wanted in 0.0 9.0; do
     mkdir -p "$scratch/other"
     printf 'cmake_minimum_required(VERSION 3.25)\nproject(other C)\nfind_package(tarn %s REQUIRED)\n' $wanted \
         >"$scratch/other/CMakeLists.txt"
-    if cmake -S "$scratch/other" -B "$scratch/other/build" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/said" 2>&1; then
+    if cmake -S "$scratch/other" -B "$scratch/other/build" -G "$TARN_GENERATOR" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/said" 2>&1; then
         die "find_package finds version $wanted in $version"
     fi
     grep -q "$version" "$scratch/said" || die "find_package does not say that it found version $version"

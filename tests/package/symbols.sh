@@ -21,7 +21,8 @@ echo "nothing but libc is needed"
 if readelf -dW "$shared" | grep NEEDED | grep -vE '\[(libc\.so\.6|ld-linux[-a-z0-9_]*\.so\.[0-9])\]'; then
     die "libtarn.so needs the above"
 fi
-if readelf -dW "$TARN_BUILD/tarn" | grep NEEDED | grep -vE '\[(libc\.so\.6|ld-linux[-a-z0-9_]*\.so\.[0-9])\]'; then
+if grep -q "^TINFO_STATIC.*libtinfo.a" "$TARN_BUILD/CMakeCache.txt" &&
+    readelf -dW "$TARN_BUILD/tarn" | grep NEEDED | grep -vE '\[(libc\.so\.6|ld-linux[-a-z0-9_]*\.so\.[0-9])\]'; then
     die "tarn needs the above"
 fi
 readelf -dW "$shared" | grep -q 'SONAME.*\[libtarn\.so\.0\]' || die "the soname is not libtarn.so.0"
