@@ -355,6 +355,8 @@ static int take_nothing(struct actor *actor) {
     return take_and_hold(actor, 1);
 }
 
+enum { HELD_BY_DEFAULT = 64 }; /* how many others have sent by then depends on the machine */
+
 /* Opens a set, waits in vain or not, and closes it. */
 static int wait_with_waitset(struct actor *actor) {
     tarn_waitset *waitset;
@@ -367,7 +369,7 @@ static int wait_with_waitset(struct actor *actor) {
     for (int i = 0; i < 2 && result >= 0; i++) {
         result = tarn_waitset_wait(waitset, &ready, 1, MS);
         if (result == 1)
-            result = take_and_hold(actor, HELD_MAX - actor->held_count);
+            result = take_and_hold(actor, HELD_BY_DEFAULT - actor->held_count);
     }
     if (result >= 0)
         result = tarn_waitset_remove(waitset, actor->subscriber);

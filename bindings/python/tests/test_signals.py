@@ -31,8 +31,8 @@ def rung(after_s=0.25, also=lambda: None):
 
     signal.signal(signal.SIGUSR1, ring)
     timer = threading.Timer(after_s, lambda: os.kill(os.getpid(), signal.SIGUSR1))
-    timer.start()
     started = time.monotonic()
+    timer.start()
     with pytest.raises(Rung):
         yield
     timer.join()
