@@ -380,7 +380,7 @@ static int say_trouble(struct tarn_subscriber *subscriber) {
 }
 
 static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
-    int error = reader->attach_error ? -reader->attach_error : ENOMEM;
+    int error = -reader->attach_error;
     return fail_system(status_of_errno(error), error,
                        "topic \"%s\": cannot follow publisher %016" PRIx64 " (%s), which is tried again%s",
                        subscriber->waiter.topic->name, reader->remote->number, pid_text(reader->remote).text,

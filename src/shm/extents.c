@@ -649,8 +649,8 @@ static uint64_t usual_segment_bytes(const struct extents *extents, uint64_t size
 static struct extent *make_way(struct extents *extents, uint64_t size, uint64_t next_sequence) {
     give_back_free(extents, INT64_MAX);
     struct extent *extent = carve(extents, size);
-    if (extent ||
-        extents->records_at_once > 1) /* nothing is given up to share: one for a single record may yet be had */
+    /* nothing is given up for several to share one: that for a single record may yet be had */
+    if (extent || extents->records_at_once > 1)
         return extent;
     extents_reclaim(extents, next_sequence, true);
     if ((extent = take_free(extents, size)))

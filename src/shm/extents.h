@@ -191,6 +191,7 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
  * ones, and is worth it where memory is written; where hardly any is, several share one.
  */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes);
+
 /*
  * An extent for several records could not be had, for that reason. False: it was to be for one. Else so are the next, until
  * messages are found to be sparse again; or for good, where there was no memory.

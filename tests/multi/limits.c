@@ -283,15 +283,15 @@ TEST(segments_run_out_for_holds) {
             CHECK_STATUS(tarn_message_release(&message), 0);
             continue;
         }
-        CHECK(result == TARN_ERROR_LIMIT || result == TARN_ERROR_NO_MEMORY ||
-              result == 0); /* it is told now and then */
+        /* 0: it was told just now */
+        CHECK(result == TARN_ERROR_LIMIT || result == TARN_ERROR_NO_MEMORY || result == 0);
         if (result == TARN_ERROR_LIMIT)
             CHECK(strstr(tarn_error(), "tried again (kernel.shmmni"));
         refused += result < 0;
     }
     int told = 0;
-    for (int64_t end = now_ns() + SECOND / 2;
-         now_ns() < end;) /* who waits sleeps, though it is tried again and again */
+    /* who waits sleeps, though it is tried again and again */
+    for (int64_t end = now_ns() + SECOND / 2; now_ns() < end;)
         told += tarn_subscriber_wait(subscriber, GENEROUS) < 0;
     CHECK_INT(told, >, 0);
     CHECK_INT(told, <=, 20);
