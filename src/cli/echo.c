@@ -219,20 +219,21 @@ static bool check_bytes(struct echo *echo, const tarn_message *message) {
 
 /* A zero is where a string ends, so the end of a line here. */
 static bool grep(struct echo *echo, const tarn_message *message) {
-    if (echo->scratch_bytes < message->bytes + 1) {
+    size_t bytes = format_line_bytes(message->data, message->bytes);
+    if (echo->scratch_bytes < bytes + 1) {
         free(echo->scratch);
-        echo->scratch_bytes = message->bytes + 1;
+        echo->scratch_bytes = bytes + 1;
         echo->scratch = malloc(echo->scratch_bytes);
         if (!echo->scratch) {
             echo->scratch_bytes = 0;
-            say("no memory to search %zu bytes in", message->bytes);
+            say("no memory to search %zu bytes in", bytes);
             follow_end(&echo->follow, EXIT_FAILED);
             return false;
         }
     }
-    memcpy(echo->scratch, message->data, message->bytes);
-    echo->scratch[message->bytes] = '\0';
-    for (char *zero = echo->scratch; (zero = memchr(zero, '\0', message->bytes - (size_t)(zero - echo->scratch)));)
+    memcpy(echo->scratch, message->data, bytes);
+    echo->scratch[bytes] = '\0';
+    for (char *zero = echo->scratch; (zero = memchr(zero, '\0', bytes - (size_t)(zero - echo->scratch)));)
         *zero = '\n';
     return regexec(&echo->grep, echo->scratch, 0, NULL, 0) == 0;
 }
@@ -253,10 +254,11 @@ static bool passes(struct echo *echo, const tarn_message *message) {
 static void print_text(const struct echo *echo, const tarn_message *message) {
     if (echo->meta)
         output_print("%" PRIu64 " of %016" PRIx64 ": ", message->sequence, message->publisher);
-    if (echo->record)
-        record_print_text(echo->record, message->data);
-    else
-        format_text(message->data, message->bytes);
+    if (!echo->record) {
+        format_line(message->data, message->bytes, true);
+        return;
+    }
+    record_print_text(echo->record, message->data);
     output_bytes("\n", 1);
 }
 
@@ -310,7 +312,7 @@ static void print_csv(struct echo *echo, const tarn_message *message) {
     if (echo->record)
         record_print_csv(echo->record, message->data, echo->is_terminal);
     else
-        csv_text(message->data, message->bytes, echo->is_terminal);
+        csv_text(message->data, format_line_bytes(message->data, message->bytes), echo->is_terminal);
     output_bytes("\n", 1);
 }
 
@@ -448,7 +450,7 @@ const struct verb verb_echo = {
     "\n"
     "formats\n"
     "  auto                by what they are: fields, if the struct is known; else text, if it is text; else a hexdump\n"
-    "  text                one line each; what is no text is escaped (\\n, \\x1b)\n"
+    "  text                one line each, a newline at the end left off; what is no text is escaped (\\n, \\x1b)\n"
     "  hex                 a hexdump, with a line before it that names message and publisher\n"
     "  json                one object each: what 'sub --json' has, and as \"data\" the fields, the message itself if "
     "the\n"

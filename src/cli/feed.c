@@ -169,8 +169,9 @@ static int send_lines(struct feed *feed, struct buffer *buffer, size_t searched)
     char *line = buffer->bytes, *from = line + searched, *end = line + buffer->used, *newline;
     int code = EXIT_OK;
     while (code == EXIT_OK && (newline = memchr(from, '\n', (size_t)(end - from)))) {
-        code = feed_message(feed, line, (size_t)(newline - line));
-        line = from = newline + 1;
+        from = newline + 1;
+        code = feed_message(feed, line, (size_t)((feed->keeps_newlines ? from : newline) - line));
+        line = from;
     }
     buffer->used = (size_t)(end - line);
     memmove(buffer->bytes, line, buffer->used);

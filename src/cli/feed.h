@@ -7,7 +7,7 @@
 #include "tarn.h"
 
 enum feed_split {
-    FEED_LINES,  /* a message per line, without its newline */
+    FEED_LINES,  /* a message per line */
     FEED_CHUNKS, /* messages of chunk_bytes, the last one shorter */
     FEED_WHOLE,  /* one message */
 };
@@ -19,6 +19,7 @@ struct feed {
     tarn_publisher *publisher;
     tarn_producer *producer; /* instead of a publisher */
     enum feed_split split;
+    bool keeps_newlines; /* of lines */
     uint64_t chunk_bytes;
     int64_t period_ns; /* between messages; 0: no pause */
     bool quiet;

@@ -70,6 +70,19 @@ void format_text(const void *bytes, size_t count) {
     put_text(put_out, NULL, bytes, count);
 }
 
+size_t format_line_bytes(const void *bytes, size_t count) {
+    return count - (count && ((const char *)bytes)[count - 1] == '\n');
+}
+
+void format_line(const void *bytes, size_t count, bool is_terminal) {
+    count = format_line_bytes(bytes, count);
+    if (is_terminal)
+        format_text(bytes, count);
+    else
+        output_bytes(bytes, count);
+    output_bytes("\n", 1);
+}
+
 static void append(void *to, const void *bytes, size_t count) {
     char **end = to;
     memcpy(*end, bytes, count);

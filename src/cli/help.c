@@ -9,7 +9,7 @@ static const char overview_head[] =
     "  in another           echo 'Hello, world' | tarn pub hello\n"
     "\n"
     "  a pipe with many     tarn sub t --raw --reliable --eof | consumer      (as often as you like)\n"
-    "  readers              producer | tarn pub t --reliable --chunk 64K --wait 1\n"
+    "  readers              producer | tarn pub t --reliable\n"
     "\n"
     "usage: tarn VERB [OPTION...] [ARGUMENT...]\n"
     "\n";

@@ -248,6 +248,7 @@ static int check(struct pub *pub, int operands) {
         return usage_error(&verb_pub, "--schema needs --type");
     check_schema(pub);
     pub->feed.split = pub->whole ? FEED_WHOLE : pub->feed.chunk_bytes ? FEED_CHUNKS : FEED_LINES;
+    pub->feed.keeps_newlines = pub->reliable; /* so that all bytes of a pipe come out */
     if (!pub->wait_given)
         pub->wait = pub->reliable;
     if (!pub->linger_given)
@@ -282,13 +283,15 @@ const struct verb verb_pub = {
     "\n"
     "Sends what it reads, from the files or standard input (also '-'), as messages to all subscribers of the topic. A\n"
     "message is a line, without its newline; a last line that lacks the newline counts; lines may be of any length.\n"
-    "What is to come out of 'tarn sub --raw' byte by byte as it went in, as of a pipe, is sent with --chunk.\n"
+    "With --reliable it is a pipe with many readers: lines keep their newline, so 'tarn sub --raw --reliable --eof'\n"
+    "gives out byte by byte what went in. What is no text is better sent with --chunk.\n"
     "\n"
     "examples\n"
     "  echo 'Hello, world' | tarn pub hello\n"
     "  tarn pub log /var/log/syslog --rate 10\n"
     "  tarn pub camera/front frame1.jpg frame2.jpg --whole --rate 30 --repeat forever\n"
     "  tar c . | tarn pub backup --reliable --chunk 1M --wait 3\n"
+    "  journalctl -f | tarn pub journal --reliable\n"
     "\n"
     "what a message is\n"
     "  --chunk BYTES       so many bytes, the last message of a file fewer (suffixes K, M, G: times 1024)\n"
@@ -304,7 +307,8 @@ const struct verb verb_pub = {
     "  --repeat N          sends all the input N times; 0 or forever: until it is stopped\n"
     "\n"
     "whether it arrives\n"
-    "  --reliable          closes only when all reliable subscribers have taken everything or died\n"
+    "  --reliable          as a pipe: closes only when all reliable subscribers have taken everything or died, starts\n"
+    "                      with the first (see --wait), keeps the newlines of lines\n"
     "  --linger SECONDS    closes after so long at the latest (default: 1; with --reliable forever)\n"
     "  --depth N           keeps at least N messages for late joiners and slow subscribers (default: 8, and all small\n"
     "                      ones that fit in 256 KiB)\n"

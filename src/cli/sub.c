@@ -77,19 +77,16 @@ static bool set(int option, const char *argument, void *context) {
 /* ---- one message ---------------------------------------------------------------------------------------------- */
 
 static void print(const struct sub *sub, const tarn_message *message) {
-    bool is_text = sub->format <= FORMAT_TEXT;
     if (sub->format == FORMAT_JSON) {
         format_json_message(sub->follow.topic, message);
         output_print("}\n");
     } else if (sub->format == FORMAT_HEX) {
         format_hex_message(message);
-    } else if (is_text && sub->is_terminal) {
-        format_text(message->data, message->bytes);
+    } else if (sub->format != FORMAT_RAW) {
+        format_line(message->data, message->bytes, sub->is_terminal);
     } else {
         output_bytes(message->data, message->bytes);
     }
-    if (is_text)
-        output_bytes("\n", 1);
 }
 
 /* Gives the message back; with --held, the one taken so many messages ago. */
@@ -154,7 +151,7 @@ const struct verb verb_sub = {
     "\n"
     "Prints the messages of the topic, one per line, from now on. On a terminal, what would garble it is escaped "
     "(\\x1b,\n"
-    "\\n); into a file or pipe the bytes go unchanged, each message with a newline behind it.\n"
+    "\\n); into a file or pipe the bytes go unchanged, each message with a newline behind it unless it ends with one.\n"
     "\n"
     "examples\n"
     "  tarn sub hello\n"
@@ -164,8 +161,8 @@ const struct verb verb_sub = {
     "  tarn sub camera/front --json | jq .bytes\n"
     "\n"
     "how messages are written\n"
-    "  --raw               the bytes as they are, nothing added, no ends of lines either, which 'tarn pub' has taken\n"
-    "                      off: what is to come out as it went in is sent with 'tarn pub --chunk 64K'\n"
+    "  --raw               the bytes as they are, nothing added, no ends of lines either, which 'tarn pub' takes off\n"
+    "                      unless it has --reliable\n"
     "  --hex               as a hexdump, with a line before it that names message and publisher\n"
     "  --json              about each message one line: topic, sequence, publisher, bytes, lost (messages of this\n"
     "                      publisher lost just before it), sent_ns (CLOCK_MONOTONIC, or null: see pub --timestamps)\n"

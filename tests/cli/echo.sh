@@ -38,6 +38,16 @@ for format in auto text hex json csv; do
     [[ $format != [hj]* ]] || shows echo-$format "$work/text" "$work/empty" "$work/binary" -- --$format
 done
 shows echo-meta "$work/text" "$work/binary" -- --meta
+
+# The newline of a line ends the line that is shown; it is no text, and no empty line to search in.
+printf 'one, and\n' >"$work/line"
+printf '\n' >"$work/empty-line"
+echoed lines "$work/line" "$work/empty-line" "$work/line" --
+printf 'one, and\n\none, and\n' | cmp - "$work/lines" || fail "lines as text: $(cat "$work/lines")"
+echoed lines "$work/line" "$work/empty-line" -- --format csv
+printf 'text\n"one, and"\n\n' | cmp - "$work/lines" || fail "lines as CSV: $(cat "$work/lines")"
+echoed lines "$work/line" "$work/empty-line" "$work/line" -- --grep '^$'
+expect "empty lines" "$(printf '\n.')" "$(cat "$work/lines"; printf .)"
 shows echo-csv-meta "$work/text" -- --format csv --meta
 
 # A topic whose encoding is json: the message is the data, if it is what it says.

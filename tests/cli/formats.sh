@@ -6,12 +6,15 @@
 printf 'Hello, world\n\ncaf\303\251 \342\202\254\tok\n\033[31mred\r\377\000\300\257 \302\205\342\200\256\n0123456789abcdefghi' \
     >"$work/input"
 
+# Whether lines keep their newlines.
+how=
+
 # through NAME OPTION...: the input as a subscriber with these options writes it
 through() {
     local name=$1
     shift
     "$tarn" sub format --reliable --eof "$@" >"$work/$name" &
-    "$tarn" pub format --wait 1 --reliable <"$work/input"
+    "$tarn" pub format --wait 1 $how <"$work/input"
     wait $! || fail "sub $*"
 }
 
@@ -36,11 +39,19 @@ expect_in "$work/err" "'csv' is none of text, raw, hex, json"
 expect_in "$work/err" "'tarn echo --format csv' looks at what is in messages"
 
 # On a terminal, nothing reaches it that would garble it.
-script -qefc "'$tarn' sub format --reliable --eof" /dev/null >"$work/terminal" </dev/null &
-"$tarn" pub format --wait 1 --reliable <"$work/input"
-wait $! || fail "sub on a terminal"
-tr -d '\r' <"$work/terminal" >"$work/golden"
-expect_golden sub-terminal "$work/golden"
+for how in "" --reliable; do
+    script -qefc "'$tarn' sub format --reliable --eof" /dev/null >"$work/terminal" </dev/null &
+    "$tarn" pub format --wait 1 $how <"$work/input"
+    wait $! || fail "sub on a terminal"
+    tr -d '\r' <"$work/terminal" >"$work/golden"
+    expect_golden sub-terminal "$work/golden"
+done
+
+# With their newlines, they are the same lines, and --raw has all bytes.
+through text
+{ cat "$work/input" && echo; } | cmp - "$work/text" || fail "lines with their newlines"
+through raw --raw
+cmp "$work/input" "$work/raw" || fail "--raw of lines with their newlines"
 
 # Times of sending, where asked for, rise.
 "$tarn" sub format --reliable --eof --json >"$work/times" &

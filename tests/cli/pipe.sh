@@ -26,12 +26,28 @@ pipe "" "--chunk 1000 --memory 2M"
 pipe "" "--whole"
 pipe "--held 10" "--chunk 100000"
 
-# Lines, too: each gets its newline back.
+# Lines as they come, with one at the end that lacks its newline, empty ones, and zeros.
+{ seq 3 && printf '\n\n\0\n \n' && head -c 3000000 "$work/random" && printf 'no newline'; } >"$work/lines"
+for i in 1 2; do
+    "$tarn" sub pipe --raw --reliable --eof >"$work/out$i" &
+done
+cat "$work/lines" | "$tarn" pub pipe --reliable --wait 2 || fail "pub of lines"
+wait
+for i in 1 2; do
+    cmp "$work/lines" "$work/out$i" || fail "a pipe of lines: other bytes at its end $i"
+done
+
+# Without --raw each is a line, whether its newline was kept or not.
 base64 "$work/random" >"$work/lines"
 "$tarn" sub pipe --reliable --eof | cksum >"$work/sum1" &
 "$tarn" pub pipe "$work/lines" --reliable --wait 1
 wait $!
 expect "cksum of lines" "$(cksum <"$work/lines")" "$(cat "$work/sum1")"
+"$tarn" sub pipe --count 3 >"$work/out1" &
+until_true alive_is subscriber pipe 1
+printf 'a\n\nb\n' | "$tarn" pub pipe
+wait $!
+printf 'a\n\nb\n' | cmp - "$work/out1" || fail "lines that lost their newlines do not get them back"
 
 # A reader of the output that is slow to start holds the publisher back; nothing is lost.
 "$tarn" sub pipe --raw --reliable --eof 2>"$work/err" | { sleep 1 && cksum; } >"$work/sum1" &

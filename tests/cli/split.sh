@@ -4,17 +4,24 @@
 . "$(dirname "$0")/common.sh"
 shopt -s lastpipe # the last command of a pipe sets variables of this shell
 
+# How pub sends; with --reliable lines keep their newlines.
+how="--reliable"
+
 # through PUB_ARGUMENT...: standard input goes through; $work/out gets the bytes, $sizes the sizes of the messages
 through() {
     "$tarn" sub split --reliable --eof --raw >"$work/out" &
     local raw=$!
     "$tarn" sub split --reliable --eof --json >"$work/json" &
     local json=$!
-    "$tarn" pub split --reliable --wait 2 "$@" || fail "pub $*"
+    "$tarn" pub split $how --wait 2 "$@" || fail "pub $*"
     wait $raw && wait $json || fail "sub"
     sizes=$(sed -E 's/.*"bytes": ([0-9]+),.*/\1/' "$work/json" | xargs)
 }
 
+printf 'a\n\n\nbcd\nno newline' | through
+expect "lines of a pipe" "2 1 1 4 10" "$sizes"
+printf 'a\n\n\nbcd\nno newline' | cmp - "$work/out" || fail "bytes of a pipe are changed"
+how=
 printf 'a\n\n\nbcd\nno newline' | through
 expect "lines" "1 0 0 3 10" "$sizes"
 expect "bytes of lines" "abcdno newline" "$(cat "$work/out")"
@@ -33,6 +40,7 @@ for bytes in 131071 131072 262143 262144 262145 10000000; do
     expect "sizes of a line of $bytes bytes" "$bytes 3" "$sizes"
     { cat "$work/long" && printf end; } | cmp - "$work/out" || fail "a line of $bytes bytes is changed"
 done
+how="--reliable"
 
 printf '0123456789' >"$work/ten"
 through --chunk 4 "$work/ten"
@@ -58,7 +66,7 @@ through --whole /proc/self/status
 through --repeat 3 --chunk 6 "$work/ten" "$work/ten"
 expect "--repeat 3" "6 4 6 4 6 4 6 4 6 4 6 4" "$sizes"
 printf 'a\nbc\n' | through --repeat 2
-expect "--repeat 2 of a pipe" "1 2 1 2" "$sizes"
+expect "--repeat 2 of a pipe" "2 3 2 3" "$sizes"
 through --repeat 2 --whole <"$work/ten"
 expect "--repeat 2 of a file as standard input" "10 10" "$sizes"
 through --repeat forever </dev/null
