@@ -291,7 +291,7 @@ const struct verb verb_pub = {
     "  tarn pub log /var/log/syslog --rate 10\n"
     "  tarn pub camera/front frame1.jpg frame2.jpg --whole --rate 30 --repeat forever\n"
     "  tar c . | tarn pub backup --reliable --chunk 1M --wait 3\n"
-    "  journalctl -f | tarn pub journal --reliable\n"
+    "  zcat access.log.gz | tarn pub access --reliable\n"
     "\n"
     "what a message is\n"
     "  --chunk BYTES       so many bytes, the last message of a file fewer (suffixes K, M, G: times 1024)\n"

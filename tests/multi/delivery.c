@@ -125,6 +125,62 @@ TEST(large_messages) {
     }
 }
 
+/* ---- all sizes, to a gigabyte --------------------------------------------------------------------------------- */
+
+static const size_t all_sizes[] = {1, 8, 65535, 65536, 65537, 3 << 20, 64 << 20, 1 << 30, 3 << 20, 65537, 8, 0};
+enum { ALL_SIZES = sizeof all_sizes / sizeof all_sizes[0], SIZES_READERS = 2 };
+
+static void publish_all_sizes(void *arg) {
+    (void)arg;
+    tarn_publisher *publisher = PUBLISHER(TOPIC, .memory_limit_bytes = UINT64_C(1300) << 20);
+    AWAIT(tarn_publisher_subscribers(publisher) == SIZES_READERS);
+    for (uint64_t i = 0; i < ALL_SIZES; i++) {
+        tarn_loan loan;
+        CHECK_STATUS(tarn_publisher_loan(publisher, all_sizes[i], &loan), 1);
+        fill_pattern(loan.data, all_sizes[i], i + 1);
+        CHECK_STATUS(tarn_loan_send(&loan), 1);
+        board->sent = i + 1;
+    }
+    for (;;)
+        pause();
+}
+
+/* Holds all of them, looks at them when their publisher is dead, and gives them back when its subscriber is closed. */
+static void hold_all_sizes(void *arg) {
+    tarn_message messages[ALL_SIZES];
+    (void)arg;
+    tarn_subscriber *subscriber = SUBSCRIBER(TOPIC, .reliable = 1);
+    for (uint64_t i = 0; i < ALL_SIZES; i++) {
+        CHECK_STATUS(tarn_subscriber_receive(subscriber, &messages[i], GENEROUS), 1);
+        CHECK_INT(messages[i].sequence, ==, i + 1);
+        CHECK_INT(messages[i].bytes, ==, all_sizes[i]);
+        CHECK_INT(messages[i].lost, ==, 0);
+    }
+    atomic_fetch_add(&board->ready, 1);
+    AWAIT(tarn_subscriber_publishers(subscriber) == 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    for (uint64_t i = 0; i < ALL_SIZES; i++) {
+        CHECK(check_pattern(messages[i].data, all_sizes[i], i + 1));
+        CHECK_STATUS(tarn_message_release(&messages[i]), 0);
+    }
+}
+
+TEST_LIMIT(all_sizes_to_a_gigabyte, 90) {
+    pid_t readers[SIZES_READERS];
+    if (sysconf(_SC_AVPHYS_PAGES) < (long)((UINT64_C(1600) << 20) / 4096))
+        SKIP("less than 1.6 GB of memory are free");
+    make_board();
+    pid_t publisher = spawn(publish_all_sizes, NULL);
+    for (int i = 0; i < SIZES_READERS; i++)
+        readers[i] = spawn(hold_all_sizes, NULL);
+    AWAIT(board->ready == SIZES_READERS);
+    CHECK_INT(board->sent, ==, ALL_SIZES);
+    kill(publisher, SIGKILL);
+    CHECK_INT(wait_child(publisher, LIMIT_S), ==, -SIGKILL);
+    for (int i = 0; i < SIZES_READERS; i++)
+        CHECK_INT(wait_child(readers[i], LIMIT_S), ==, 0);
+}
+
 /* ---- many publishers, many subscribers ------------------------------------------------------------------------ */
 
 enum { CROWD = 4, CROWD_MESSAGES = 4000 };
