@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "core/directory.h"
 #include "core/inspect.h"
 
 enum { OPTION_JSON = OPTION_FIRST, OPTION_NAMES };
@@ -210,6 +211,14 @@ static void print_names(const struct inspect_domain *domain, char **patterns) {
 
 /* ---- the verb ------------------------------------------------------------------------------------------------- */
 
+/* A name that no topic can have was mistyped: it would list nothing, for ever. */
+static int check(char **patterns) {
+    for (; *patterns; patterns++)
+        if (!strpbrk(*patterns, "*?[\\") && topic_name_check(*patterns) < 0)
+            return say_error();
+    return EXIT_OK;
+}
+
 static int run(int argc, char **argv) {
     struct place place;
     struct inspect_domain *domain;
@@ -219,6 +228,8 @@ static int run(int argc, char **argv) {
         return code;
     if (wishes.json && wishes.names)
         return usage_error(&verb_ls, "--json and --names exclude each other");
+    if ((code = check(argv + optind)) != EXIT_OK)
+        return code;
     if (inspect_domain_open(&domain, place.directory, place.domain) < 0)
         return say_error();
     (wishes.json ? print_json : wishes.names ? print_names : print_table)(domain, argv + optind);

@@ -37,6 +37,14 @@ for verb in "pub t" "sub t"; do
 done
 expect_exit 1 "$tarn" sub t --domain ../up
 is_one_sentence
+
+# ls takes patterns, but no name that cannot be one.
+expect_exit 1 "$tarn" ls /camera
+expect_in "$work/err" "leave that slash out"
+is_one_sentence
+expect_exit 1 "$tarn" ls 't*' ..
+is_one_sentence
+expect_exit 0 "$tarn" ls 't*' '[a-z]/?' nobody
 if [ "$(id -u)" -ne 0 ]; then
     mkdir -m 500 "$work/readonly"
     expect_exit 1 "$tarn" sub t --directory "$work/readonly"
