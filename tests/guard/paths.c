@@ -21,10 +21,11 @@
 #define LINE_BYTES 64
 #define SUBSCRIBERS_MAX 16
 #define DATA_BYTES 64
+#define MANY 32
 #define CALL_NS 1000000000
 
 enum send { SEND_NOTHING, SEND_PUBLISH, SEND_LOAN, SEND_REQUEST, SEND_CALL };
-enum take { TAKE_MESSAGE, TAKE_UNMARKED, TAKE_NOTHING, TAKE_RECEIVE, TAKE_REQUEST };
+enum take { TAKE_MESSAGE, TAKE_UNMARKED, TAKE_NOTHING, TAKE_RECEIVE, TAKE_REQUEST, TAKE_MANY };
 
 static const struct path {
     const char *name;
@@ -39,6 +40,7 @@ static const struct path {
     {"loan-1M", 1 << 20, 1, 1, SEND_LOAN, TAKE_MESSAGE}, {"fanout-16", 8, 64, 16, SEND_PUBLISH, TAKE_UNMARKED},
     {"empty", 0, 1, 1, SEND_NOTHING, TAKE_NOTHING},      {"receive-8", 8, 1, 1, SEND_PUBLISH, TAKE_RECEIVE},
     {"call-8", 8, 1, 0, SEND_REQUEST, TAKE_REQUEST},     {"one-call-8", 8, 1, 0, SEND_CALL, TAKE_REQUEST},
+    {"many-8", 8, MANY, 1, SEND_PUBLISH, TAKE_MANY},
 };
 
 /*
@@ -148,8 +150,16 @@ static inline void take_one(tarn_subscriber *subscriber, enum take take, tarn_me
         release_marked(message);
         return;
     case TAKE_REQUEST:
+    case TAKE_MANY:
         return;
     }
+}
+
+/* Only what is done for each message is marked: releasing it. */
+static inline void take_many(tarn_subscriber *subscriber, tarn_message messages[MANY]) {
+    expect(tarn_subscriber_take_many(subscriber, messages, MANY), MANY);
+    for (int i = 0; i < MANY; i++)
+        release_marked(&messages[i]);
 }
 
 /* A request and its answer: what the client does is the sending, what the server does the taking. */
@@ -219,7 +229,7 @@ static __attribute__((noinline)) void is_warm(void) {
 static void run(const struct path *path, uint64_t warm_up, uint64_t messages, tarn_publisher *publisher,
                 tarn_subscriber **subscribers) {
     /* aligned, and so is the stack from here on, wherever it starts in this run */
-    _Alignas(LINE_BYTES) tarn_message message = {0};
+    _Alignas(LINE_BYTES) tarn_message message = {0}, taken[MANY] = {{0}};
     _Alignas(LINE_BYTES) tarn_loan loan = {0};
     _Alignas(LINE_BYTES) char data[DATA_BYTES] = "data";
     for (uint64_t done = 0; done < warm_up + messages; done += path->batch) {
@@ -230,8 +240,10 @@ static void run(const struct path *path, uint64_t warm_up, uint64_t messages, ta
         for (uint64_t i = 0; i < path->batch && path->send == SEND_LOAN; i++)
             loan_one(publisher, path->bytes, &loan);
         for (int k = 0; k < path->subscribers; k++)
-            for (uint64_t i = 0; i < path->batch; i++)
+            for (uint64_t i = 0; i < path->batch && path->take != TAKE_MANY; i++)
                 take_one(subscribers[k], path->take, &message);
+        if (path->take == TAKE_MANY)
+            take_many(subscribers[0], taken);
     }
 }
 
