@@ -204,6 +204,7 @@ static const char *call_name(size_t number) {
         {SYS_getppid, "getppid"},
         {SYS_madvise, "madvise"},
         {SYS_getpid, "getpid"},
+        {SYS_newfstatat, "newfstatat"},
     };
     for (size_t i = 0; i < BENCH_COUNT(names); i++) {
         if (names[i].number == number) {

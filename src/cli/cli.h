@@ -126,7 +126,7 @@ void output_look(void);
 
 void format_text(const void *bytes, size_t count); /* safe on a terminal: one line, UTF-8 passes, the rest as \xNN */
 size_t format_line_bytes(const void *bytes, size_t count); /* without the newline that it may end with */
-/* As a line, which ends with one newline whether it has one or not; on a terminal safe. */
+/* As a line: with one newline at its end, whether it has it or not. For a terminal as format_text does. */
 void format_line(const void *bytes, size_t count, bool is_terminal);
 /* The same of a string; ret has room for FORMAT_SAFE_BYTES times its bytes, and a zero. */
 #define FORMAT_SAFE_BYTES 4

@@ -9,7 +9,7 @@ static const char overview_head[] =
     "  in another           echo 'Hello, world' | tarn pub hello\n"
     "\n"
     "  a pipe with many     tarn sub t --raw --reliable --eof | consumer      (as often as you like)\n"
-    "  readers              producer | tarn pub t --reliable\n"
+    "  readers              producer | tarn pub t --reliable                  (--wait 3: for three of them)\n"
     "\n"
     "usage: tarn VERB [OPTION...] [ARGUMENT...]\n"
     "\n";

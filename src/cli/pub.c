@@ -53,6 +53,7 @@ struct pub {
     const char *topic;
     uint64_t repeat, wait, depth, memory; /* repeat 0: forever */
     int64_t linger_ns;
+    off_t stdin_begin; /* with repeat: where it is read from each time */
     bool whole, reliable, wait_given, linger_given, timestamps;
     const char *type, *encoding, *schema;
 };
@@ -118,11 +119,12 @@ static int check_files(char **files) {
 }
 
 /* For sending stdin more than once: keeps it in memory, in place of the descriptor, unless it is a file. */
-static int keep_stdin(void) {
+static int keep_stdin(struct pub *pub) {
     char piece[64 * 1024];
     ssize_t got = 0;
-    if (lseek(STDIN_FILENO, 0, SEEK_CUR) >= 0)
+    if ((pub->stdin_begin = lseek(STDIN_FILENO, 0, SEEK_CUR)) >= 0)
         return EXIT_OK;
+    pub->stdin_begin = 0;
     int copy = memfd_create("tarn-stdin", MFD_CLOEXEC);
     while (copy >= 0 && stop_status() == EXIT_OK && (got = read(STDIN_FILENO, piece, sizeof(piece))) != 0)
         if ((got < 0 && errno != EINTR) || (got > 0 && write(copy, piece, (size_t)got) != got))
@@ -142,7 +144,7 @@ static int send_file(struct pub *pub, const char *name) {
         return EXIT_FAILED;
     }
     if (fd == STDIN_FILENO && pub->repeat != 1)
-        lseek(fd, 0, SEEK_SET);
+        lseek(fd, pub->stdin_begin, SEEK_SET);
     int code = feed_file(&pub->feed, fd, fd == STDIN_FILENO ? "standard input" : name);
     if (fd != STDIN_FILENO)
         close(fd);
@@ -151,9 +153,10 @@ static int send_file(struct pub *pub, const char *name) {
 
 static int send_all(struct pub *pub, char **files) {
     int code = EXIT_OK;
-    for (char **file = files; pub->repeat != 1 && *file && code == EXIT_OK; file++)
-        if (is_stdin(*file))
-            code = keep_stdin();
+    bool is_kept = false;
+    for (char **file = files; pub->repeat != 1 && *file && !is_kept && code == EXIT_OK; file++)
+        if ((is_kept = is_stdin(*file)))
+            code = keep_stdin(pub);
     for (uint64_t round = 0; code == EXIT_OK && (pub->repeat == 0 || round < pub->repeat); round++) {
         for (char **file = files; *file && code == EXIT_OK; file++)
             code = send_file(pub, *file);
@@ -282,9 +285,10 @@ const struct verb verb_pub = {
     "usage: tarn pub TOPIC [FILE...] [OPTION...]\n"
     "\n"
     "Sends what it reads, from the files or standard input (also '-'), as messages to all subscribers of the topic. A\n"
-    "message is a line, without its newline; a last line that lacks the newline counts; lines may be of any length.\n"
-    "With --reliable it is a pipe with many readers: lines keep their newline, so 'tarn sub --raw --reliable --eof'\n"
-    "gives out byte by byte what went in. What is no text is better sent with --chunk.\n"
+    "message is a line, as long as --memory allows; a last one that lacks its newline counts. Without --reliable the\n"
+    "newline is taken off. With it, this is a pipe with many readers, and 'tarn sub --raw --reliable --eof' gives out "
+    "byte\n"
+    "by byte what went in. What is no text is better sent with --chunk.\n"
     "\n"
     "examples\n"
     "  echo 'Hello, world' | tarn pub hello\n"
@@ -307,8 +311,10 @@ const struct verb verb_pub = {
     "  --repeat N          sends all the input N times; 0 or forever: until it is stopped\n"
     "\n"
     "whether it arrives\n"
-    "  --reliable          as a pipe: closes only when all reliable subscribers have taken everything or died, starts\n"
-    "                      with the first (see --wait), keeps the newlines of lines\n"
+    "  --reliable          as a pipe: starts when the first subscriber is there (--wait 3: when three are, so that "
+    "none\n"
+    "                      misses the beginning), closes only when all reliable subscribers have taken everything or\n"
+    "                      died, and lines keep their newline. When no subscriber is left it goes on, for who comes\n"
     "  --linger SECONDS    closes after so long at the latest (default: 1; with --reliable forever)\n"
     "  --depth N           keeps at least N messages for late joiners and slow subscribers (default: 8, and all small\n"
     "                      ones that fit in 256 KiB)\n"

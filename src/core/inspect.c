@@ -116,6 +116,7 @@ static bool view_roster(struct inspect_topic *view, struct topic *topic) {
 static void view_refusal(struct inspect_topic *view, int status) {
     view->problem = status == TARN_ERROR_PERMISSION   ? "this user may not open its file"
                     : status == TARN_ERROR_TOPIC_FILE ? "what has its name is not a plain file"
+                    : status == TARN_ERROR_LIMIT      ? "no file descriptor is left to open its file"
                                                       : "its file cannot be opened";
 }
 

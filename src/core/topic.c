@@ -214,10 +214,11 @@ static int write_finished_header(int fd, struct topic_header *header, bool open)
 enum closing { CLOSED, SOMEBODY_THERE, NOT_WRITTEN };
 
 /* Under the master lock: F1. Unless it is CLOSED, the header is as it was, but for who is named in it. */
-static enum closing close_header(int fd, struct topic_header *header) {
+static enum closing close_header(int fd, struct topic_header *header, int *ret_error) {
     header->open = false;
     header->master = (int32_t)getpid();
-    if (topic_header_write(header, fd) != 0)
+    *ret_error = topic_header_write(header, fd);
+    if (*ret_error)
         return NOT_WRITTEN;
     POINT(header_closed);
     /* killed here: closed, with the roster still named: the next one under the master lock opens it or goes on */
@@ -230,9 +231,10 @@ static enum closing close_header(int fd, struct topic_header *header) {
 /* Under the master lock, the file being in place. 1: deleted; 0: somebody is in it. */
 static int delete_if_unused(const struct directory *directory, const char *file, int fd) {
     struct topic_header header;
+    int error;
     if (topic_header_read(&header, fd) != HEADER_SOUND)
         header = (struct topic_header){0};
-    if (topic_file_in_use(fd) || close_header(fd, &header) != CLOSED)
+    if (topic_file_in_use(fd) || close_header(fd, &header, &error) != CLOSED)
         return 0;
     struct stat state;
     if (fstat(fd, &state) == 0) {
@@ -274,6 +276,12 @@ static int attach_roster(struct topic *topic, const struct topic_header *header)
 }
 
 static int say_create_failed(const struct topic *topic, int error) {
+    if (error == -EFBIG)
+        return fail(
+            TARN_ERROR_LIMIT,
+            "topic \"%s\": this process may not write so much as the topic's small text file in %s (RLIMIT_FSIZE, "
+            "ulimit -f)",
+            topic->name, topic->directory.path);
     if (error == -ENOSPC)
         return fail(
             TARN_ERROR_LIMIT,
@@ -356,13 +364,14 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
     if (state != HEADER_SOUND)
         header = (struct topic_header){.layout_major = TARN_LAYOUT_MAJOR, .layout_minor = TARN_LAYOUT_MINOR};
     /* A file that was never written is as good as closed: nobody joins by it, and nobody died making a segment for it. */
-    enum closing closing = in_use || state == HEADER_EMPTY ? CLOSED : close_header(topic->fd, &header);
+    int error = 0;
+    enum closing closing = in_use || state == HEADER_EMPTY ? CLOSED : close_header(topic->fd, &header, &error);
     if (closing == SOMEBODY_THERE)
         return AGAIN;
     if (closing == NOT_WRITTEN) {
         if (state != HEADER_SOUND) /* nobody can have joined what it says */
             unlinkat(topic->directory.fd, file, 0);
-        return say_create_failed(topic, -ENOSPC);
+        return say_create_failed(topic, error);
     }
     if (state != HEADER_EMPTY)
         segment_sweep_all(topic->directory.access.key_seed);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "shm/layout.h"
@@ -52,6 +53,9 @@ enum topic_header_state topic_header_read(struct topic_header *ret, int fd) {
 
 int topic_header_write(const struct topic_header *header, int fd) {
     char text[HEADER_BYTES];
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < sizeof(text))
+        return -EFBIG; /* before the kernel kills this process for trying (SIGXFSZ) */
     int length =
         snprintf(text, sizeof(text),
                  "tarn topic, layout %u.%u\nroster backend %" PRIu32 " id %" PRId32 " bytes %" PRIu64

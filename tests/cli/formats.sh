@@ -6,8 +6,8 @@
 printf 'Hello, world\n\ncaf\303\251 \342\202\254\tok\n\033[31mred\r\377\000\300\257 \302\205\342\200\256\n0123456789abcdefghi' \
     >"$work/input"
 
-# Whether lines keep their newlines.
-how=
+# How pub sends; with --reliable lines keep their newlines.
+how="--linger 20"
 
 # through NAME OPTION...: the input as a subscriber with these options writes it
 through() {
@@ -39,7 +39,7 @@ expect_in "$work/err" "'csv' is none of text, raw, hex, json"
 expect_in "$work/err" "'tarn echo --format csv' looks at what is in messages"
 
 # On a terminal, nothing reaches it that would garble it.
-for how in "" --reliable; do
+for how in "--linger 20" --reliable; do
     script -qefc "'$tarn' sub format --reliable --eof" /dev/null >"$work/terminal" </dev/null &
     "$tarn" pub format --wait 1 $how <"$work/input"
     wait $! || fail "sub on a terminal"
@@ -48,6 +48,7 @@ for how in "" --reliable; do
 done
 
 # With their newlines, they are the same lines, and --raw has all bytes.
+how=--reliable
 through text
 { cat "$work/input" && echo; } | cmp - "$work/text" || fail "lines with their newlines"
 through raw --raw

@@ -28,12 +28,14 @@ pipe "--held 10" "--chunk 100000"
 
 # Lines as they come, with one at the end that lacks its newline, empty ones, and zeros.
 { seq 3 && printf '\n\n\0\n \n' && head -c 3000000 "$work/random" && printf 'no newline'; } >"$work/lines"
+subs=()
 for i in 1 2; do
     "$tarn" sub pipe --raw --reliable --eof >"$work/out$i" &
+    subs+=($!)
 done
 cat "$work/lines" | "$tarn" pub pipe --reliable --wait 2 || fail "pub of lines"
-wait
 for i in 1 2; do
+    wait "${subs[i - 1]}" || fail "sub $i of lines"
     cmp "$work/lines" "$work/out$i" || fail "a pipe of lines: other bytes at its end $i"
 done
 

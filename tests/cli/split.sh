@@ -21,7 +21,7 @@ through() {
 printf 'a\n\n\nbcd\nno newline' | through
 expect "lines of a pipe" "2 1 1 4 10" "$sizes"
 printf 'a\n\n\nbcd\nno newline' | cmp - "$work/out" || fail "bytes of a pipe are changed"
-how=
+how="--linger 20"
 printf 'a\n\n\nbcd\nno newline' | through
 expect "lines" "1 0 0 3 10" "$sizes"
 expect "bytes of lines" "abcdno newline" "$(cat "$work/out")"
@@ -67,6 +67,8 @@ through --repeat 3 --chunk 6 "$work/ten" "$work/ten"
 expect "--repeat 3" "6 4 6 4 6 4 6 4 6 4 6 4" "$sizes"
 printf 'a\nbc\n' | through --repeat 2
 expect "--repeat 2 of a pipe" "2 3 2 3" "$sizes"
+{ read -r -n 4 && through --repeat 2 --whole; } <"$work/ten"
+expect "--repeat 2 of a file as standard input, from where it is" "6 6" "$sizes"
 through --repeat 2 --whole <"$work/ten"
 expect "--repeat 2 of a file as standard input" "10 10" "$sizes"
 through --repeat forever </dev/null

@@ -139,7 +139,6 @@ static void publish_all_sizes(void *arg) {
         CHECK_STATUS(tarn_publisher_loan(publisher, all_sizes[i], &loan), 1);
         fill_pattern(loan.data, all_sizes[i], i + 1);
         CHECK_STATUS(tarn_loan_send(&loan), 1);
-        board->sent = i + 1;
     }
     for (;;)
         pause();
@@ -165,16 +164,15 @@ static void hold_all_sizes(void *arg) {
     }
 }
 
-TEST_LIMIT(all_sizes_to_a_gigabyte, 90) {
+TEST_LIMIT(all_sizes_to_a_gigabyte, 60) {
     pid_t readers[SIZES_READERS];
-    if (sysconf(_SC_AVPHYS_PAGES) < (long)((UINT64_C(1600) << 20) / 4096))
+    if (harness_memory_bytes() < UINT64_C(1600) << 20)
         SKIP("less than 1.6 GB of memory are free");
     make_board();
     pid_t publisher = spawn(publish_all_sizes, NULL);
     for (int i = 0; i < SIZES_READERS; i++)
         readers[i] = spawn(hold_all_sizes, NULL);
     AWAIT(board->ready == SIZES_READERS);
-    CHECK_INT(board->sent, ==, ALL_SIZES);
     kill(publisher, SIGKILL);
     CHECK_INT(wait_child(publisher, LIMIT_S), ==, -SIGKILL);
     for (int i = 0; i < SIZES_READERS; i++)

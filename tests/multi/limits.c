@@ -109,6 +109,37 @@ TEST(descriptors_run_out_at_every_point) {
     CHECK_STATUS(tarn_publisher_close(other), 0);
 }
 
+/* ---- the size of files ---------------------------------------------------------------------------------------- */
+
+static void die_in_topic(void *arg) {
+    (void)arg;
+    publisher_of(TOPIC, NULL);
+    raise(SIGKILL);
+}
+
+/* The kernel kills who writes beyond it. So nobody tries: not to make a topic, nor to take over one, nor to leave one. */
+TEST(files_of_no_size) {
+    tarn_publisher *publisher = publisher_of("in.use", NULL), *joined;
+    for (int i = 0; i < 4; i++) {
+        rlim_t bytes = i % 2 ? 100 : 0;
+        if (i == 2) /* from now on there is a file, of a dead one */
+            CHECK_INT(wait_child(spawn(die_in_topic, NULL), LIMIT_S), ==, -SIGKILL);
+        int descriptors = count_descriptors(), segments = count_segments();
+        limit(RLIMIT_FSIZE, bytes);
+        CHECK_OPEN_REFUSED(TARN_ERROR_LIMIT, "RLIMIT_FSIZE");
+        joined = publisher_of("in.use", NULL);
+        CHECK_STATUS(tarn_publisher_close(joined), 0);
+        limit(RLIMIT_FSIZE, RLIM_INFINITY);
+        CHECK_INT(count_descriptors(), ==, descriptors);
+        CHECK_INT(count_segments(), ==, segments);
+    }
+    limit(RLIMIT_FSIZE, 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 0);
+    limit(RLIMIT_FSIZE, RLIM_INFINITY);
+    talk_on("in.use");
+    talk_on(TOPIC);
+}
+
 /* ---- address space -------------------------------------------------------------------------------------------- */
 
 TEST(publisher_without_address_space) {

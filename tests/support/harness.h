@@ -61,6 +61,9 @@ void allow_files(void);
 /* Ends the process as failed, with a sentence. */
 #define FAIL(...) harness_fail(__FILE__, __LINE__, __VA_ARGS__)
 
+/* What could be had without swapping; 0: the kernel does not say. */
+uint64_t harness_memory_bytes(void);
+
 /* Ends the test as skipped, saying why: for what this machine cannot do, proven by a probe. */
 #define SKIP(...) harness_skip(__VA_ARGS__)
 

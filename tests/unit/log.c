@@ -214,7 +214,7 @@ TEST(sizes_around_bounds) {
 }
 
 TEST_LIMIT(a_gigabyte, 60) {
-    if (sysconf(_SC_AVPHYS_PAGES) < (long)(1600 * MIB / 4096))
+    if (harness_memory_bytes() < 1600 * MIB)
         SKIP("less than 1.6 GB of memory are free");
     tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 1200 * MIB);
     tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
