@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What reading a blackboard costs: a value that stays, one that another process sets all the time, and, beside them, a plain
- * memcpy of as many bytes; what setting costs.
+ * What reading a blackboard costs: a value that stays, one that another process sets all the time, and, beside them, a
+ * plain memcpy of as many bytes; what setting costs.
  *
  *     bench_board [MILLISECONDS]     how long each is measured (300). Prints nanoseconds, the median of
  *                                    the means of 500 calls (large values: 20)

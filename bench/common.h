@@ -17,10 +17,10 @@
  *
  * `tarn bench` measures by the same parts.
  *
- * How it is measured. Two processes, never threads, each pinned to a CPU of its own. The host of a virtual machine moves
- * its CPUs about (a cache line may need 25 ns in one minute and 250 ns in the next), so a time is worth little alone:
- * the floors are measured beside it, in the same two processes, just before and just after, and a run whose floors
- * differ by more than BENCH_FLOOR_TOLERANCE is thrown away. What is compared is the ratio.
+ * How it is measured. Two processes, never threads, each pinned to a CPU of its own. The host of a virtual machine
+ * moves its CPUs about (a cache line may need 25 ns in one minute and 250 ns in the next), so a time is worth little
+ * alone: the floors are measured beside it, in the same two processes, just before and just after, and a run whose
+ * floors differ by more than BENCH_FLOOR_TOLERANCE is thrown away. What is compared is the ratio.
  */
 #ifndef TARN_BENCH_COMMON_H
 #define TARN_BENCH_COMMON_H
@@ -108,7 +108,9 @@ const char *bench_format_bytes(char *buffer, size_t size, uint64_t bytes);
 /* "84 ns", "8.3 us", "1.25 ms". Returns buffer. */
 const char *bench_format_ns(char *buffer, size_t size, double ns);
 
-/* A command line: every option is "--name VALUE", or "--name" alone where value_name is NULL (the value is then "1"). */
+/*
+ * A command line: every option is "--name VALUE", or "--name" alone where value_name is NULL (the value is then "1").
+ */
 struct bench_option {
     const char *name, *value_name, *help;
     const char **value;

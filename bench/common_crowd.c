@@ -6,13 +6,13 @@
  * takes every message with each of them in turn and never sleeps: the publisher sees a thousand participants with
  * positions and holds of their own, all caught up. What this cannot show is a thousand CPUs asking for one cache line.
  *
- * The publisher sends a message, timed from before the loan until after the send (reading the clock subtracted, and what
- * is written of the payload within), and waits, untimed, until every subscriber has taken and released it. Blocks of messages alternate
- * between a topic with the many and a topic with one, so that the ratio is of the same seconds; and the one gets its
- * messages as far apart as the many need to take theirs, since a publisher that has waited for 50 us has colder caches and
- * branch predictors than one that has not, however many subscribers there are. The mean contains what is
- * done only now and then, such as looking through all subscribers' positions when an extent is reused; times by more than
- * 50 us longer than the median are the scheduler's and are left out of all figures, and counted.
+ * The publisher sends a message, timed from before the loan until after the send (reading the clock subtracted, and
+ * what is written of the payload within), and waits, untimed, until every subscriber has taken and released it. Blocks
+ * of messages alternate between a topic with the many and a topic with one, so that the ratio is of the same seconds;
+ * and the one gets its messages as far apart as the many need to take theirs, since a publisher that has waited for 50
+ * us has colder caches and branch predictors than one that has not, however many subscribers there are. The mean
+ * contains what is done only now and then, such as looking through all subscribers' positions when an extent is reused;
+ * times by more than 50 us longer than the median are the scheduler's and are left out of all figures, and counted.
  */
 #include "common.h"
 

@@ -7,11 +7,12 @@
  *              line is in the other's cache from the last lap, or in the cache that both share
  *   bare       walking, and a payload that is written before and read after, in full
  *   speed      additions per ns on the slower of both CPUs, both being busy: it falls to half while something else runs
- *              on the other hardware thread of the same core (the other CPU, or what the host puts there), and with the clock
+ *              on the other hardware thread of the same core (the other CPU, or what the host puts there), and with the
+ *              clock
  *   burdened   walking, and so many instructions that do nothing before each answer: what the processor charges for any
- *              code at all between a message and its answer. It runs ahead of a line that is under way, speculating, as far
- *              as its reorder buffer goes (256 instructions on Zen 3), so the first instructions cost most: they delay the
- *              request for the answer's line, which so far was made before the message had even come.
+ *              code at all between a message and its answer. It runs ahead of a line that is under way, speculating, as
+ *              far as its reorder buffer goes (256 instructions on Zen 3), so the first instructions cost most: they
+ *              delay the request for the answer's line, which so far was made before the message had even come.
  *
  * The rings carry numbers that only ever rise, so nothing needs to be cleared between laps or runs. Both sides pause in
  * their loops: that is faster than without (40 against 55 ns on Zen 4), so it is the stricter floor. One way is half of

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * A message there and one back over two topics, "bench/ping" and "bench/pong". What is timed is what a user does: on
- * each side receive, read; fill in, send; then, with the answer on its way, release what was read, and get a loan for the
- * next, as who cares for time would. One way is half of a round trip.
+ * each side receive, read; fill in, send; then, with the answer on its way, release what was read, and get a loan for
+ * the next, as who cares for time would. One way is half of a round trip.
  *
  * Each side keeps its handles in a variable of this file (the two processes have one each). Before a run is timed, the
  * same goes to and fro until memory has been through every place it will rotate through: warm-up is by count and time.

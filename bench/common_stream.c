@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * A stream in one direction to a reliable subscriber in another process, over the topic "bench/stream": nothing lost,
- * every sequence number checked, every payload read and checked. The publisher writes as fast as it can and is held back
- * by the subscriber alone, through the memory limit. Timed by the subscriber, from its first message to its last.
+ * every sequence number checked, every payload read and checked. The publisher writes as fast as it can and is held
+ * back by the subscriber alone, through the memory limit. Timed by the subscriber, from its first message to its last.
  */
 #include "common.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * One measurement of one peer (peers/peer.h), with the floors before and after it, as one line of JSON. script/bench runs
- * this by the hundred, peers in turns, throws away where the two floors differ, and sums up. What is timed is what a user
- * does: get memory, write the payload, send; take, read the payload, be done.
+ * One measurement of one peer (peers/peer.h), with the floors before and after it, as one line of JSON. script/bench
+ * runs this by the hundred, peers in turns, throws away where the two floors differ, and sums up. What is timed is what
+ * a user does: get memory, write the payload, send; take, read the payload, be done.
  *
  *   latency       a message there and one back, by two channels; one way is half of that
  *   stream        one way, as fast as the sender can, every message checked; timed by the receiver, first to last
@@ -119,8 +119,8 @@ void close_ends(struct bench_pair *pair) {
 /* ---- latency ---------------------------------------------------------------------------------------------------- */
 
 /*
- * As who cares for time would: the memory for the next message is there before it is needed, and a message that was read is
- * let go of when the answer is on its way.
+ * As who cares for time would: the memory for the next message is there before it is needed, and a message that was
+ * read is let go of when the answer is on its way.
  */
 static inline void send_next(uint64_t seed) {
     if (own.memory == NULL) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Events: what raising and taking one costs when nobody sleeps, and how long it takes to wake a listener that does, beside
- * a bare futex, as common_wakeup.c does it for messages: the two take turns, the sleeper is left asleep for a while, and
- * the way is from the waker's clock before it raises to the sleeper's behind its wait.
+ * Events: what raising and taking one costs when nobody sleeps, and how long it takes to wake a listener that does,
+ * beside a bare futex, as common_wakeup.c does it for messages: the two take turns, the sleeper is left asleep for a
+ * while, and the way is from the waker's clock before it raises to the sleeper's behind its wait.
  */
 #define _GNU_SOURCE
 #include "common.h"

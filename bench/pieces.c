@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * How long it takes until so many bytes that one process writes have been read by another, if they are sent in one message or
- * in several: a message is read when all of it is written, pieces are read while the next ones are written. Beside it a Unix
- * stream socket, which cuts what it carries by itself. Everything is written and read; one way is half of a round trip.
+ * How long it takes until so many bytes that one process writes have been read by another, if they are sent in one
+ * message or in several: a message is read when all of it is written, pieces are read while the next ones are written.
+ * Beside it a Unix stream socket, which cuts what it carries by itself. Everything is written and read; one way is half
+ * of a round trip.
  */
 #include "common.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * How long a request of 8 bytes and its answer take, beside two one-way messages of 8 bytes: the round trip of publish and
- * subscribe. Both sides spin. Rounds of the one and the other alternate, each of some milliseconds; the ratio is the median
- * of the ratios of neighbours, so that a host that moves its CPUs changes times, but not the ratio.
+ * How long a request of 8 bytes and its answer take, beside two one-way messages of 8 bytes: the round trip of publish
+ * and subscribe. Both sides spin. Rounds of the one and the other alternate, each of some milliseconds; the ratio is
+ * the median of the ratios of neighbours, so that a host that moves its CPUs changes times, but not the ratio.
  */
 #include "common.h"
 

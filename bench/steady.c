@@ -7,9 +7,10 @@
  * counter counts.
  *
  * The publisher keeps a few messages ahead of the subscriber at most (they tell each other in a shared line), so it is
- * never full: waiting for space may enter the kernel, and is not the steady state. The subscriber receives, spinning. While
- * it finds nothing it looks at its peers ten times a second, which takes a few system calls: where another program keeps
- * the publisher from running for so long, they are counted too. So the marks allow one call per 1000 messages.
+ * never full: waiting for space may enter the kernel, and is not the steady state. The subscriber receives, spinning.
+ * While it finds nothing it looks at its peers ten times a second, which takes a few system calls: where another
+ * program keeps the publisher from running for so long, they are counted too. So the marks allow one call per 1000
+ * messages.
  */
 #define _GNU_SOURCE
 #include "common.h"

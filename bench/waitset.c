@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * How long it takes to wake a process that sleeps in a waitset of few and of many subscribers, beside the barest wake-up of
- * the kind: one byte to a FIFO in an epoll. One way, the kinds in turns, as common_wakeup.c measures others. And what a
- * message costs that is there already: reported, taken, released.
+ * How long it takes to wake a process that sleeps in a waitset of few and of many subscribers, beside the barest
+ * wake-up of the kind: one byte to a FIFO in an epoll. One way, the kinds in turns, as common_wakeup.c measures others.
+ * And what a message costs that is there already: reported, taken, released.
  */
 #include "common.h"
 

@@ -16,18 +16,18 @@
  *  - Results: 1 (or a count) for success with something to tell, 0 for "nothing in time" or plain success, a
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
  *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
- *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be
- *    released from any thread, fastest from the one that took it. A handle that goes on in another thread while the first one
- *    has messages that it took there enters the kernel for that, 16 times at most, and waits for a release that is under way.
- *    Signal handlers release nothing. The calls named _interrupt may be made from any thread and any signal handler. A waitset and
- *    the handles in it belong to one thread together.
+ *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be released
+ *    from any thread, fastest from the one that took it. A handle that goes on in another thread while the first one
+ *    has messages that it took there enters the kernel for that, 16 times at most, and waits for a release that is
+ *    under way. Signal handlers release nothing. The calls named _interrupt may be made from any thread and any signal
+ *    handler. A waitset and the handles in it belong to one thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
  *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
  *  - The library starts no thread, installs no signal handler, prints nothing and never ends the process.
  *  - All times are nanoseconds of CLOCK_MONOTONIC. All sizes are bytes.
  *
- * WHAT A CALL MAY DO (tested for messages, events, jobs and values, but for the first column: see tests/unit/call_table.c)
+ * WHAT A CALL MAY DO (tested for messages, events, jobs and values, but for column 1: see tests/unit/call_table.c)
  *
  *   call                          wait-free    allocates   page faults    enters the kernel
  *   ----------------------------  -----------  ----------  -------------  ---------------------------------
@@ -151,8 +151,8 @@ typedef struct tarn_waitset tarn_waitset;
 
 /*
  * Says what the payload of a topic is. The first typed participant settles the topic's type for as long as the topic
- * has participants; a later one whose type differs is refused with TARN_ERROR_TYPE. Untyped participants match all; what an
- * untyped one sends is held to neither the type's size nor its alignment.
+ * has participants; a later one whose type differs is refused with TARN_ERROR_TYPE. Untyped participants match all;
+ * what an untyped one sends is held to neither the type's size nor its alignment.
  * The library copies it when a handle is opened.
  */
 typedef struct tarn_type {
@@ -220,8 +220,8 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
 
 /*
  * Copies bytes from data and sends them as one message: loan, copy, send. data may be NULL if bytes is 0.
- * A process that ends without closing, be it by exit or return from main, is as one that was killed: who has not attached
- * the message's memory yet may lose it, reliable subscribers, too.
+ * A process that ends without closing, be it by exit or return from main, is as one that was killed: who has not
+ * attached the message's memory yet may lose it, reliable subscribers, too.
  * Returns 1: sent; 0: dropped because full (TARN_FULL_DROP); an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG,
  * _FULL (nothing was sent), _NO_MEMORY, _LIMIT.
  */
@@ -245,8 +245,8 @@ typedef struct tarn_loan {
 int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret);
 
 /*
- * Sends the loan's first loan->bytes bytes. Its memory must not be written any more. The loan is cleared. Fastest with as
- * many bytes as were asked for.
+ * Sends the loan's first loan->bytes bytes. Its memory must not be written any more. The loan is cleared. Fastest with
+ * as many bytes as were asked for.
  * Same thread rule as the publisher. Returns 1: sent; or an error: _ARGUMENT (bytes was raised), _RELEASED (sent or
  * dropped before), _CLOSED, _FORKED; _FULL, _NO_MEMORY or _LIMIT when something else was sent since the loan was
  * made, and there is no space for the small record that refers to it: the loan stays yours.
@@ -257,8 +257,8 @@ int tarn_loan_send(tarn_loan *loan);
 int tarn_loan_drop(tarn_loan *loan);
 
 /*
- * Waits until every live subscriber has attached the memory of what was sent before this call, and every reliable one has
- * taken all of it. Returns 1: done; 0: not in time; or _CLOSED, _FORKED.
+ * Waits until every live subscriber has attached the memory of what was sent before this call, and every reliable one
+ * has taken all of it. Returns 1: done; 0: not in time; or _CLOSED, _FORKED.
  */
 int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns);
 
@@ -326,26 +326,26 @@ typedef struct tarn_message {
 
 /*
  * Opens a subscriber on a topic, creating what is missing. From its return on, it gets what is sent.
- * Ownership, threads and errors as for tarn_publisher_open, _PATTERN included; _REFUSED: reliable asked for, and a publisher
- * refuses.
+ * Ownership, threads and errors as for tarn_publisher_open, _PATTERN included; _REFUSED: reliable asked for, and a
+ * publisher refuses.
  */
 int tarn_subscriber_open(tarn_subscriber **ret, const char *topic, const tarn_subscriber_options *options);
 
 /*
  * Takes the next message, never blocking. Per publisher, messages come in the order sent; publishers take turns.
- * Returns 1: ret is filled in, and yours until tarn_message_release; 0: nothing there; or an error: _ARGUMENT,
- * _CLOSED, _FORKED, _HOLDING (nothing lost: release one, then take again), _DAMAGED (said once per publisher),
- * _PERMISSION, _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later), _TOPIC_REMOVED (only if
- * a waitset has reported it before).
+ * Returns 1: ret is filled in, and yours until tarn_message_release; 0: nothing there; or an error: _ARGUMENT, _CLOSED,
+ * _FORKED, _HOLDING (nothing lost: release one, then take again), _DAMAGED (said once per publisher), _PERMISSION,
+ * _NO_MEMORY, _LIMIT (a publisher's memory cannot be attached; it is tried again later), _TOPIC_REMOVED (only if a
+ * waitset has reported it before).
  */
 int tarn_subscriber_take(tarn_subscriber *subscriber, tarn_message *ret);
 
 /*
- * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small messages
- * of one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted towards max_held,
- * until each is given to tarn_message_release. Returns how many, which may be fewer than are there; 0: nothing there (only
- * then is the descriptor sure to be quiet); or, if none was taken, an error as for take (_ARGUMENT: also a count of 0). An
- * error behind some is told by the next call, or by a take that finds nothing.
+ * Takes what is there, up to count messages, into ret[0], ret[1] and so on, never blocking: of a stream of small
+ * messages of one publisher, 1.4 times as many as take in the same time; else as many. They are held, and counted
+ * towards max_held, until each is given to tarn_message_release. Returns how many, which may be fewer than are there;
+ * 0: nothing there (only then is the descriptor sure to be quiet); or, if none was taken, an error as for take
+ * (_ARGUMENT: also a count of 0). An error behind some is told by the next call, or by a take that finds nothing.
  */
 int tarn_subscriber_take_many(tarn_subscriber *subscriber, tarn_message *ret, size_t count);
 
@@ -424,58 +424,58 @@ enum tarn_message_flags {
 };
 
 /*
- * Opens a client on a topic, creating what is missing. Requests go to the servers of the topic, which may come and go; each
- * request to one of them: to the one with the least to do. Each response is read by its client only.
+ * Opens a client on a topic, creating what is missing. Requests go to the servers of the topic, which may come and go;
+ * each request to one of them: to the one with the least to do. Each response is read by its client only.
  * Ownership, threads and errors as for tarn_publisher_open; _PATTERN: the topic is in use for something else.
  */
 int tarn_client_open(tarn_client **ret, const char *topic, const tarn_client_options *options);
 
 /*
- * Copies bytes from data, and sends them as a request. data may be NULL if bytes is 0. Waits for a server (but not for one
- * that is there and cannot be connected with, which is said at once), and for space where the server is slow, as the
- * options say; enters the kernel for that, and when participants came or left.
+ * Copies bytes from data, and sends them as a request. data may be NULL if bytes is 0. Waits for a server (but not for
+ * one that is there and cannot be connected with, which is said at once), and for space where the server is slow, as
+ * the options say; enters the kernel for that, and when participants came or left.
  * ret_request: receives the request's number, which its responses carry; may be NULL.
- * Returns 1: sent; or an error: _ARGUMENT, _CLOSED, _FORKED, _PENDING (max_pending: receive or abandon one first), _NO_PEER
- * (no server in time), _TOO_BIG, _FULL (nothing was sent), _NO_MEMORY, _LIMIT, _INTERRUPTED.
+ * Returns 1: sent; or an error: _ARGUMENT, _CLOSED, _FORKED, _PENDING (max_pending: receive or abandon one first),
+ * _NO_PEER (no server in time), _TOO_BIG, _FULL (nothing was sent), _NO_MEMORY, _LIMIT, _INTERRUPTED.
  */
 int tarn_client_send(tarn_client *client, const void *data, size_t bytes, uint64_t *ret_request);
 
 /*
- * Lends the place where a request of up to bytes will be: tarn_loan_send sends it, tarn_loan_drop gives it back, with what
- * they return for a publisher. It counts as pending from here on. Results as for tarn_client_send.
+ * Lends the place where a request of up to bytes will be: tarn_loan_send sends it, tarn_loan_drop gives it back, with
+ * what they return for a publisher. It counts as pending from here on. Results as for tarn_client_send.
  */
 int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t *ret_request);
 
 /*
- * Takes the next response, of any request, never blocking. Zero copy: data is valid until tarn_message_release, which is
- * due for each response, one without data too. The responses of a server come in the order it sent them.
- * Returns 1: ret is filled in, ret->request and ret->flags too; 0: nothing there, or so much for abandoned requests that the
- * rest is left to the next take; or an error: _ARGUMENT, _CLOSED, _FORKED,
- * _HOLDING (max_held: release one, then take again; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT; or
- * _PEER_DIED: the server of a request died, or left, and what it had answered has been taken. It is said once for each such
- * request, which is over; ret->request says which, ret->flags that it ended; all else in ret is 0. It may be sent again, to another server.
+ * Takes the next response, of any request, never blocking. Zero copy: data is valid until tarn_message_release, which
+ * is due for each response, one without data too. The responses of a server come in the order it sent them.
+ * Returns 1: ret is filled in, ret->request and ret->flags too; 0: nothing there, or so much for abandoned requests
+ * that the rest is left to the next take; or an error: _ARGUMENT, _CLOSED, _FORKED, _HOLDING (max_held: release one,
+ * then take again; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT; or _PEER_DIED: the server of a request
+ * died, or left, and what it had answered has been taken. It is said once for each such request, which is over;
+ * ret->request says which, ret->flags that it ended; all else in ret is 0. It may be sent again, to another server.
  */
 int tarn_client_take(tarn_client *client, tarn_message *ret);
 
 /*
- * Takes the next response, waiting up to timeout_ns for it. Returns 1; 0: nothing in time, or no request is pending; or an
- * error: as for take (_PEER_DIED within some 10 ms of the death), and _INTERRUPTED, _TOPIC_REMOVED.
+ * Takes the next response, waiting up to timeout_ns for it. Returns 1; 0: nothing in time, or no request is pending; or
+ * an error: as for take (_PEER_DIED within some 10 ms of the death), and _INTERRUPTED, _TOPIC_REMOVED.
  */
 int tarn_client_receive(tarn_client *client, tarn_message *ret, int64_t timeout_ns);
 
 /*
- * Sends a request, which waits as tarn_client_send does, and then waits up to timeout_ns for its first response; those of
- * other requests that come meanwhile are kept for take and receive. Without TARN_MESSAGE_LAST in ret->flags more will follow, for
- * take and receive.
- * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive, with which the request is
- * over, too: _PEER_DIED: its server died, or left; _HOLDING: what is held, and what was kept for other requests, is as much as
- * max_held allows: take that first.
+ * Sends a request, which waits as tarn_client_send does, and then waits up to timeout_ns for its first response; those
+ * of other requests that come meanwhile are kept for take and receive. Without TARN_MESSAGE_LAST in ret->flags more
+ * will follow, for take and receive.
+ * Returns 1; 0: not in time, and the request is abandoned; or an error: as for send, and for receive, with which the
+ * request is over, too: _PEER_DIED: its server died, or left; _HOLDING: what is held, and what was kept for other
+ * requests, is as much as max_held allows: take that first.
  */
 int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_message *ret, int64_t timeout_ns);
 
 /*
- * Gives a request up: none of its responses will be taken any more, and its server is told, as far as there is space for
- * that. Returns 1; 0: there is no such request, or its last response was taken; or _CLOSED, _FORKED.
+ * Gives a request up: none of its responses will be taken any more, and its server is told, as far as there is space
+ * for that. Returns 1; 0: there is no such request, or its last response was taken; or _CLOSED, _FORKED.
  */
 int tarn_client_abandon(tarn_client *client, uint64_t request);
 
@@ -486,8 +486,8 @@ int tarn_client_pending(tarn_client *client);
 int tarn_client_servers(tarn_client *client);
 
 /*
- * Waits until there is something to take. As tarn_subscriber_wait; 0 also where no request is pending, and 1 where so much was
- * for abandoned requests that the next take has yet to see whether there is more.
+ * Waits until there is something to take. As tarn_subscriber_wait; 0 also where no request is pending, and 1 where so
+ * much was for abandoned requests that the next take has yet to see whether there is more.
  */
 int tarn_client_wait(tarn_client *client, int64_t timeout_ns);
 
@@ -498,8 +498,9 @@ int tarn_client_interrupt(tarn_client *client);
 int tarn_client_fd(tarn_client *client);
 
 /*
- * Leaves the topic; pending requests are abandoned. Responses still held stay valid until released. The handle is invalid
- * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ * Leaves the topic; pending requests are abandoned. Responses still held stay valid until released. The handle is
+ * invalid afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching
+ * the parent's).
  */
 int tarn_client_close(tarn_client *client);
 
@@ -523,8 +524,8 @@ typedef struct tarn_server_options {
 } tarn_server_options;
 
 /*
- * A request that was taken. Keep the struct until the request is over: then it is cleared. data is read-only and valid until
- * then, whatever becomes of the client. Copying the struct is allowed; a request ends once.
+ * A request that was taken. Keep the struct until the request is over: then it is cleared. data is read-only and valid
+ * until then, whatever becomes of the client. Copying the struct is allowed; a request ends once.
  */
 typedef struct tarn_request {
     const void *data;
@@ -541,11 +542,11 @@ typedef struct tarn_request {
 int tarn_server_open(tarn_server **ret, const char *topic, const tarn_server_options *options);
 
 /*
- * Takes the next request, never blocking. Requests of one client come in the order sent; clients take turns. Those that were
- * abandoned or whose client is gone may be left out.
- * Returns 1: ret is filled in, and yours until the request is over; 0: nothing there, or so much that is no request (any more)
- * that the rest is left to the next take; or an error: _ARGUMENT, _CLOSED, _FORKED, _HOLDING (max_taken: end one first; nothing
- * lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT.
+ * Takes the next request, never blocking. Requests of one client come in the order sent; clients take turns. Those that
+ * were abandoned or whose client is gone may be left out.
+ * Returns 1: ret is filled in, and yours until the request is over; 0: nothing there, or so much that is no request
+ * (any more) that the rest is left to the next take; or an error: _ARGUMENT, _CLOSED, _FORKED, _HOLDING (max_taken: end
+ * one first; nothing lost), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT.
  */
 int tarn_server_take(tarn_server *server, tarn_request *ret);
 
@@ -554,10 +555,10 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
 
 /*
  * Copies bytes from data and sends them as the request's last, or only, response.
- * Returns 1: sent, if to a client that died unnoticed, in vain; 0: not sent, as the client had abandoned the request; or
- * _PEER_DIED: the client is gone, and that was noticed. With these the request is over. Or an error that leaves it as it is:
- * _ARGUMENT, _RELEASED (it was over before), _CLOSED, _FORKED, _TOO_BIG, _FULL (the client does not take its responses, as
- * the options allow for), _NO_MEMORY, _LIMIT.
+ * Returns 1: sent, if to a client that died unnoticed, in vain; 0: not sent, as the client had abandoned the request;
+ * or _PEER_DIED: the client is gone, and that was noticed. With these the request is over. Or an error that leaves it
+ * as it is: _ARGUMENT, _RELEASED (it was over before), _CLOSED, _FORKED, _TOO_BIG, _FULL (the client does not take its
+ * responses, as the options allow for), _NO_MEMORY, _LIMIT.
  */
 int tarn_request_reply(tarn_request *request, const void *data, size_t bytes);
 
@@ -565,9 +566,9 @@ int tarn_request_reply(tarn_request *request, const void *data, size_t bytes);
 int tarn_request_stream(tarn_request *request, const void *data, size_t bytes);
 
 /*
- * Lends the place where a response of up to bytes will be; with last not 0, sending it ends the request, the struct of which
- * is not cleared then, but of no use. tarn_loan_send returns what tarn_request_reply would, tarn_loan_drop what it always
- * does. Returns 1: ret is filled in; else as tarn_request_reply.
+ * Lends the place where a response of up to bytes will be; with last not 0, sending it ends the request, the struct of
+ * which is not cleared then, but of no use. tarn_loan_send returns what tarn_request_reply would, tarn_loan_drop what
+ * it always does. Returns 1: ret is filled in; else as tarn_request_reply.
  */
 int tarn_request_loan(tarn_request *request, size_t bytes, int last, tarn_loan *ret);
 
@@ -583,7 +584,9 @@ int tarn_request_abandoned(tarn_request *request);
 /* How many live clients the topic has. Asks the kernel about each. Returns the count, or _CLOSED, _FORKED. */
 int tarn_server_clients(tarn_server *server);
 
-/* As tarn_subscriber_wait (1 also where the next take has yet to see whether there is a request), _interrupt and _fd. */
+/*
+ * As tarn_subscriber_wait (1 also where the next take has yet to see whether there is a request), _interrupt and _fd.
+ */
 int tarn_server_wait(tarn_server *server, int64_t timeout_ns);
 int tarn_server_interrupt(tarn_server *server);
 int tarn_server_fd(tarn_server *server);
@@ -591,22 +594,23 @@ int tarn_server_fd(tarn_server *server);
 /*
  * Leaves the topic. Requests that are not over are given up: their clients are told that this server left. Waits up to
  * linger until clients have at hand what was sent. The handle is invalid afterwards; NULL is allowed.
- * Returns 0: they have; 1 or more: so many clients had not; or _CLOSED, _FORKED (the inherited handle is dropped without
- * touching the parent's).
+ * Returns 0: they have; 1 or more: so many clients had not; or _CLOSED, _FORKED (the inherited handle is dropped
+ * without touching the parent's).
  */
 int tarn_server_close(tarn_server *server);
 
 /* ---- events --------------------------------------------------------------------------------------------------- */
 
 /*
- * A topic for events has counters, one per event. A notifier raises one by an atomic add; a listener is told which events
- * were raised, and how often since it last asked. No notifier waits for anybody until it closes, and a listener that is
- * slow, stopped or dead costs the others nothing: what is raised meanwhile adds up.
+ * A topic for events has counters, one per event. A notifier raises one by an atomic add; a listener is told which
+ * events were raised, and how often since it last asked. No notifier waits for anybody until it closes, and a listener
+ * that is slow, stopped or dead costs the others nothing: what is raised meanwhile adds up.
  *
  * Events are numbers from 0 to TARN_EVENT_ID_MAX. Use small ones: a look goes over all up to the highest that was ever
- * used. Counters live as long as the topic has participants. (Some thousand events need more memory than the topic has at
- * first. A notifier makes it, and listeners attach it when they next look: what was raised there is lost if all who have it end
- * before. Closing waits for the listeners, and tells if some have not looked; a notifier that is killed cannot.)
+ * used. Counters live as long as the topic has participants. (Some thousand events need more memory than the topic has
+ * at first. A notifier makes it, and listeners attach it when they next look: what was raised there is lost if all who
+ * have it end before. Closing waits for the listeners, and tells if some have not looked; a notifier that is killed
+ * cannot.)
  */
 #define TARN_EVENT_ID_MAX 65535u
 
@@ -627,9 +631,9 @@ typedef struct tarn_notifier_options {
 int tarn_notifier_open(tarn_notifier **ret, const char *topic, const tarn_notifier_options *options);
 
 /*
- * Raises an event: once, or count times at once. Never waits. What this thread did before is visible to who takes the event.
- * Returns 1: raised (0: count is 0); or an error: _ARGUMENT (no such event), _CLOSED, _FORKED; at the first use of an event
- * also _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM: nothing was raised.
+ * Raises an event: once, or count times at once. Never waits. What this thread did before is visible to who takes the
+ * event. Returns 1: raised (0: count is 0); or an error: _ARGUMENT (no such event), _CLOSED, _FORKED; at the first use
+ * of an event also _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM: nothing was raised.
  */
 int tarn_notifier_notify(tarn_notifier *notifier, uint32_t id);
 int tarn_notifier_notify_many(tarn_notifier *notifier, uint32_t id, uint64_t count);
@@ -638,10 +642,10 @@ int tarn_notifier_notify_many(tarn_notifier *notifier, uint32_t id, uint64_t cou
 int tarn_notifier_listeners(tarn_notifier *notifier);
 
 /*
- * Leaves the topic. No death_event is raised. If it used events that need more memory (see above), waits up to 1 s until those
- * who listen have attached that. The handle is invalid afterwards, whatever is returned; NULL is allowed.
- * Returns 0: they have, and will be told all; 1 or more: so many listeners had not, and may never be told what was raised there;
- * or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ * Leaves the topic. No death_event is raised. If it used events that need more memory (see above), waits up to 1 s
+ * until those who listen have attached that. The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Returns 0: they have, and will be told all; 1 or more: so many listeners had not, and may never be told what was
+ * raised there; or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
  */
 int tarn_notifier_close(tarn_notifier *notifier);
 
@@ -674,8 +678,8 @@ int tarn_listener_open(tarn_listener **ret, const char *topic, const tarn_listen
 
 /*
  * Takes an event that was raised, never blocking. Events take turns.
- * Returns 1: ret is filled in; 0: none was raised since; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY (some events
- * cannot be looked at; nothing of them is lost, it is tried again).
+ * Returns 1: ret is filled in; 0: none was raised since; or an error: _ARGUMENT, _CLOSED, _FORKED, _NO_MEMORY (some
+ * events cannot be looked at; nothing of them is lost, it is tried again).
  */
 int tarn_listener_take(tarn_listener *listener, tarn_event *ret);
 
@@ -701,11 +705,13 @@ int tarn_listener_close(tarn_listener *listener);
 
 /*
  * A blackboard is a topic that keeps the latest value of each key. A key has one writer at a time; any number read it.
- * Reading waits for nobody, whatever writers do or have died of, and never gives half a value. Each value has a version,
- * which rises by one with each set, also when another writer takes the key over. A value lives as long as its writer, or a
- * reader that has read one of that writer's; keys stay as long as the topic has participants (at most 16384).
+ * Reading waits for nobody, whatever writers do or have died of, and never gives half a value. Each value has a
+ * version, which rises by one with each set, also when another writer takes the key over. A value lives as long as its
+ * writer, or a reader that has read one of that writer's; keys stay as long as the topic has participants (at most
+ * 16384).
  *
- * Keys are called by number: names are looked up once. A key's name is 1 to 63 bytes without spaces and control characters.
+ * Keys are called by number: names are looked up once. A key's name is 1 to 63 bytes without spaces and control
+ * characters.
  */
 
 /* Longest name of a key, bytes without the terminating zero. */
@@ -731,28 +737,28 @@ int tarn_writer_open(tarn_writer **ret, const char *topic, const tarn_writer_opt
 
 /*
  * Takes a key, making it if there is none of that name, so that only this writer may set it, until it gives the key up,
- * closes or dies. A value that a previous writer left there stays, if somebody has it yet, until this one sets another, whose
- * version is the next. name is copied. Not wait-free, but waits for nobody.
- * Returns the key's number, 0 or more, for the calls below (the same in all processes, and again if this writer has it already);
- * or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _TAKEN (another writer has it, and lives; it is named), _LIMIT (there are
- * 16384 keys, or a system limit), _NO_MEMORY, _PERMISSION, _DAMAGED, _SYSTEM.
+ * closes or dies. A value that a previous writer left there stays, if somebody has it yet, until this one sets another,
+ * whose version is the next. name is copied. Not wait-free, but waits for nobody.
+ * Returns the key's number, 0 or more, for the calls below (the same in all processes, and again if this writer has it
+ * already); or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _TAKEN (another writer has it, and lives; it is
+ * named), _LIMIT (there are 16384 keys, or a system limit), _NO_MEMORY, _PERMISSION, _DAMAGED, _SYSTEM.
  */
 int tarn_writer_key(tarn_writer *writer, const char *name);
 
 /*
- * Sets a key that this writer has taken to a copy of bytes from data. data may be NULL if bytes is 0. Whoever reads from now on
- * gets this value; those who sleep are woken. Waits for nobody.
- * Returns 1: set; or an error: _ARGUMENT (no key of this writer), _CLOSED, _FORKED, _TOO_BIG (larger than the payload type or the
- * memory limit), _FULL (the limit is used up by the values of this writer and open loans; the old value stays),
- * _NO_MEMORY, _LIMIT.
+ * Sets a key that this writer has taken to a copy of bytes from data. data may be NULL if bytes is 0. Whoever reads
+ * from now on gets this value; those who sleep are woken. Waits for nobody.
+ * Returns 1: set; or an error: _ARGUMENT (no key of this writer), _CLOSED, _FORKED, _TOO_BIG (larger than the payload
+ * type or the memory limit), _FULL (the limit is used up by the values of this writer and open loans; the old value
+ * stays), _NO_MEMORY, _LIMIT.
  */
 int tarn_writer_set(tarn_writer *writer, int key, const void *data, size_t bytes);
 
 /*
- * Lends the place where the key's next value will be, so that filling it is setting without a copy. Ends with tarn_loan_send
- * (with loan->bytes, which may be lowered), which sets the key, tarn_loan_drop, or closing. Any number may be open, also
- * of one key: the last sent counts. tarn_loan_send returns _TAKEN if the key was given up since; the loan is then yours to drop.
- * Returns 1: ret is filled in; or an error as for set.
+ * Lends the place where the key's next value will be, so that filling it is setting without a copy. Ends with
+ * tarn_loan_send (with loan->bytes, which may be lowered), which sets the key, tarn_loan_drop, or closing. Any number
+ * may be open, also of one key: the last sent counts. tarn_loan_send returns _TAKEN if the key was given up since; the
+ * loan is then yours to drop. Returns 1: ret is filled in; or an error as for set.
  */
 int tarn_writer_loan(tarn_writer *writer, int key, size_t bytes, tarn_loan *ret);
 
@@ -771,8 +777,8 @@ uint64_t tarn_writer_identity(const tarn_writer *writer);
 int tarn_writer_readers(tarn_writer *writer, uint64_t *ret_ever);
 
 /*
- * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has read some value of this writer.
- * The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has read some value of this
+ * writer. The handle is invalid afterwards, whatever is returned; NULL is allowed.
  * Returns 1: values of it live on; 0: none does; or _CLOSED, _FORKED (the inherited handle is dropped without touching
  * the parent's).
  */
@@ -800,46 +806,46 @@ typedef struct tarn_value {
 } tarn_value;
 
 /*
- * Opens a reader on a topic, creating what is missing. Ownership, threads and errors as for tarn_subscriber_open, but for
- * _REFUSED; _PATTERN: the topic is in use for something else.
+ * Opens a reader on a topic, creating what is missing. Ownership, threads and errors as for tarn_subscriber_open, but
+ * for _REFUSED; _PATTERN: the topic is in use for something else.
  */
 int tarn_reader_open(tarn_reader **ret, const char *topic, const tarn_reader_options *options);
 
 /*
- * Looks a key up, making it if there is none of that name, and has this reader notice its changes from now on. It need not
- * have a value. If it has one, the memory of its writer is attached, so that it outlives the writer.
- * Returns the key's number, 0 or more, or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _LIMIT (there are 16384 keys, or a
- * system limit), _NO_MEMORY, _PERMISSION, _DAMAGED.
+ * Looks a key up, making it if there is none of that name, and has this reader notice its changes from now on. It need
+ * not have a value. If it has one, the memory of its writer is attached, so that it outlives the writer.
+ * Returns the key's number, 0 or more, or an error: _ARGUMENT (not a name), _CLOSED, _FORKED, _LIMIT (there are 16384
+ * keys, or a system limit), _NO_MEMORY, _PERMISSION, _DAMAGED.
  */
 int tarn_reader_key(tarn_reader *reader, const char *name);
 
 /*
- * Copies the key's latest value to buffer, which is yours and has room for capacity bytes. ret, which may be NULL, receives
- * its size and version. Wait-free; never enters the kernel, but to attach memory of a writer that is new or has grown, or in
- * another thread than before (see Threads).
- * Returns 1; 0: it has no value, or its writer is gone and nobody kept it; or an error: _ARGUMENT (no key; buffer NULL),
- * _CLOSED, _FORKED, _TOO_BIG (larger than capacity: nothing was copied, but ret, if not NULL, is filled in, so that bytes says
- * what is needed), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT (its writer's memory cannot be attached).
+ * Copies the key's latest value to buffer, which is yours and has room for capacity bytes. ret, which may be NULL,
+ * receives its size and version. Wait-free; never enters the kernel, but to attach memory of a writer that is new or
+ * has grown, or in another thread than before (see Threads).
+ * Returns 1; 0: it has no value, or its writer is gone and nobody kept it; or an error: _ARGUMENT (no key; buffer
+ * NULL), _CLOSED, _FORKED, _TOO_BIG (larger than capacity: nothing was copied, but ret, if not NULL, is filled in, so
+ * that bytes says what is needed), _DAMAGED, _PERMISSION, _NO_MEMORY, _LIMIT (its writer's memory cannot be attached).
  */
 int tarn_reader_get(tarn_reader *reader, int key, void *buffer, size_t capacity, tarn_value *ret);
 
 /*
- * The key's latest value where it lies, without a copy. ret->sequence is its version, ret->publisher its writer's identity. It
- * stays as it is, whatever is set, until tarn_message_release.
+ * The key's latest value where it lies, without a copy. ret->sequence is its version, ret->publisher its writer's
+ * identity. It stays as it is, whatever is set, until tarn_message_release.
  * Returns 1: ret is filled in; 0 as for get; or an error: as for get, and _HOLDING (max_held are held).
  */
 int tarn_reader_take(tarn_reader *reader, int key, tarn_message *ret);
 
 /*
- * Waits up to timeout_ns until the key's version is above that (0: until it has a value). Returns 1: it is; 0: not in time;
- * or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, or what get would say.
+ * Waits up to timeout_ns until the key's version is above that (0: until it has a value). Returns 1: it is; 0: not in
+ * time; or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, or what get would say.
  */
 int tarn_reader_wait_key(tarn_reader *reader, int key, uint64_t version, int64_t timeout_ns);
 
 /*
- * Which of the keys that were looked up has a value that this reader has not read (got or taken) yet: they take turns. ret_key
- * receives its number. Returns 1; 0: none has, and the descriptor is quiet; or an error: _ARGUMENT, _CLOSED, _FORKED, or what
- * get would say.
+ * Which of the keys that were looked up has a value that this reader has not read (got or taken) yet: they take turns.
+ * ret_key receives its number. Returns 1; 0: none has, and the descriptor is quiet; or an error: _ARGUMENT, _CLOSED,
+ * _FORKED, or what get would say.
  */
 int tarn_reader_changed(tarn_reader *reader, int *ret_key);
 
@@ -871,10 +877,10 @@ int tarn_reader_close(tarn_reader *reader);
 /*
  * Any number of producers and workers; each message goes to exactly one worker, who acknowledges it, gives it back, or
  * rejects it. What a worker had not acknowledged when it died or closed goes to another at once; a message may thus be
- * worked on more than once, but is acknowledged once. Messages are in the memory of their producer, and stay there as long
- * as any process has it attached: the producer, a worker, or a keeper. So a producer that closes waits until a worker or a
- * keeper has what is not acknowledged. A producer that is killed leaves its messages to those who had attached them by
- * then; where nobody had, they are gone, and nobody is told.
+ * worked on more than once, but is acknowledged once. Messages are in the memory of their producer, and stay there as
+ * long as any process has it attached: the producer, a worker, or a keeper. So a producer that closes waits until a
+ * worker or a keeper has what is not acknowledged. A producer that is killed leaves its messages to those who had
+ * attached them by then; where nobody had, they are gone, and nobody is told.
  */
 
 /* Start from zeros, set struct_bytes, then what you need: 0 or NULL is always the default. */
@@ -900,14 +906,15 @@ typedef struct tarn_producer_options {
 int tarn_producer_open(tarn_producer **ret, const char *topic, const tarn_producer_options *options);
 
 /*
- * Copies bytes from data into the queue: loan, copy, send. data may be NULL if bytes is 0. Returns 1: it is in the queue; or
- * an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG, _FULL (capacity or memory limit; nothing was added), _NO_MEMORY, _LIMIT.
+ * Copies bytes from data into the queue: loan, copy, send. data may be NULL if bytes is 0. Returns 1: it is in the
+ * queue; or an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG, _FULL (capacity or memory limit; nothing was added),
+ * _NO_MEMORY, _LIMIT.
  */
 int tarn_producer_push(tarn_producer *producer, const void *data, size_t bytes);
 
 /*
- * Lends the place where a message of up to bytes will be: see tarn_publisher_loan, tarn_loan_send and tarn_loan_drop. Any
- * number may be open. A message takes its place in the order when it is sent, which is when it may have to wait for
+ * Lends the place where a message of up to bytes will be: see tarn_publisher_loan, tarn_loan_send and tarn_loan_drop.
+ * Any number may be open. A message takes its place in the order when it is sent, which is when it may have to wait for
  * one that is acknowledged; if it cannot (_FULL), the loan stays yours. Returns 1, or an error as for push.
  */
 int tarn_producer_loan(tarn_producer *producer, size_t bytes, tarn_loan *ret);
@@ -932,9 +939,10 @@ int tarn_producer_workers(tarn_producer *producer);
 uint64_t tarn_producer_identity(const tarn_producer *producer);
 
 /*
- * Waits for up to linger as tarn_producer_kept does, then leaves. Open loans are dropped. The handle is invalid afterwards,
- * whatever is returned; NULL is allowed. Returns 0: all messages are acknowledged or kept; 1 or more: so many had no
- * keeper when linger ended, and are lost; or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ * Waits for up to linger as tarn_producer_kept does, then leaves. Open loans are dropped. The handle is invalid
+ * afterwards, whatever is returned; NULL is allowed. Returns 0: all messages are acknowledged or kept; 1 or more: so
+ * many had no keeper when linger ended, and are lost; or _CLOSED, _FORKED (the inherited handle is dropped without
+ * touching the parent's).
  */
 int tarn_producer_close(tarn_producer *producer);
 
@@ -952,8 +960,8 @@ typedef struct tarn_worker_options {
 
 /*
  * A job: a message that is this worker's. Keep the struct until the job ends, by one of the three calls below or with
- * the worker; copying it is allowed, but a job ends once. data is read-only and valid until then, whatever becomes of the
- * producer, also when the job was given to another worker because of the producer's claim_limit_ns.
+ * the worker; copying it is allowed, but a job ends once. data is read-only and valid until then, whatever becomes of
+ * the producer, also when the job was given to another worker because of the producer's claim_limit_ns.
  */
 typedef struct tarn_job {
     const void *data;
@@ -972,13 +980,16 @@ int tarn_worker_open(tarn_worker **ret, const char *topic, const tarn_worker_opt
 
 /*
  * Takes a job, never blocking. Of one producer they come in the order sent, but for redelivered ones; producers take
- * turns. Returns 1: ret is filled in, and the job this worker's; 0: nothing there; or an error: _ARGUMENT, _CLOSED, _FORKED,
- * _HOLDING (as many as prefetch are not ended), _DAMAGED (said once per producer), _PERMISSION, _NO_MEMORY, _LIMIT (a
- * producer's memory cannot be attached; it is tried again later).
+ * turns. Returns 1: ret is filled in, and the job this worker's; 0: nothing there; or an error: _ARGUMENT, _CLOSED,
+ * _FORKED, _HOLDING (as many as prefetch are not ended), _DAMAGED (said once per producer), _PERMISSION, _NO_MEMORY,
+ * _LIMIT (a producer's memory cannot be attached; it is tried again later).
  */
 int tarn_worker_take(tarn_worker *worker, tarn_job *ret);
 
-/* The same, waiting up to timeout_ns. 1, 0 (nothing in time), or an error: as for take, and _INTERRUPTED, _TOPIC_REMOVED. */
+/*
+ * The same, waiting up to timeout_ns. 1, 0 (nothing in time), or an error: as for take, and _INTERRUPTED,
+ * _TOPIC_REMOVED.
+ */
 int tarn_worker_receive(tarn_worker *worker, tarn_job *ret, int64_t timeout_ns);
 
 /*
@@ -992,10 +1003,10 @@ int tarn_worker_interrupt(tarn_worker *worker);
 int tarn_worker_fd(tarn_worker *worker);
 
 /*
- * End a job, from any thread, once: it is done; somebody else may have it; nobody may (the producer counts it). The struct is
- * cleared. Return 0, or _ARGUMENT, _RELEASED (the job was ended before, by this struct or a copy of it), _CLOSED (the worker
- * was closed), _FORKED, _TAKEN: it was given to another worker, as the producer's claim_limit_ns had passed: nothing is said
- * about it here.
+ * End a job, from any thread, once: it is done; somebody else may have it; nobody may (the producer counts it). The
+ * struct is cleared. Return 0, or _ARGUMENT, _RELEASED (the job was ended before, by this struct or a copy of it),
+ * _CLOSED (the worker was closed), _FORKED, _TAKEN: it was given to another worker, as the producer's claim_limit_ns
+ * had passed: nothing is said about it here.
  */
 int tarn_job_acknowledge(tarn_job *job);
 int tarn_job_give_back(tarn_job *job);
@@ -1003,17 +1014,19 @@ int tarn_job_reject(tarn_job *job);
 
 /*
  * Leaves the topic, and gives back the jobs that are not ended: their data is not valid any more. The handle is invalid
- * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
+ * afterwards; NULL is allowed. Returns 0, or _CLOSED, _FORKED (the inherited handle is dropped without touching the
+ * parent's).
  */
 int tarn_worker_close(tarn_worker *worker);
 
 /* ---- keepers: what outlives its sender ------------------------------------------------------------------------- */
 
 /*
- * A keeper has a topic's memory attached, so that what is in it outlives the processes that wrote it, killed ones too: the
- * messages that publishers had kept for those who come later (history), as many as each would have given them; messages of a
- * work queue that are not acknowledged; values of a blackboard. It takes no copy, reads nothing and holds nobody back; whoever
- * comes finds it where it is. What nobody else has goes with the last keeper, also when that is killed.
+ * A keeper has a topic's memory attached, so that what is in it outlives the processes that wrote it, killed ones too:
+ * the messages that publishers had kept for those who come later (history), as many as each would have given them;
+ * messages of a work queue that are not acknowledged; values of a blackboard. It takes no copy, reads nothing and holds
+ * nobody back; whoever comes finds it where it is. What nobody else has goes with the last keeper, also when that is
+ * killed.
  *
  * It may join a topic before anybody has settled what that is for. It is not counted as subscriber, worker or reader.
  */
@@ -1031,16 +1044,16 @@ typedef struct tarn_keeper_options {
 } tarn_keeper_options;
 
 /*
- * Opens a keeper on a topic, creating what is missing. Ownership, threads and errors as for tarn_publisher_open; _PATTERN: the
- * topic is in use for requests or events, of which there is nothing to keep.
+ * Opens a keeper on a topic, creating what is missing. Ownership, threads and errors as for tarn_publisher_open;
+ * _PATTERN: the topic is in use for requests or events, of which there is nothing to keep.
  */
 int tarn_keeper_open(tarn_keeper **ret, const char *topic, const tarn_keeper_options *options);
 
 /*
- * Waits up to timeout_ns, and attaches what comes meanwhile: a keeper keeps what comes only while it waits, or is asked again
- * and again. Returns 1, early: publishers were let go since it last said so; 0: the time is over; or an error: _CLOSED,
- * _FORKED, _INTERRUPTED, _TOPIC_REMOVED, _PATTERN, _PERMISSION, _NO_MEMORY, _LIMIT (memory cannot be attached: said once for
- * each publisher, and tried again later).
+ * Waits up to timeout_ns, and attaches what comes meanwhile: a keeper keeps what comes only while it waits, or is asked
+ * again and again. Returns 1, early: publishers were let go since it last said so; 0: the time is over; or an error:
+ * _CLOSED, _FORKED, _INTERRUPTED, _TOPIC_REMOVED, _PATTERN, _PERMISSION, _NO_MEMORY, _LIMIT (memory cannot be attached:
+ * said once for each publisher, and tried again later).
  */
 int tarn_keeper_wait(tarn_keeper *keeper, int64_t timeout_ns);
 
@@ -1048,7 +1061,9 @@ int tarn_keeper_wait(tarn_keeper *keeper, int64_t timeout_ns);
 int tarn_keeper_interrupt(tarn_keeper *keeper);
 int tarn_keeper_fd(tarn_keeper *keeper);
 
-/* Publishers of messages that left or died, and are kept; those that were let go so far. 0 for a handle that is none. */
+/*
+ * Publishers of messages that left or died, and are kept; those that were let go so far. 0 for a handle that is none.
+ */
 uint64_t tarn_keeper_left(tarn_keeper *keeper);
 uint64_t tarn_keeper_let_go(const tarn_keeper *keeper);
 
@@ -1061,8 +1076,8 @@ int tarn_keeper_close(tarn_keeper *keeper);
 /* ---- monitors: who comes and goes ------------------------------------------------------------------------------ */
 
 /*
- * A monitor sees who joins a topic, of whatever pattern, who leaves it, and who dies in it. It is a participant itself, so
- * the topic is there as long as it is, but nobody counts it as subscriber, and no message wakes it.
+ * A monitor sees who joins a topic, of whatever pattern, who leaves it, and who dies in it. It is a participant itself,
+ * so the topic is there as long as it is, but nobody counts it as subscriber, and no message wakes it.
  */
 enum tarn_role {
     TARN_ROLE_PUBLISHER = 1,
@@ -1118,8 +1133,8 @@ typedef struct tarn_match {
 } tarn_match;
 
 /*
- * Opens a monitor on a topic, creating what is missing; settles nothing of what the topic is for. Ownership, threads and
- * errors as for tarn_publisher_open.
+ * Opens a monitor on a topic, creating what is missing; settles nothing of what the topic is for. Ownership, threads
+ * and errors as for tarn_publisher_open.
  */
 int tarn_monitor_open(tarn_monitor **ret, const char *topic, const tarn_monitor_options *options);
 
@@ -1147,8 +1162,8 @@ int tarn_monitor_close(tarn_monitor *monitor);
 /* ---- waiting for many ----------------------------------------------------------------------------------------- */
 
 /*
- * One wait for any number of subscribers and of descriptors of your own: sockets, timers, signals. (Where there is an event
- * loop already, each handle's descriptor can be given to that instead: tarn_subscriber_fd.)
+ * One wait for any number of subscribers and of descriptors of your own: sockets, timers, signals. (Where there is an
+ * event loop already, each handle's descriptor can be given to that instead: tarn_subscriber_fd.)
  *
  *     tarn_waitset_open(&set, NULL);
  *     tarn_waitset_add(set, sub, &state_of_sub);
@@ -1157,8 +1172,8 @@ int tarn_monitor_close(tarn_monitor *monitor);
  *         for (int i = 0; i < count; i++)
  *             ... ready[i].tag says which: take one message or more
  *
- * Level-triggered: a source is reported by each wait as long as there is something, however little is taken at a time. Only
- * what has something is reported. When more is ready than is asked for, sources take turns.
+ * Level-triggered: a source is reported by each wait as long as there is something, however little is taken at a time.
+ * Only what has something is reported. When more is ready than is asked for, sources take turns.
  *
  * A waitset and the handles in it belong to one thread at a time.
  */
@@ -1191,14 +1206,14 @@ int tarn_waitset_open(tarn_waitset **ret, const tarn_waitset_options *options);
 /*
  * Adds a handle that can be waited for. It stays yours, may be in other waitsets, too, and is used as
  * before. Remove it before you close it; one that was closed is reported no more. tag: for you, not looked at.
- * Returns 0, or _ARGUMENT (NULL, in it already, or of a kind that cannot be waited for), _CLOSED, _FORKED, _NO_MEMORY, _LIMIT,
- * _PERMISSION, _SYSTEM.
+ * Returns 0, or _ARGUMENT (NULL, in it already, or of a kind that cannot be waited for), _CLOSED, _FORKED, _NO_MEMORY,
+ * _LIMIT, _PERMISSION, _SYSTEM.
  */
 int tarn_waitset_add(tarn_waitset *waitset, void *handle, void *tag);
 
 /*
- * Adds a descriptor of yours. poll_events: POLLIN, POLLOUT, POLLPRI, POLLRDHUP, as for poll. Remove it before you close it: the
- * kernel reports a closed one for as long as a child or a duplicate has it, too.
+ * Adds a descriptor of yours. poll_events: POLLIN, POLLOUT, POLLPRI, POLLRDHUP, as for poll. Remove it before you close
+ * it: the kernel reports a closed one for as long as a child or a duplicate has it, too.
  * Returns 0, or _ARGUMENT (not open, in it already, a plain file), _CLOSED, _FORKED, _NO_MEMORY, _LIMIT, _SYSTEM.
  */
 int tarn_waitset_add_fd(tarn_waitset *waitset, int fd, uint32_t poll_events, void *tag);
@@ -1209,8 +1224,8 @@ int tarn_waitset_remove_fd(tarn_waitset *waitset, int fd);
 
 /*
  * Waits up to timeout_ns until something is ready. ret: receives up to capacity sources, each once.
- * Signals do not end it. While it waits, the handles look after their peers as in waits of their own; TARN_ERROR_TOPIC_REMOVED
- * comes as a source's status, and then from that subscriber's next take that finds nothing.
+ * Signals do not end it. While it waits, the handles look after their peers as in waits of their own;
+ * TARN_ERROR_TOPIC_REMOVED comes as a source's status, and then from that subscriber's next take that finds nothing.
  * Returns how many; 0: none in time; or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _SYSTEM.
  */
 int tarn_waitset_wait(tarn_waitset *waitset, tarn_ready *ret, size_t capacity, int64_t timeout_ns);
@@ -1238,9 +1253,9 @@ int tarn_waitset_close(tarn_waitset *waitset);
 
 /*
  * Registers the process for membarrier, so that its publishers and reliable subscribers need no fence per message, and
- * messages are released without a locked instruction by who took them. Done automatically by the first open of a process
- * with one thread, where it costs 3 us; afterwards it may take some 10 ms, which is why it is left to this call. Without it
- * everything works, at some 20 ns more per small message.
+ * messages are released without a locked instruction by who took them. Done automatically by the first open of a
+ * process with one thread, where it costs 3 us; afterwards it may take some 10 ms, which is why it is left to this
+ * call. Without it everything works, at some 20 ns more per small message.
  * Returns 1: registered; 0: the kernel or a seccomp filter does not allow it (they go on with fences); or
  * _NO_MEMORY, _SYSTEM.
  */

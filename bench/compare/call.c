@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A request and its response, one at a time. Where the peer has a table for calls, its client and server; else a message
- * there and one back, by two one-way channels, which is also what calls are compared with. In both, whoever cares for time
- * has memory for the next request before it is needed, and lets go of a response when the next request is on its way.
+ * A request and its response, one at a time. Where the peer has a table for calls, its client and server; else a
+ * message there and one back, by two one-way channels, which is also what calls are compared with. In both, whoever
+ * cares for time has memory for the next request before it is needed, and lets go of a response when the next request
+ * is on its way.
  */
 #include "run.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * One producer, and workers that share its messages, each of them a process that sleeps when there is nothing to do. Every
- * message is checked, acknowledged, and counted: all must have been done, each once. Timed from the first message that a
- * worker takes to the last one.
+ * One producer, and workers that share its messages, each of them a process that sleeps when there is nothing to do.
+ * Every message is checked, acknowledged, and counted: all must have been done, each once. Timed from the first message
+ * that a worker takes to the last one.
  *
- * A round ends by messages that say so. A worker that has had one leaves the round, so they are sent until all have. The
- * round's number is in them, as some may be left for the next one.
+ * A round ends by messages that say so. A worker that has had one leaves the round, so they are sent until all have.
+ * The round's number is in them, as some may be left for the next one.
  *
  * The first worker runs where the other process of the pair does; further ones on CPUs that neither of the two has, or,
  * where there are none, with the first.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The latest value of something. This process writes it, the other reads it: while nobody writes, and while it is written
- * again and again. Reads and writes are timed by the batch, since one takes less than a look at the clock. Reading is
- * taking the value and checking all its bytes, which must be of one and the same write, and none older than what was read
- * before; the checking alone, of memory that nobody else has, is timed, too.
+ * The latest value of something. This process writes it, the other reads it: while nobody writes, and while it is
+ * written again and again. Reads and writes are timed by the batch, since one takes less than a look at the clock.
+ * Reading is taking the value and checking all its bytes, which must be of one and the same write, and none older than
+ * what was read before; the checking alone, of memory that nobody else has, is timed, too.
  */
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * The best that bare shared memory does: one writer, a ring that all map, and for each message a word that says it is
- * there. No names, no growing, no second size, no checks, nobody may die. The ring is 4 MiB, or two messages if those are
- * larger; small messages are packed, others start on a line. A reader tells how far it is every so many bytes, and when it
- * finds nothing. Who sleeps does so by a futex.
+ * there. No names, no growing, no second size, no checks, nobody may die. The ring is 4 MiB, or two messages if those
+ * are larger; small messages are packed, others start on a line. A reader tells how far it is every so many bytes, and
+ * when it finds nothing. Who sleeps does so by a futex.
  */
 #define _GNU_SOURCE
 #include <errno.h>

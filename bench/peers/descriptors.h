@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * What pipes and sockets share: a descriptor for each pair of sender and receiver. A sender writes each message by one
- * system call, to each receiver; a receiver reads as much as there is, so a stream of small messages costs it one call for
- * many. Blocking where the channel sleeps; with one sender, receivers then sleep in read() itself, else in poll().
+ * system call, to each receiver; a receiver reads as much as there is, so a stream of small messages costs it one call
+ * for many. Blocking where the channel sleeps; with one sender, receivers then sleep in read() itself, else in poll().
  */
 #ifndef TARN_BENCH_DESCRIPTORS_H
 #define TARN_BENCH_DESCRIPTORS_H

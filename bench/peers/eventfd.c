@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* An eventfd for events. It has one number, to which is added: enough to carry an event as long as there is one at a time. */
+/*
+ * An eventfd for events. It has one number, to which is added: enough to carry an event as long as there is one at a
+ * time.
+ */
 #include "peer.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A work-queue stream of JetStream in memory, with one push consumer whose messages go to the members of a queue group, a
- * connection for each. The server does not tell the producer that it has stored a message, as RabbitMQ's does not in the run
- * beside this one; what it then cannot do is to make a fast producer wait, so messages pile up in its memory.
+ * A work-queue stream of JetStream in memory, with one push consumer whose messages go to the members of a queue group,
+ * a connection for each. The server does not tell the producer that it has stored a message, as RabbitMQ's does not in
+ * the run beside this one; what it then cannot do is to make a fast producer wait, so messages pile up in its memory.
  */
 #define _GNU_SOURCE
 #include "nats_server.h"

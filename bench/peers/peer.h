@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * A way for two processes to talk, as the comparison (../compare.c) sees it. Each peer is a shared object,
- * bench_peer_NAME.so, that exports one symbol for messages: `const struct peer peer`. What is measured, and how, is written once, in
- * compare.c and ../compare/, for all of them; a peer says only how its library is used, in the best reasonable way.
+ * bench_peer_NAME.so, that exports one symbol for messages: `const struct peer peer`. What is measured, and how, is
+ * written once, in compare.c and ../compare/, for all of them; a peer says only how its library is used, in the best
+ * reasonable way.
  *
- * What it has for patterns besides is further tables of the same kind, each under a symbol of its own. Only one of them is
- * used in a process. They say nothing that is not true of messages, but for what is told here:
+ * What it has for patterns besides is further tables of the same kind, each under a symbol of its own. Only one of them
+ * is used in a process. They say nothing that is not true of messages, but for what is told here:
  *
  *   peer_call     a channel's sender is the client, its receiver the server; the client sends a request and takes its
- *                 response, one at a time, by loan, send, take and done (of the last response, when the next request is on
- *                 its way); the server's functions are serve_take and so on
+ *                 response, one at a time, by loan, send, take and done (of the last response, when the next request is
+ *                 on its way); the server's functions are serve_take and so on
  *   peer_notify   a message is an event: a number of 8 bytes, below PEER_EVENTS; several that nobody has yet seen may
  *                 become one
  *   peer_value    send makes the message the latest value; take has it, or NULL if that has to be tried again, as the
@@ -18,8 +19,8 @@
  *                 acknowledges it
  *
  * All messages of a channel have the same size. A channel goes one way: from its senders to its receivers, each of
- * which gets every message (so a peer without fan-out sends it several times itself). Nothing may be lost; a sender that
- * is too fast waits. Where something fails for good, say so by peer_fail(): the run ends.
+ * which gets every message (so a peer without fan-out sends it several times itself). Nothing may be lost; a sender
+ * that is too fast waits. Where something fails for good, say so by peer_fail(): the run ends.
  */
 #ifndef TARN_BENCH_PEER_H
 #define TARN_BENCH_PEER_H
@@ -69,9 +70,9 @@ struct peer {
     void (*prepare)(struct peer_channel *channel);
     void (*release)(struct peer_channel *channel);
     /*
-     * Opens one end. Senders and receivers are opened in two processes at the same time, in any order; returns when this
-     * end is ready, as far as it can know by itself. connected(), called then on senders, until it returns true: whether
-     * what is sent now reaches all receivers. NULL: it always does, once both sides' opens have returned.
+     * Opens one end. Senders and receivers are opened in two processes at the same time, in any order; returns when
+     * this end is ready, as far as it can know by itself. connected(), called then on senders, until it returns true:
+     * whether what is sent now reaches all receivers. NULL: it always does, once both sides' opens have returned.
      */
     void *(*open_sender)(const struct peer_channel *channel, uint32_t index);
     void *(*open_receiver)(const struct peer_channel *channel, uint32_t index);
@@ -88,8 +89,9 @@ struct peer {
     void (*done)(void *receiver);
     /*
      * For streams of messages of at most PEER_MANY_BYTES_MAX, a multiple of 8: the loops in which those are called, as
-     * stream.h makes them. Sends so many, of which word i is a seed and i; the first has that seed, each the next one. Takes
-     * messages like that until one is none; returns which seed it should have, and its first word. NULL: compare.c calls them.
+     * stream.h makes them. Sends so many, of which word i is a seed and i; the first has that seed, each the next one.
+     * Takes messages like that until one is none; returns which seed it should have, and its first word. NULL:
+     * compare.c calls them.
      */
     void (*send_many)(void *sender, size_t bytes, uint64_t seed, uint64_t count);
     uint64_t (*take_until)(void *receiver, size_t bytes, uint64_t seed, uint64_t *ret_word);

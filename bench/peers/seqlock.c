@@ -4,8 +4,8 @@
  * and look whether the number is still the same. Mapped before the fork; nobody may die. Readers do nothing to memory,
  * but have to begin again when the writer came between, so one that always writes can keep them from reading at all.
  *
- * The bytes are copied by plain instructions, and thrown away if the number has moved, which C does not bless, but every
- * compiler does as it is meant here: the fences keep the copy between the two looks.
+ * The bytes are copied by plain instructions, and thrown away if the number has moved, which C does not bless, but
+ * every compiler does as it is meant here: the fences keep the copy between the two looks.
  */
 #include "peer.h"
 

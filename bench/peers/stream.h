@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Streams of small messages for peers of which a message costs some nanoseconds: the loops stand in the peer itself, where
- * loan, send, take and done are called, or inlined, as a user's code would. Through pointers, as compare.c calls them, a
- * message of 8 bytes costs up to half as much again; a peer that brings its own loops (Aeron) does not pay for that either.
+ * Streams of small messages for peers of which a message costs some nanoseconds: the loops stand in the peer itself,
+ * where loan, send, take and done are called, or inlined, as a user's code would. Through pointers, as compare.c calls
+ * them, a message of 8 bytes costs up to half as much again; a peer that brings its own loops (Aeron) does not pay for
+ * that either.
  *
  *     #include "stream.h"       behind the four functions; and in the table:
  *     .send_many = stream_send, .take_until = stream_take,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* tarn itself. Receivers are reliable, so that nothing is lost. Who sends little publishes it, others write in place. */
+/*
+ * tarn itself. Receivers are reliable, so that nothing is lost. Who sends little publishes it, others write in place.
+ */
 #include "peer.h"
 
 #include <stdlib.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* tarn's work queue, as it is by default: 1024 messages that are not acknowledged, workers that look for 10 us, then sleep. */
+/*
+ * tarn's work queue, as it is by default: 1024 messages that are not acknowledged, workers that look for 10 us, then
+ * sleep.
+ */
 #include "peer.h"
 
 #include <stdlib.h>

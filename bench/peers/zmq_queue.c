@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * ZeroMQ's PUSH and PULL with several workers. Each binds an endpoint of its own, so that the producer has them all from
- * the start; it deals messages out in turns. There are no acknowledgements: what a worker has not done when it dies is lost.
+ * ZeroMQ's PUSH and PULL with several workers. Each binds an endpoint of its own, so that the producer has them all
+ * from the start; it deals messages out in turns. There are no acknowledgements: what a worker has not done when it
+ * dies is lost.
  */
 #define _GNU_SOURCE
 #include "zmq_end.h"

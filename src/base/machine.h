@@ -5,7 +5,9 @@
 
 #include <stdint.h>
 
-/* A quarter of the smaller of RAM and the cgroup's limit: beyond a cgroup's limit the kernel kills, it reports nothing. */
+/*
+ * A quarter of the smaller of RAM and the cgroup's limit: beyond a cgroup's limit the kernel kills, it reports nothing.
+ */
 uint64_t machine_memory_limit(void);
 
 /* How much memory large messages rotate through: more than a core's private cache, well inside the shared one. */

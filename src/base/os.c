@@ -162,8 +162,8 @@ static bool proc_is_of_our_namespace(void) {
 }
 
 /*
- * Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. Its main thread's file has the same;
- * in the process' own one qemu-user makes it up, so that a forked child would say its parent's.
+ * Field 22 of /proc/<pid>/stat; 0: no such process is shown; UINT64_MAX: cannot be told. Its main thread's file has the
+ * same; in the process' own one qemu-user makes it up, so that a forked child would say its parent's.
  */
 static uint64_t start_time_of(int32_t pid) {
     char path[48], text[1024];

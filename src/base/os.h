@@ -29,8 +29,8 @@ void os_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns);
 void os_futex_wake_all(_Atomic uint32_t *word);
 
 /*
- * As epoll_wait, for at most timeout_ns; later by up to a millisecond where the kernel has no finer clock for that. The count,
- * which may be 0 early for any reason, or a negative errno.
+ * As epoll_wait, for at most timeout_ns; later by up to a millisecond where the kernel has no finer clock for that. The
+ * count, which may be 0 early for any reason, or a negative errno.
  */
 struct epoll_event;
 int os_epoll_wait(int epoll, struct epoll_event *events, int most, int64_t timeout_ns);
@@ -50,7 +50,9 @@ unsigned os_thread_count(void);
 /* Open file description locks on single bytes, never blocking. 0, or a negative errno (-EAGAIN: another has it). */
 int os_lock(int fd, int64_t byte);
 int os_unlock(int fd, int64_t byte);
-/* First byte in [from, from + bytes) that another open file description locks; -1: none; below -1: negative errno - 1. */
+/*
+ * First byte in [from, from + bytes) that another open file description locks; -1: none; below -1: negative errno - 1.
+ */
 int64_t os_locked(int fd, int64_t from, int64_t bytes);
 
 struct identity;

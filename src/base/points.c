@@ -50,7 +50,9 @@ static uint64_t mixed(uint64_t value) {
     return value ^ value >> 31;
 }
 
-/* A seed disturbs some points much, rather than all of them a little: what goes wrong needs one that is much too late. */
+/*
+ * A seed disturbs some points much, rather than all of them a little: what goes wrong needs one that is much too late.
+ */
 static void delay(uint64_t of, enum point point) {
     if (mixed(of + (uint64_t)point) % 4 != 0)
         return;

@@ -63,7 +63,9 @@ static inline const void *process_this_thread(void) {
 
 void process_identify(struct identity *ret); /* with a new random number */
 
-/* For sentences: "pid 5", or, where that number would mean another process or none, "pid 5 of another pid namespace". */
+/*
+ * For sentences: "pid 5", or, where that number would mean another process or none, "pid 5 of another pid namespace".
+ */
 struct pid_text {
     char text[48];
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * tarn completion: scripts by which bash and zsh complete tarn's command lines. Verbs and options are those of the table;
- * what an argument is (a topic, a file, a word of a few) is what the verb's page calls it.
+ * tarn completion: scripts by which bash and zsh complete tarn's command lines. Verbs and options are those of the
+ * table; what an argument is (a topic, a file, a word of a few) is what the verb's page calls it.
  */
 #include <ctype.h>
 #include <stdio.h>

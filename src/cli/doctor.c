@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * tarn doctor: whether this machine, user and directory have what tarn needs. What can be tried is tried; nothing that is
- * in use is changed.
+ * tarn doctor: whether this machine, user and directory have what tarn needs. What can be tried is tried; nothing that
+ * is in use is changed.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -22,8 +22,8 @@
 /* ---- the directory -------------------------------------------------------------------------------------------- */
 
 /*
- * The nearest directory that is there: the domain's, else the one that it will be in, which decides likewise. False: there
- * is none yet.
+ * The nearest directory that is there: the domain's, else the one that it will be in, which decides likewise. False:
+ * there is none yet.
  */
 static bool nearest_directory(char *ret, size_t size, const struct patient *patient) {
     struct stat state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * tarn doctor: the trial. In a domain of its own a child publishes, and this process gets the message; the child is
- * killed, and this process notices. That needs the directory, locks that other processes see, memory that they attach, and
- * being woken. Afterwards all of it is gone.
+ * killed, and this process notices. That needs the directory, locks that other processes see, memory that they attach,
+ * and being woken. Afterwards all of it is gone.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * tarn echo: messages as somebody wants to look at them. Best effort always: it slows nobody down. What the payload is
- * follows from --struct, or else from the topic's type, which is looked at with the first message of each publisher until
- * there is one.
+ * follows from --struct, or else from the topic's type, which is looked at with the first message of each publisher
+ * until there is one.
  */
 #include <inttypes.h>
 #include <regex.h>

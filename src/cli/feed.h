@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Turns input files into messages of one publisher or producer, at a rate, waiting as long as it takes while the topic is full. */
+/*
+ * Turns input files into messages of one publisher or producer, at a rate, waiting as long as it takes while the topic
+ * is full.
+ */
 #ifndef TARN_CLI_FEED_H
 #define TARN_CLI_FEED_H
 

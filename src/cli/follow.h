@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Following the messages of a topic, for the verbs that do: sub, echo and latency. It opens the subscriber, waits, tells of
- * losses, and knows when it is over; what becomes of a message is the verb's.
+ * Following the messages of a topic, for the verbs that do: sub, echo and latency. It opens the subscriber, waits,
+ * tells of losses, and knows when it is over; what becomes of a message is the verb's.
  */
 #ifndef TARN_CLI_FOLLOW_H
 #define TARN_CLI_FOLLOW_H

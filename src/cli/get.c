@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* tarn get: one value of a blackboard, as it is. Makes no key: what nobody has named is told from what has no value yet. */
+/*
+ * tarn get: one value of a blackboard, as it is. Makes no key: what nobody has named is told from what has no value
+ * yet.
+ */
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Times, counted by size: percentiles within 3 % (each power of two has 32 steps; least and most are exact), and rows of 1,
- * 2, 5, 10... ns for the eye.
+ * Times, counted by size: percentiles within 3 % (each power of two has 32 steps; least and most are exact), and rows
+ * of 1, 2, 5, 10... ns for the eye.
  */
 #ifndef TARN_CLI_HISTOGRAM_H
 #define TARN_CLI_HISTOGRAM_H

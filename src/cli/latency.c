@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * tarn latency: how long messages are on their way, from the time of sending that they carry to their arrival here. Best effort,
- * so it slows nobody down. On a terminal that has the place for it the histogram is drawn anew five times a second.
+ * tarn latency: how long messages are on their way, from the time of sending that they carry to their arrival here.
+ * Best effort, so it slows nobody down. On a terminal that has the place for it the histogram is drawn anew five times
+ * a second.
  */
 #include <inttypes.h>
 #include <langinfo.h>

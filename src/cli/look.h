@@ -59,8 +59,9 @@ struct meter {
 
 /*
  * What was sent since the look before, by each of the topic's flows: ret has room for flow_count. topic NULL: it is not
- * there. The first look finds nothing; who opens later has sent all that it has since. Who is missing from a look goes on
- * from where it was; who was there all the time, and is seen for the first time, starts from what it has. False: no memory.
+ * there. The first look finds nothing; who opens later has sent all that it has since. Who is missing from a look goes
+ * on from where it was; who was there all the time, and is seen for the first time, starts from what it has. False: no
+ * memory.
  */
 bool meter_update(struct meter *meter, const struct inspect_topic *topic, struct amount *ret);
 void meter_free(struct meter *meter);

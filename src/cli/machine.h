@@ -28,7 +28,9 @@ struct machine {
     struct machine_cpu cpus[2];
 };
 
-/* Two CPUs that this process may use: the first, and the nearest of another core. The same twice if there is one only. */
+/*
+ * Two CPUs that this process may use: the first, and the nearest of another core. The same twice if there is one only.
+ */
 struct bench_cpus machine_cpus_choose(void);
 /* Whether this process can run there; else the system's words are in ret_why. */
 bool machine_cpu_usable(int cpu, const char **ret_why);

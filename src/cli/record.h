@@ -4,9 +4,10 @@
  *
  *     u32 id; f64 xyz[3]; char name[16]; struct { i16 x, y; } corners[4];
  *
- * Fields lie where the C compiler of this machine puts them. Types are u8 to u64, i8 to i64, f32, f64, char, bool, and what
- * C calls them: uint32_t, unsigned long, double and so on. Arrays have one dimension or two. A struct may be named, and be
- * in a "struct name { ... };" as a whole; comments are skipped. Before a list of fields, or before the word struct:
+ * Fields lie where the C compiler of this machine puts them. Types are u8 to u64, i8 to i64, f32, f64, char, bool, and
+ * what C calls them: uint32_t, unsigned long, double and so on. Arrays have one dimension or two. A struct may be
+ * named, and be in a "struct name { ... };" as a whole; comments are skipped. Before a list of fields, or before the
+ * word struct:
  *
  *     packed         no padding in it, nor in what is in it, as with #pragma pack(1)
  *     big-endian     numbers in it, and in what is in it, have their most significant byte first
@@ -14,8 +15,8 @@
  *   record.c         descriptions, and where a field lies
  *   record_text.c    records as text, JSON and CSV
  *
- * Descriptions come from topics, too, so from other processes: nothing in them is believed. Records are looked at only as far
- * as record->bytes, which the caller compares with the message.
+ * Descriptions come from topics, too, so from other processes: nothing in them is believed. Records are looked at only
+ * as far as record->bytes, which the caller compares with the message.
  */
 #ifndef TARN_CLI_RECORD_H
 #define TARN_CLI_RECORD_H
@@ -66,7 +67,9 @@ struct record_place {
     uint64_t text_bytes;
 };
 
-/* Finds a path such as id, xyz[2] or pose.q[1][0]. Returns false with why in ret_error: a sentence without a full stop. */
+/*
+ * Finds a path such as id, xyz[2] or pose.q[1][0]. Returns false with why in ret_error: a sentence without a full stop.
+ */
 bool record_find(const struct record *record, const char *path, struct record_place *ret, char *ret_error, size_t size);
 
 /* Numbers, from where their bytes lie. Characters are numbers from 0 to 255. */

@@ -2,8 +2,8 @@
 /*
  * tarn serve: a command answers requests: what it is asked comes on its stdin, what it writes to stdout is the answer.
  *
- * A request is written to the command from where it lies in shared memory, while its output is read, so neither waits for
- * the other. A command whose client has gone, or gives up, is stopped: SIGTERM, and SIGKILL a second later.
+ * A request is written to the command from where it lies in shared memory, while its output is read, so neither waits
+ * for the other. A command whose client has gone, or gives up, is stopped: SIGTERM, and SIGKILL a second later.
  */
 #define _GNU_SOURCE /* pipe2 */
 #include <errno.h>

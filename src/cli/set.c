@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * tarn set: sets a key of a blackboard, and keeps the value. A value lives as long as its writer, or a reader that has read
- * it; so the verb stays, until it is told to end or, with --once, a reader has had the value.
+ * tarn set: sets a key of a blackboard, and keeps the value. A value lives as long as its writer, or a reader that has
+ * read it; so the verb stays, until it is told to end or, with --once, a reader has had the value.
  */
 #include <errno.h>
 #include <inttypes.h>

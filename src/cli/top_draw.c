@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What is where on tarn top's screen. It is drawn as a whole each time; ncurses sends what differs. A line that would be
- * too long is cut, and a screen that is too small shows as much as fits.
+ * What is where on tarn top's screen. It is drawn as a whole each time; ncurses sends what differs. A line that would
+ * be too long is cut, and a screen that is too small shows as much as fits.
  *
  *   what is looked at, and the sum            what is looked at, and the topic
  *   columns                                   its rates, and their history

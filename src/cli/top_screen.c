@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The terminal under tarn top: taken, and given back as it was however it ends, by a key, SIGINT or SIGTERM. Signals are
- * those of stop.c, set up before ncurses, which then leaves them alone; it looks after SIGWINCH and SIGTSTP itself.
+ * The terminal under tarn top: taken, and given back as it was however it ends, by a key, SIGINT or SIGTERM. Signals
+ * are those of stop.c, set up before ncurses, which then leaves them alone; it looks after SIGWINCH and SIGTSTP itself.
  */
 #include <langinfo.h>
 #include <locale.h>
@@ -42,7 +42,9 @@ static void choose_looks(struct top_view *view) {
     view->has_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
-/* Also as they come from terminals behind another one's TERM: PuTTY as xterm, whatever is at the end of ssh as vt100. */
+/*
+ * Also as they come from terminals behind another one's TERM: PuTTY as xterm, whatever is at the end of ssh as vt100.
+ */
 static void know_keys(void) {
     static const struct {
         const char *sent;

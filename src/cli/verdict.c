@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What limits the figures of `tarn bench`: each sentence says what was seen, what it means, and what to do. Only what was
- * seen is said; where there are several explanations, they are named as such.
+ * What limits the figures of `tarn bench`: each sentence says what was seen, what it means, and what to do. Only what
+ * was seen is said; where there are several explanations, they are named as such.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * tarn watch: prints what keys of a blackboard have, and then each change. Where all keys are watched, it looks for new ones
- * ten times a second. Of changes that come faster than they are printed, the latest is what counts on a blackboard.
+ * tarn watch: prints what keys of a blackboard have, and then each change. Where all keys are watched, it looks for new
+ * ones ten times a second. Of changes that come faster than they are printed, the latest is what counts on a
+ * blackboard.
  */
 #include <inttypes.h>
 #include <string.h>

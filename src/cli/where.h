@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Conditions on messages: "FIELD OP VALUE". A field is one of the payload's struct (record.h), or what each message has: bytes,
- * sequence, publisher, lost. Numbers are compared exactly; a value is rounded first to what the field can have.
+ * Conditions on messages: "FIELD OP VALUE". A field is one of the payload's struct (record.h), or what each message
+ * has: bytes, sequence, publisher, lost. Numbers are compared exactly; a value is rounded first to what the field can
+ * have.
  */
 #ifndef TARN_CLI_WHERE_H
 #define TARN_CLI_WHERE_H

@@ -3,11 +3,11 @@
  * tarn work: runs a command for each job of a work queue. The message is the command's standard input, in a file in
  * memory, so that no command can be slow in reading it; the job ends as the command does.
  *
- * A command that fails gets its message again at once, if no other worker is faster. So there is a pause after a failure,
- * which grows with the attempts.
+ * A command that fails gets its message again at once, if no other worker is faster. So there is a pause after a
+ * failure, which grows with the attempts.
  *
- * While commands run, and in a pause, it lets the library attach what comes: else a producer that comes meanwhile would have
- * to stay until one has ended.
+ * While commands run, and in a pause, it lets the library attach what comes: else a producer that comes meanwhile would
+ * have to stay until one has ended.
  */
 #define _GNU_SOURCE /* memfd_create */
 #include <errno.h>

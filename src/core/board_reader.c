@@ -3,8 +3,9 @@
  * Readers of a blackboard: looking keys up, reading, waiting for changes. The protocol is in shm/board.h, holding in
  * shm/source.h.
  *
- * A reader is a subscriber slot with a source for each writer that it has read. Reading has a short half: the key is still the
- * same writer's, and its value lies in the extent that is held anyway; then it is loads alone. All else is the long half's.
+ * A reader is a subscriber slot with a source for each writer that it has read. Reading has a short half: the key is
+ * still the same writer's, and its value lies in the extent that is held anyway; then it is loads alone. All else is
+ * the long half's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -180,8 +181,8 @@ static int say_damaged(const struct tarn_reader *reader, const struct read_key *
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
 /*
- * The value at a place in the extent that is held. False: it does not lie there. How it lies there may be a hostile writer's
- * doing: what is given lies within the extent.
+ * The value at a place in the extent that is held. False: it does not lie there. How it lies there may be a hostile
+ * writer's doing: what is given lies within the extent.
  */
 SHORT_HALF bool view_in(const struct board_source *source, uint64_t place, struct view *ret) {
     uint64_t offset = place_offset(place);
@@ -291,8 +292,8 @@ static int find_writer(struct tarn_reader *reader, struct read_key *key, const s
 }
 
 /*
- * Whether the key's value lies in the extent that is held, but not as one may. One look at the place decides both: between two
- * it may have been elsewhere, and come back.
+ * Whether the key's value lies in the extent that is held, but not as one may. One look at the place decides both:
+ * between two it may have been elsewhere, and come back.
  */
 static bool is_damaged(const struct read_key *key, uint64_t current) {
     struct view ignored;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Writers of a blackboard: taking keys, setting them, leaving. The protocol is in shm/board.h, the memory in shm/arena.h.
+ * Writers of a blackboard: taking keys, setting them, leaving. The protocol is in shm/board.h, the memory in
+ * shm/arena.h.
  *
- * A writer is a publisher slot. Each of its values pins the extent that it lies in. The pin of a value that was replaced goes
- * at once; that of one whose key another has taken over since, when memory is short and the writer looks.
+ * A writer is a publisher slot. Each of its values pins the extent that it lies in. The pin of a value that was
+ * replaced goes at once; that of one whose key another has taken over since, when memory is short and the writer looks.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -180,9 +181,9 @@ static bool empty_extent(struct tarn_writer *writer, struct extent *sparse) {
 }
 
 /*
- * Small values that are set once in a while each keep an extent of 64 KiB from being used again, in which the values around
- * them were over long ago. So those of the sparsest are moved, as the same version: for readers it is as if they had been
- * set again.
+ * Small values that are set once in a while each keep an extent of 64 KiB from being used again, in which the values
+ * around them were over long ago. So those of the sparsest are moved, as the same version: for readers it is as if they
+ * had been set again.
  */
 static void pack(struct tarn_writer *writer) {
     struct extent *sparse;
@@ -448,9 +449,9 @@ static uint64_t version_at(struct remote *remote, uint64_t word) {
 }
 
 /*
- * Goes on where the key's last writer ended. Its value stays where it is, and the memory attached, until this writer sets
- * one: so it is there whether this one dies before that or not. As the key's holder we need no hold there: its place is not over
- * before the key changes hands, or its writer is dead. 0 or a status. Under process_lock().
+ * Goes on where the key's last writer ended. Its value stays where it is, and the memory attached, until this writer
+ * sets one: so it is there whether this one dies before that or not. As the key's holder we need no hold there: its
+ * place is not over before the key changes hands, or its writer is dead. 0 or a status. Under process_lock().
  */
 static int adopt_value(struct tarn_writer *writer, struct written *written) {
     struct key_value value;
@@ -567,7 +568,10 @@ static int open_in_slot(struct tarn_writer *writer, const tarn_writer_options *o
     return 0;
 }
 
-/* Under process_lock(). Values that readers have stay, and with them the slot, by which others find them. Whether some do. */
+/*
+ * Under process_lock(). Values that readers have stay, and with them the slot, by which others find them. Whether some
+ * do.
+ */
 static bool leave(struct tarn_writer *writer) {
     for (uint32_t i = 0; i < writer->key_count; i++) {
         if (writer->keys[i].holder)

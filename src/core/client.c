@@ -2,9 +2,9 @@
 /*
  * Clients: whom a request goes to, which requests are pending, what becomes of those whose server is gone.
  *
- * Pending requests are in a table by number, with chains; those of one server are in a list, oldest first, so that a death
- * costs what it fails. One that was lent, and not sent yet, is in no list: it does not fail before it was sent. Nor is a
- * call's in the table while its answer may be the next thing that comes: see tarn_client_call().
+ * Pending requests are in a table by number, with chains; those of one server are in a list, oldest first, so that a
+ * death costs what it fails. One that was lent, and not sent yet, is in no list: it does not fail before it was sent.
+ * Nor is a call's in the table while its answer may be the next thing that comes: see tarn_client_call().
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -150,8 +150,8 @@ static void follow(void *context) {
 }
 
 /*
- * What a server has to do, as far as is known here. Our own requests count twice: a server that is stuck, or stopped, says
- * that it has little to do; one that has just answered may say yet that it has not.
+ * What a server has to do, as far as is known here. Our own requests count twice: a server that is stuck, or stopped,
+ * says that it has little to do; one that has just answered may say yet that it has not.
  */
 static uint64_t work_of(const struct peer *peer) {
     return 2 * (uint64_t)peer->open + load_relaxed(&peer->slot->load);
@@ -441,7 +441,9 @@ static void pass_time(struct tarn_client *client, struct patience *patience, int
     ask_servers(client, now);
 }
 
-/* After a slice without what was waited for, or a message that was not it. 1: there is time left; 0: none; or a status. */
+/*
+ * After a slice without what was waited for, or a message that was not it. 1: there is time left; 0: none; or a status.
+ */
 static int go_on(struct tarn_client *client, struct patience *patience, int64_t slice_ns, bool came) {
     pass_time(client, patience, came ? 0 : slice_ns);
     return came ? service_sift_on(&client->service, patience->left_ns, &patience->late) : patience->left_ns > 0;
@@ -509,7 +511,9 @@ int tarn_client_take(tarn_client *client, tarn_message *ret) {
     return tarn_client_receive(client, ret, 0);
 }
 
-/* Whether a message is that request's. Else it is dealt with: what is another's is set aside, for which there is room. */
+/*
+ * Whether a message is that request's. Else it is dealt with: what is another's is set aside, for which there is room.
+ */
 static bool sort_out(struct tarn_client *client, uint64_t number, tarn_message *message, uint32_t kind) {
     if (!accept_kind(client, message, kind))
         return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Where topics live: <directory>/<domain>/<topic file>. Finds, makes and checks the directory, and turns topic names into
- * file names ('/' becomes '+', which no topic name contains).
+ * Where topics live: <directory>/<domain>/<topic file>. Finds, makes and checks the directory, and turns topic names
+ * into file names ('/' becomes '+', which no topic name contains).
  *
  * Permissions come from the directory and never from the umask: files and segments get its permission bits and group.
  */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A subscriber's file descriptor: an epoll descriptor over a doorbell, which is a FIFO in the topic's directory, and a timer
- * for the look at peers that every sleep includes.
+ * A subscriber's file descriptor: an epoll descriptor over a doorbell, which is a FIFO in the topic's directory, and a
+ * timer for the look at peers that every sleep includes.
  *
  * A FIFO, opened for reading and writing and non-blocking by both sides, has no hang-up and raises no SIGPIPE, crosses
- * network namespaces, and obeys the directory's permissions. Its name is the slot's, so the slot's next owner replaces it.
+ * network namespaces, and obeys the directory's permissions. Its name is the slot's, so the slot's next owner replaces
+ * it.
  *
- * Order when take finds nothing (models/doorbell.pml): drain; armed; bell's bit; barrier (B1); look; if there is something,
- * ring yourself. Whoever wins the bell rings all that are armed, and only the subscriber makes its doorbell quiet
- * again, so taking one message per readiness is safe.
+ * Order when take finds nothing (models/doorbell.pml): drain; armed; bell's bit; barrier (B1); look; if there is
+ * something, ring yourself. Whoever wins the bell rings all that are armed, and only the subscriber makes its doorbell
+ * quiet again, so taking one message per readiness is safe.
  */
 #ifndef TARN_CORE_DOORBELL_H
 #define TARN_CORE_DOORBELL_H

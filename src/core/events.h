@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Events: what notifiers (notifier.c), listeners (listener.c) and repairers have in common. The counters themselves are in
- * shm/counters.h.
+ * Events: what notifiers (notifier.c), listeners (listener.c) and repairers have in common. The counters themselves are
+ * in shm/counters.h.
  */
 #ifndef TARN_CORE_EVENTS_H
 #define TARN_CORE_EVENTS_H

@@ -73,8 +73,8 @@ static inline int handle_check(const struct handle *handle, uint32_t mark) {
 }
 
 /*
- * What the user's options say, with zeros where there are none, or where they are an older build's. Refused if they are a newer
- * one's with fields set that this one does not know. 0 or a status. what: the struct's name.
+ * What the user's options say, with zeros where there are none, or where they are an older build's. Refused if they are
+ * a newer one's with fields set that this one does not know. 0 or a status. what: the struct's name.
  */
 int options_copy(void *ret, size_t known_bytes, const void *options, const char *what);
 

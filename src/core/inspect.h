@@ -80,7 +80,10 @@ struct inspect_link {
     bool blocks; /* reliable, and the publisher waits for it */
 };
 
-/* A keeper, and somebody whose memory it has, or lacks. What it lacks goes with its owner; those who left it may let go. */
+/*
+ * A keeper, and somebody whose memory it has, or lacks. What it lacks goes with its owner; those who left it may let
+ * go.
+ */
 struct inspect_kept {
     uint32_t owner, keeper;      /* indices of participants */
     uint32_t segments, attached; /* of the owner; of these, from the first on, by the keeper */
@@ -139,7 +142,10 @@ struct inspect_type {
     size_t schema_bytes;
 };
 
-/* The payload type of one topic. 1: ret is filled in; 0: it has none, or is not in use; or a status, with tarn_error() set. */
+/*
+ * The payload type of one topic. 1: ret is filled in; 0: it has none, or is not in use; or a status, with tarn_error()
+ * set.
+ */
 int inspect_type(struct inspect_type *ret, const char *topic, const char *directory, const char *domain);
 
 /* One topic that is looked at again and again: its file and the list of participants stay attached in between. */
@@ -149,8 +155,8 @@ struct inspect_watch;
 int inspect_watch_open(struct inspect_watch **ret, const char *topic, const char *directory, const char *domain);
 
 /*
- * Looks, and finds out whether it is the same topic yet. Returns 1, with a view for inspect_topic_free; 0: there is no such
- * topic now; or a negative tarn_status.
+ * Looks, and finds out whether it is the same topic yet. Returns 1, with a view for inspect_topic_free; 0: there is no
+ * such topic now; or a negative tarn_status.
  */
 int inspect_watch_look(struct inspect_watch *watch, struct inspect_topic **ret);
 const char *
@@ -160,7 +166,10 @@ void inspect_topic_free(struct inspect_topic *topic);  /* NULL is allowed */
 
 struct tarn_subscriber;
 
-/* Publishers that left a subscriber's topic since it joined, or died and were repaired; those that it never saw included. */
+/*
+ * Publishers that left a subscriber's topic since it joined, or died and were repaired; those that it never saw
+ * included.
+ */
 uint64_t inspect_publishers_ended(const struct tarn_subscriber *subscriber);
 
 struct inspect_sweep {

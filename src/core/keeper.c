@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Keepers: have the memory of a topic's publishers, producers or writers attached, so that what these sent outlives them.
+ * Keepers: have the memory of a topic's publishers, producers or writers attached, so that what these sent outlives
+ * them.
  *
- * The kernel frees memory that nobody has, and a slot by which nobody's memory is found is cleared by whoever looks at it. So
- * a keeper attaches all there is, and tells so in its row of each publisher, as readers do. For queues and blackboards that is
- * all: what is needed of them is known from their cells and keys. A log of messages is needed as long as a keeper says that
- * it keeps it (remains.c); how many that are is bounded here, by letting the oldest go.
+ * The kernel frees memory that nobody has, and a slot by which nobody's memory is found is cleared by whoever looks at
+ * it. So a keeper attaches all there is, and tells so in its row of each publisher, as readers do. For queues and
+ * blackboards that is all: what is needed of them is known from their cells and keys. A log of messages is needed as
+ * long as a keeper says that it keeps it (remains.c); how many that are is bounded here, by letting the oldest go.
  *
- * A keeper holds no extent and reads no message, so nobody waits for it, but one who closes, for a second at most. It sleeps
- * on its own slot's bell, which changes and growing publishers ring and messages do not.
+ * A keeper holds no extent and reads no message, so nobody waits for it, but one who closes, for a second at most. It
+ * sleeps on its own slot's bell, which changes and growing publishers ring and messages do not.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -72,7 +73,9 @@ static void tell_attached(const struct tarn_keeper *keeper, const struct kept *k
     uint32_t word = (uint32_t)kept->incarnation << 16 | load_acquire(&kept->remote->attached);
     if (load_relaxed(attached) == word)
         return;
-    /* killed here: of what its publisher leaves, only what somebody else keeps stays; behind: dead keepers do not count */
+    /*
+     * killed here: of what its publisher leaves, only what somebody else keeps stays; behind: dead keepers do not count
+     */
     store_release(attached, word); /* V2 */
     POINT(keeping_told);
     space_ring(kept->publisher); /* S1 */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Listeners. What one has seen of each counter is its own memory, so listeners know nothing of each other, and a notifier
- * nothing of them but the bell. A look goes over all ids that were ever used, or those that the options name, in turns.
+ * Listeners. What one has seen of each counter is its own memory, so listeners know nothing of each other, and a
+ * notifier nothing of them but the bell. A look goes over all ids that were ever used, or those that the options name,
+ * in turns.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -48,8 +49,8 @@ static inline bool is_raised(struct event_counter *counter, uint64_t *seen) {
 }
 
 /*
- * The first of the events from .. to - 1 that was raised since it was seen; to: none. ret_trouble: set where that cannot be
- * known of some now.
+ * The first of the events from .. to - 1 that was raised since it was seen; to: none. ret_trouble: set where that
+ * cannot be known of some now.
  */
 static uint32_t find_raised(struct tarn_listener *listener, uint32_t from, uint32_t to, bool *ret_trouble) {
     while (from < to) {
@@ -86,7 +87,10 @@ static int look_at_chosen(struct tarn_listener *listener, uint32_t ids, bool *re
     return 0;
 }
 
-/* Also where none of its events is: the notifier that made the segment cannot know that, and waits for us when it closes. */
+/*
+ * Also where none of its events is: the notifier that made the segment cannot know that, and waits for us when it
+ * closes.
+ */
 static void attach_segments(struct tarn_listener *listener) {
     struct topic *topic = listener->waiter.topic;
     listener->segments = roster_attach_from(&topic->roster, listener->segments);

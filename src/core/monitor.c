@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Monitors: who joins a topic of any pattern, who leaves, who dies. A monitor compares the slots with what it knew of them,
- * when the roster's counter of changes has moved, and in each slice, after a look at everybody's lock.
+ * Monitors: who joins a topic of any pattern, who leaves, who dies. A monitor compares the slots with what it knew of
+ * them, when the roster's counter of changes has moved, and in each slice, after a look at everybody's lock.
  *
- * Each slot says how many lives have ended in it, and how the last ones did (layout.h, ended_word()). So a life is known by
- * its number, and what came and went between two looks is counted exactly, however fast it was.
+ * Each slot says how many lives have ended in it, and how the last ones did (layout.h, ended_word()). So a life is
+ * known by its number, and what came and went between two looks is counted exactly, however fast it was.
  *
  * A monitor sleeps on its own slot's bell, which changes ring and messages do not, so it costs publishers nothing.
  */

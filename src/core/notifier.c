@@ -184,7 +184,10 @@ int tarn_notifier_listeners(tarn_notifier *notifier) {
     return count;
 }
 
-/* Listeners that do not have the segments in which our counters lie; those of this process have them as we do. acquire, E3 */
+/*
+ * Listeners that do not have the segments in which our counters lie; those of this process have them as we do. acquire,
+ * E3
+ */
 static int count_behind(struct tarn_notifier *notifier) {
     int count = 0;
     process_lock();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A publisher's memory as somebody sees it who takes no part. Readers name what they read in a cell, so that it stays; a
- * tool names nothing, so memory may be used again under its eyes. It looks as one does under a sequence lock:
+ * A publisher's memory as somebody sees it who takes no part. Readers name what they read in a cell, so that it stays;
+ * a tool names nothing, so memory may be used again under its eyes. It looks as one does under a sequence lock:
  *
  *   look                                          publisher
  *   g = generation of the extent (acquire, L2)    generation = 0; full fence (H1)
@@ -40,7 +40,10 @@ void peek_close(struct peek *peek);
 /* Who publishes to a log: what was sent, and the newest messages that are there. */
 void peek_log(struct peek *peek, struct inspect_traffic *ret);
 
-/* How many messages somebody may have to read yet, whose word says that generation: from least to most. False: no telling. */
+/*
+ * How many messages somebody may have to read yet, whose word says that generation: from least to most. False: no
+ * telling.
+ */
 bool peek_behind(const struct peek *peek, uint64_t generation, uint64_t sent, uint64_t *ret_least, uint64_t *ret_most);
 
 /* What lies at a place of an arena. False: nothing that can be one. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Producers of a work queue: the public calls, back-pressure, lingering until others have the messages. The cells are in
- * shm/queue.h, the memory in shm/arena.h.
+ * Producers of a work queue: the public calls, back-pressure, lingering until others have the messages. The cells are
+ * in shm/queue.h, the memory in shm/arena.h.
  *
- * What is over is found by looking at the cells, from the first on: now and then while pushing, as each look may fetch a
- * line that a worker has just written, and always before anybody is waited for.
+ * What is over is found by looking at the cells, from the first on: now and then while pushing, as each look may fetch
+ * a line that a worker has just written, and always before anybody is waited for.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -112,7 +112,9 @@ static uint64_t settle_all(struct tarn_producer *producer) {
 
 /* ---- those who have left -------------------------------------------------------------------------------------- */
 
-/* Nobody is waited for without asking the kernel whether he is alive; what the dead had not acknowledged is free then. */
+/*
+ * Nobody is waited for without asking the kernel whether he is alive; what the dead had not acknowledged is free then.
+ */
 static void bury_dead(struct tarn_producer *producer) {
     int64_t now = os_now_ns();
     if (now - producer->buried_ns < SLICE_NS / 2)
@@ -143,8 +145,8 @@ static bool has_keeper(struct tarn_producer *producer) {
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
 
 /*
- * The number behind the last message of the first quarter that is not over: who has acknowledged that one wakes us. Waking
- * for each would take longer than the rest.
+ * The number behind the last message of the first quarter that is not over: who has acknowledged that one wakes us.
+ * Waking for each would take longer than the rest.
  */
 static uint64_t wanted(struct tarn_producer *producer, uint64_t count) {
     uint64_t number = producer->next - producer->first < count ? producer->next : producer->first + count;

@@ -105,8 +105,9 @@ static int say_reserve_failed(struct tarn_publisher *publisher, int error) {
 typedef int try_again(struct tarn_publisher *publisher, const void *context, enum extents_effort effort);
 
 /*
- * Whether waiting is of use: somebody keeps, or may keep, what is in the way. Else it is depth and open loans alone, which are
- * ours. In doubt it is: with loans that were sent late, whose extents are no part of the log, readers are not asked.
+ * Whether waiting is of use: somebody keeps, or may keep, what is in the way. Else it is depth and open loans alone,
+ * which are ours. In doubt it is: with loans that were sent late, whose extents are no part of the log, readers are not
+ * asked.
  */
 static bool may_get_space(struct tarn_publisher *publisher) {
     struct extents *extents = &publisher->writer.extents;
@@ -559,7 +560,9 @@ static int open_log(struct tarn_publisher *publisher, const tarn_publisher_optio
     return error ? say_reserve_failed(publisher, error) : 0;
 }
 
-/* Before the slot is LIVE: who looks then knows whether it is for him. killed here, or behind: OPENING, as any other. */
+/*
+ * Before the slot is LIVE: who looks then knows whether it is for him. killed here, or behind: OPENING, as any other.
+ */
 static void write_address(struct tarn_publisher *publisher, const struct publisher_address *address) {
     publisher->readers.only = address->addressee;
     /* release, A1: who finds a successor's words finds the incarnation raised */
@@ -598,7 +601,9 @@ static int open_in_slot(struct tarn_publisher *publisher, const tarn_publisher_o
     return status;
 }
 
-/* Under process_lock(). kept: what was sent stays, as somebody keeps it, and with it the slot, by which others find it. */
+/*
+ * Under process_lock(). kept: what was sent stays, as somebody keeps it, and with it the slot, by which others find it.
+ */
 static void leave(struct tarn_publisher *publisher, bool kept) {
     if (kept) /* killed behind it: the slot's byte is free, and who looks at it looks whether it is kept yet */
         publisher_slot_keep(publisher->topic, publisher->slot_number, false);
@@ -722,8 +727,9 @@ static uint32_t count_behind(struct tarn_publisher *publisher, uint64_t sequence
 }
 
 /*
- * Waits until nobody is behind that sequence; returns how many are when the time is over. Keepers are waited for as well, but
- * no longer than KEEPERS_TIMEOUT_NS: one may be stopped, or not be able to attach our memory, and nobody is held up by keepers.
+ * Waits until nobody is behind that sequence; returns how many are when the time is over. Keepers are waited for as
+ * well, but no longer than KEEPERS_TIMEOUT_NS: one may be stopped, or not be able to attach our memory, and nobody is
+ * held up by keepers.
  */
 static uint32_t wait_for_readers(struct tarn_publisher *publisher, uint64_t sequence, int64_t timeout_ns) {
     if (count_behind(publisher, sequence, true) == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Publishers within the library: those of requests and responses, each with one subscriber that it writes for. Their topic
- * is joined already; they wake that one only, are read by that one only, and have a word of their own before each payload, in what is called its lead.
+ * Publishers within the library: those of requests and responses, each with one subscriber that it writes for. Their
+ * topic is joined already; they wake that one only, are read by that one only, and have a word of their own before each
+ * payload, in what is called its lead.
  */
 #ifndef TARN_CORE_PUBLISHER_H
 #define TARN_CORE_PUBLISHER_H
@@ -55,7 +56,9 @@ int publisher_open_addressed(struct tarn_publisher **ret, struct topic *topic, c
 
 int publisher_wake_sleepers(struct tarn_publisher *publisher); /* returns 1 */
 
-/* After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. Returns 1: sent. */
+/*
+ * After a commit. B1: where the process is registered, the sleeper's barrier stands in for our fence. Returns 1: sent.
+ */
 SHORT_HALF int wake(struct tarn_publisher *publisher) {
     if (likely(publisher->wake == TARN_WAKE_AUTO))
         light_fence();
@@ -67,7 +70,9 @@ SHORT_HALF int wake(struct tarn_publisher *publisher) {
 
 int publisher_publish_led_slowly(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes);
 
-/* As tarn_publisher_publish(), with that word, and the rest of the lead, before the payload. The handle is not checked. */
+/*
+ * As tarn_publisher_publish(), with that word, and the rest of the lead, before the payload. The handle is not checked.
+ */
 SHORT_HALF int publisher_publish_led(struct tarn_publisher *publisher, uint64_t word, const void *data,
                                      uint64_t bytes) {
     if (likely(bytes < publisher->packed_led_bytes) && writer_send_packed_led(&publisher->writer, word, data, bytes))

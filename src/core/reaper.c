@@ -86,8 +86,8 @@ static bool note_end(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, boo
 }
 
 /*
- * Notes how the life in a slot ended, then raises the incarnation, once per life. Release: readers take nothing new for the
- * old owner's. Killed in between: it is noted as it was, and raised by the next one; behind: nothing is left to do.
+ * Notes how the life in a slot ended, then raises the incarnation, once per life. Release: readers take nothing new for
+ * the old owner's. Killed in between: it is noted as it was, and raised by the next one; behind: nothing is left to do.
  */
 static void end_life(_Atomic uint64_t *ended, _Atomic uint32_t *incarnation, bool counts, bool died) {
     if (note_end(ended, incarnation, counts, died))
@@ -98,7 +98,10 @@ void publisher_slot_clear(struct topic *topic, uint32_t slot, bool died) {
     struct publisher_slot *publisher = roster_publisher(&topic->roster, slot);
     if (!publisher)
         return; /* a peer damaged the link to it */
-    /* First the reference: who reads the next incarnation, the slot being LIVE yet, must not attach the old owner's segment. */
+    /*
+     * First the reference: who reads the next incarnation, the slot being LIVE yet, must not attach the old owner's
+     * segment.
+     */
     store_relaxed(&publisher->segment.backend, BACKEND_NONE);
     end_life(&publisher->ended, &publisher->incarnation, load_relaxed(&publisher->state) != SLOT_OPENING, died);
     POINT(publisher_over);
@@ -116,7 +119,9 @@ void publisher_slot_keep(struct topic *topic, uint32_t slot, bool died) {
     if (!publisher)
         return; /* a peer damaged the link to it */
     note_end(&publisher->ended, &publisher->incarnation, true, died);
-    /* killed here, and below: not FREE and not LEAVING, so the next one starts over, or clears it if it is kept no more */
+    /*
+     * killed here, and below: not FREE and not LEAVING, so the next one starts over, or clears it if it is kept no more
+     */
     segment_sweep(topic->directory.access.key_seed, load_relaxed(&publisher->pending_key));
     store_relaxed(&publisher->pending_key, 0);
     store_relaxed(&publisher->freed_ns, (uint64_t)os_now_ns()); /* keepers let the oldest go first */
@@ -173,9 +178,9 @@ void subscriber_slot_clear(struct topic *topic, uint32_t slot, bool died) {
 }
 
 /*
- * Publishers learn who is in the topic from the counter of changes, so they have to be told that nobody is to be waited for
- * any more before they are woken, and before the slot is FREE: a repairer killed behind that would leave them waiting
- * for what is in no list of the dead.
+ * Publishers learn who is in the topic from the counter of changes, so they have to be told that nobody is to be waited
+ * for any more before they are woken, and before the slot is FREE: a repairer killed behind that would leave them
+ * waiting for what is in no list of the dead.
  */
 static void stop_waiting_for(struct topic *topic, uint32_t slot) {
     struct subscriber_slot *subscriber = roster_subscriber(&topic->roster, slot);

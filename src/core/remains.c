@@ -91,8 +91,9 @@ static bool keeps(struct topic *topic, struct publisher_slot *publisher, uint16_
 }
 
 /*
- * Whether somebody keeps the log of messages, and others find it. Who has read it, or reads it, does not count. Without a
- * reference to it somebody has begun to clear the slot, and a keeper came too late for him: who goes on for him clears it.
+ * Whether somebody keeps the log of messages, and others find it. Who has read it, or reads it, does not count. Without
+ * a reference to it somebody has begun to clear the slot, and a keeper came too late for him: who goes on for him
+ * clears it.
  */
 static bool log_has_keeper(struct topic *topic, struct publisher_slot *publisher, bool thorough) {
     uint16_t incarnation = incarnation_of(&publisher->incarnation);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What a publisher's slot stands for when its owner has left or died. Who holds messages has mapped them. But others may
- * still have to find what lies in its memory: messages of a queue that no worker has acknowledged, the values of a
- * blackboard's keys, and, where there is a keeper, the messages of a log. Such a slot is not cleared, so that its memory can
- * be found, as long as some process has attached it: the kernel frees memory that nobody has, whatever the slot says.
+ * What a publisher's slot stands for when its owner has left or died. Who holds messages has mapped them. But others
+ * may still have to find what lies in its memory: messages of a queue that no worker has acknowledged, the values of a
+ * blackboard's keys, and, where there is a keeper, the messages of a log. Such a slot is not cleared, so that its
+ * memory can be found, as long as some process has attached it: the kernel frees memory that nobody has, whatever the
+ * slot says.
  */
 #ifndef TARN_CORE_REMAINS_H
 #define TARN_CORE_REMAINS_H

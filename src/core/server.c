@@ -2,8 +2,9 @@
 /*
  * Servers: requests taken and not ended, and their answers.
  *
- * A request's message is held until it is over, as its data is the user's so long. That a client has abandoned a request
- * stands in the same log, behind it and perhaps behind others: who asks reads ahead, and keeps requests for their time.
+ * A request's message is held until it is over, as its data is the user's so long. That a client has abandoned a
+ * request stands in the same log, behind it and perhaps behind others: who asks reads ahead, and keeps requests for
+ * their time.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -242,7 +243,10 @@ int tarn_server_take(tarn_server *server, tarn_request *ret) {
     return tarn_server_receive(server, ret, 0);
 }
 
-/* Keeps requests for their time. 1: one at least, or there is more than is looked at in a call; 0: none came; or a status. */
+/*
+ * Keeps requests for their time. 1: one at least, or there is more than is looked at in a call; 0: none came; or a
+ * status.
+ */
 static int read_ahead(struct tarn_server *server, uint32_t most) {
     struct service *service = &server->service;
     int status = 1;

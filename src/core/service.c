@@ -19,8 +19,8 @@
 /* ---- peers ---------------------------------------------------------------------------------------------------- */
 
 /*
- * acquire, A2: with the release that raises the incarnation, or says that it leaves; all that it sent before is in its logs
- * then. The state first: behind a successor's, the incarnation is another.
+ * acquire, A2: with the release that raises the incarnation, or says that it leaves; all that it sent before is in its
+ * logs then. The state first: behind a successor's, the incarnation is another.
  */
 static bool is_over(const struct peer *peer) {
     uint32_t state = load_acquire(&peer->slot->state);

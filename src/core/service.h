@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Requests and responses, as far as clients and servers are alike: each has an inbox, which is a reliable subscriber that
- * reads only what is addressed to it, and for each peer that it talks to a publisher addressed to that peer's inbox.
+ * Requests and responses, as far as clients and servers are alike: each has an inbox, which is a reliable subscriber
+ * that reads only what is addressed to it, and for each peer that it talks to a publisher addressed to that peer's
+ * inbox.
  *
  *     client                                              server
  *     publisher to the server  -- request, abandon -->    inbox
  *     inbox                    <-- response, end --       publisher to the client
  *
- * So a message passes one log, of one writer and one reader: nobody else sees it, or pays for it. Holds, growth, being full
- * and repair are those of publish and subscribe. What is added is a word before each payload (layout.h: service_word) and
- * who belongs to whom: a publisher's slot names its reader and its owner's inbox.
+ * So a message passes one log, of one writer and one reader: nobody else sees it, or pays for it. Holds, growth, being
+ * full and repair are those of publish and subscribe. What is added is a word before each payload (layout.h:
+ * service_word) and who belongs to whom: a publisher's slot names its reader and its owner's inbox.
  *
- * Who is gone. A peer's life is that of its inbox's slot. A process that closes its handle gives that slot up last, so all
- * that it sent is in its logs when the slot's incarnation is over; so it is with one that died. Who waits for a peer asks the
- * kernel about it every PATIENCE_NS; a server's death fails a request when what that server sent is read to the end.
- * models/requests.pml checks this.
+ * Who is gone. A peer's life is that of its inbox's slot. A process that closes its handle gives that slot up last, so
+ * all that it sent is in its logs when the slot's incarnation is over; so it is with one that died. Who waits for a
+ * peer asks the kernel about it every PATIENCE_NS; a server's death fails a request when what that server sent is read
+ * to the end. models/requests.pml checks this.
  */
 #ifndef TARN_CORE_SERVICE_H
 #define TARN_CORE_SERVICE_H
@@ -47,15 +48,18 @@ struct peer {
 };
 
 /*
- * Messages taken from the inbox before their time. What is kept is held, and there is room for as many as the inbox lets be
- * held, or for as many as are kept at once: so it never is full when one is to be kept. What would be more stays in its log.
+ * Messages taken from the inbox before their time. What is kept is held, and there is room for as many as the inbox
+ * lets be held, or for as many as are kept at once: so it never is full when one is to be kept. What would be more
+ * stays in its log.
  */
 struct kept_messages {
     tarn_message *ring; /* made with the service: where it could not be, what was taken would be lost */
     uint32_t capacity, first, count;
 };
 
-/* A loan of a client or a server: around one of the publisher to a peer. Kept until the handle is closed, as those are. */
+/*
+ * A loan of a client or a server: around one of the publisher to a peer. Kept until the handle is closed, as those are.
+ */
 struct service_loan {
     tarn_loan inner;
     uint64_t ticket; /* 0: not open */
@@ -98,10 +102,16 @@ struct service_options {
 /* Checks what clients and servers have in common. max_open: the most of what its name says. 0 or a status. */
 int service_check_options(const struct service_options *options, const char *open_name, uint32_t max_open);
 
-/* changed(context) is called when participants have come or left, from the inbox's calls. 0 or a status; then it is closed. */
+/*
+ * changed(context) is called when participants have come or left, from the inbox's calls. 0 or a status; then it is
+ * closed.
+ */
 int service_open(struct service *service, const char *topic, const struct service_options *options,
                  void (*changed)(void *context), void *context);
-/* Loans and kept messages go, then the publishers, then the inbox. linger_ns: in all. Returns how many peers are behind. */
+/*
+ * Loans and kept messages go, then the publishers, then the inbox. linger_ns: in all. Returns how many peers are
+ * behind.
+ */
 int service_close(struct service *service, int64_t linger_ns);
 
 /* ---- peers ---- */
@@ -113,8 +123,8 @@ static inline bool service_has_changed(const struct service *service) {
 /* Notes which peers are gone. */
 void service_look_who_is_gone(struct service *service);
 /*
- * Asks the kernel about one, if that was not done, nor anything heard of it, within PATIENCE_NS; repairs it if it is dead.
- * Returns peer->gone.
+ * Asks the kernel about one, if that was not done, nor anything heard of it, within PATIENCE_NS; repairs it if it is
+ * dead. Returns peer->gone.
  */
 bool service_ask(struct service *service, struct peer *peer, int64_t now);
 
@@ -179,16 +189,19 @@ void service_sift_kept(struct service *service, service_wanted *is_wanted, const
 /* After messages were kept: the descriptor is to be readable. */
 void service_ring_self(struct service *service);
 
-/* Whether a message that was taken is somebody's. Else it is dealt with: released, or kept until it can be told whose it is. */
+/*
+ * Whether a message that was taken is somebody's. Else it is dealt with: released, or kept until it can be told whose
+ * it is.
+ */
 typedef bool service_accept(void *owner, tarn_message *message);
 /*
- * Who waits for what is somebody's, while a peer sends what is nobody's, perhaps for ever: after each such message. left_ns: of
- * the time there was; late: how many came behind that. 1: look further; 0: it was enough; or _INTERRUPTED.
+ * Who waits for what is somebody's, while a peer sends what is nobody's, perhaps for ever: after each such message.
+ * left_ns: of the time there was; late: how many came behind that. 1: look further; 0: it was enough; or _INTERRUPTED.
  */
 int service_sift_on(struct service *service, int64_t left_ns, uint32_t *late);
 /*
- * For waitsets: takes until something is kept. looks: as struct waitable's look, else as its ready. 1: also where there is more
- * than is looked at in a call; 0; or a status, which the next take says as well.
+ * For waitsets: takes until something is kept. looks: as struct waitable's look, else as its ready. 1: also where there
+ * is more than is looked at in a call; 0; or a status, which the next take says as well.
  */
 int service_seek(struct service *service, service_accept *accept, void *owner, bool looks);
 

@@ -173,8 +173,8 @@ static bool is_for_us(const struct tarn_subscriber *subscriber, struct publisher
 }
 
 /*
- * acquire, A1: with the release of a successor's words, before which the incarnation was raised. Then nobody knows who spoke.
- * The addressee once more, now that its log is attached: what was seen before may have been a predecessor's.
+ * acquire, A1: with the release of a successor's words, before which the incarnation was raised. Then nobody knows who
+ * spoke. The addressee once more, now that its log is attached: what was seen before may have been a predecessor's.
  */
 static void note_speaker(const struct tarn_subscriber *subscriber, struct log_reader *reader,
                          struct publisher_slot *publisher, uint16_t incarnation) {
@@ -183,7 +183,10 @@ static void note_speaker(const struct tarn_subscriber *subscriber, struct log_re
     reader->speaker = is_ours ? speaker : 0;
 }
 
-/* Who cannot be attached as one who lives may have died, with memory that nobody had, and be kept as far as somebody has it. */
+/*
+ * Who cannot be attached as one who lives may have died, with memory that nobody had, and be kept as far as somebody
+ * has it.
+ */
 static bool is_kept_after_death(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
                                 uint16_t incarnation) {
     uint16_t now;
@@ -192,8 +195,8 @@ static bool is_kept_after_death(struct tarn_subscriber *subscriber, struct publi
 }
 
 /*
- * A publisher that we do not know yet. left: it left or died, and is kept; joining: it was there before us. 0, or -ENOMEM:
- * joining must fail.
+ * A publisher that we do not know yet. left: it left or died, and is kept; joining: it was there before us. 0, or
+ * -ENOMEM: joining must fail.
  */
 static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
                       uint16_t incarnation, bool left, bool joining) {
@@ -301,8 +304,8 @@ static void follow_changes(struct tarn_subscriber *subscriber) {
 }
 
 /*
- * Its log, read to its end, is to be passed over. Not if the slot is another's by now, without our having followed that: of the
- * next one the log may be noted as passed already. False: no memory to note it.
+ * Its log, read to its end, is to be passed over. Not if the slot is another's by now, without our having followed
+ * that: of the next one the log may be noted as passed already. False: no memory to note it.
  */
 static bool pass_finished(struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     const struct remote *remote = reader->remote;
@@ -529,7 +532,10 @@ LONG_HALF int take(struct tarn_subscriber *subscriber, tarn_message *ret) {
     return result ? result : found_nothing(subscriber, ret);
 }
 
-/* What is no message like the last one: a large one, which mostly lies in an extent of its own, is gone to without detours. */
+/*
+ * What is no message like the last one: a large one, which mostly lies in an extent of its own, is gone to without
+ * detours.
+ */
 LONG_HALF int take_other(struct tarn_subscriber *subscriber, tarn_message *ret) {
     if (take_plainly(subscriber, ret))
         return 1;
@@ -628,8 +634,8 @@ static int look_again(struct tarn_subscriber *subscriber) {
 }
 
 /*
- * 1: there is something to take (or to say); 0: nothing. What lies in a segment that cannot be attached is nothing: with a
- * publisher that was killed it has gone, and only when a wait goes on to look at peers is that seen.
+ * 1: there is something to take (or to say); 0: nothing. What lies in a segment that cannot be attached is nothing:
+ * with a publisher that was killed it has gone, and only when a wait goes on to look at peers is that seen.
  */
 static int ready(void *owner) {
     struct tarn_subscriber *subscriber = owner;

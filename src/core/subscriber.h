@@ -71,7 +71,10 @@ int subscriber_open_inbox(struct tarn_subscriber **ret, const char *topic, const
 /* From now on called after each look at who is in the topic, in the subscriber's thread, not under process_lock(). */
 void subscriber_on_change(struct tarn_subscriber *subscriber, void (*changed)(void *context), void *context);
 
-/* As tarn_subscriber_take(), but where nothing is there, it does nothing; and a status is said by the next take as well. */
+/*
+ * As tarn_subscriber_take(), but where nothing is there, it does nothing; and a status is said by the next take as
+ * well.
+ */
 int subscriber_take_what_is_there(struct tarn_subscriber *subscriber, tarn_message *ret);
 
 /* Whether something is to be taken of what that speaker sent, or may be. */

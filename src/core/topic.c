@@ -142,8 +142,8 @@ int topic_file_identify(struct topic *topic) {
 /* ---- the master lock: creating, replacing, deleting ----------------------------------------------------------- */
 
 /*
- * Another process is waited for: this one's other threads go on meanwhile. The topic being joined is not in any list yet;
- * should another thread join it meanwhile, the two do not share it, as two copies of the library would not.
+ * Another process is waited for: this one's other threads go on meanwhile. The topic being joined is not in any list
+ * yet; should another thread join it meanwhile, the two do not share it, as two copies of the library would not.
  */
 static void sleep_unlocked(long ns) {
     process_unlock();
@@ -164,8 +164,8 @@ static int say_busy(int fd, const char *name) {
 }
 
 /*
- * Takes the lock. AGAIN: somebody has it, and was waited for for a while; or a status. tries: how often that was so. patience_ns:
- * what is left of it, counted in time slept, so that who is stopped meanwhile does not find it over.
+ * Takes the lock. AGAIN: somebody has it, and was waited for for a while; or a status. tries: how often that was so.
+ * patience_ns: what is left of it, counted in time slept, so that who is stopped meanwhile does not find it over.
  */
 static int try_master(int fd, uint32_t tries, int64_t *patience_ns, const char *name) {
     int error = os_lock(fd, TOPIC_LOCK_MASTER);
@@ -363,7 +363,9 @@ static int settle(struct topic *topic, const char *file, enum slot_kind kind, ui
         return status;
     if (state != HEADER_SOUND)
         header = (struct topic_header){.layout_major = TARN_LAYOUT_MAJOR, .layout_minor = TARN_LAYOUT_MINOR};
-    /* A file that was never written is as good as closed: nobody joins by it, and nobody died making a segment for it. */
+    /*
+     * A file that was never written is as good as closed: nobody joins by it, and nobody died making a segment for it.
+     */
     int error = 0;
     enum closing closing = in_use || state == HEADER_EMPTY ? CLOSED : close_header(topic->fd, &header, &error);
     if (closing == SOMEBODY_THERE)

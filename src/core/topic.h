@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A topic as this process knows it: its file, its roster, and the slots that this process has locked. All handles of the
- * process on one topic share it; it ends with the last of them.
+ * A topic as this process knows it: its file, its roster, and the slots that this process has locked. All handles of
+ * the process on one topic share it; it ends with the last of them.
  *
  * Joining takes no lock that another process could keep: a slot's byte is locked without waiting, and then the file is
  * looked at again. Only creating, replacing and deleting the file happen under the master lock:
@@ -12,8 +12,8 @@
  *   header unchanged and open?   <-F1-> yes: header as it was, open; look again
  *   file still at its path?             no: a new roster in the header, or unlink
  *
- * F1: both sides write (a lock, the header) before they read (the header, the locks), through the kernel, so at least one
- * sees the other. models/roster.pml checks it.
+ * F1: both sides write (a lock, the header) before they read (the header, the locks), through the kernel, so at least
+ * one sees the other. models/roster.pml checks it.
  *
  * Everything here is called under process_lock().
  */
@@ -45,13 +45,15 @@ struct topic {
 };
 
 /*
- * Joins a topic: finds or makes it, and claims a slot, which is left OPENING with identity filled in. The topic's pattern
- * is settled, and must be that; PATTERN_NONE: any will do. 0 or a status.
+ * Joins a topic: finds or makes it, and claims a slot, which is left OPENING with identity filled in. The topic's
+ * pattern is settled, and must be that; PATTERN_NONE: any will do. 0 or a status.
  */
 int topic_join(struct topic **ret, uint32_t *ret_slot, const char *name, const char *directory, const char *domain,
                enum slot_kind kind, enum pattern pattern);
 
-/* Claims another slot, likewise, in a topic that this process has joined, wherever its file is by now. 0 or a status. */
+/*
+ * Claims another slot, likewise, in a topic that this process has joined, wherever its file is by now. 0 or a status.
+ */
 int topic_join_again(struct topic *topic, uint32_t *ret_slot, enum slot_kind kind);
 
 enum pattern topic_pattern(const struct topic *topic);
@@ -97,7 +99,9 @@ void topic_remote_drop(struct topic *topic, struct remote *remote);
  * Opens a topic's file, if it is a plain file. Returns 0, 1 (absent), or a status.
  */
 int topic_file_open(const struct directory *directory, const char *file, const char *name, bool create, int *ret_fd);
-/* Deletes the file if nobody is in it. 1: deleted; 0: in use; or a status (TARN_ERROR_BUSY: somebody has the master). */
+/*
+ * Deletes the file if nobody is in it. 1: deleted; 0: in use; or a status (TARN_ERROR_BUSY: somebody has the master).
+ */
 int topic_file_sweep(const struct directory *directory, const char *file, int fd);
 /* Notes which file topic->fd is, and what follows from that. 0, or -1 and errno. */
 int topic_file_identify(struct topic *topic);

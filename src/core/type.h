@@ -14,7 +14,10 @@ struct type_text {
 
 int type_check(const tarn_type *type); /* the user's struct: 0, or TARN_ERROR_ARGUMENT */
 
-/* Of payloads: the larger of the option and the type's, as who knows the type counts on that; at least 8. type may be NULL. */
+/*
+ * Of payloads: the larger of the option and the type's, as who knows the type counts on that; at least 8. type may be
+ * NULL.
+ */
 uint64_t type_alignment(const tarn_type *type, uint32_t option);
 
 /* Makes it the topic's type, or compares it with what that is. 0 or a status. type NULL: matches all. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * See view.h. First all places are gone through, for who is there; then the publishers' memory, one after the other, for what
- * they sent and how far each subscriber is; then what the pattern has in the roster.
+ * See view.h. First all places are gone through, for who is there; then the publishers' memory, one after the other,
+ * for what they sent and how far each subscriber is; then what the pattern has in the roster.
  */
 #include "core/view.h"
 

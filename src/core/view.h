@@ -6,7 +6,9 @@
 #include "core/inspect.h"
 #include "core/topic.h"
 
-/* Fills in what the roster, which is attached, and the publishers' memory say. False: no memory. Under process_lock(). */
+/*
+ * Fills in what the roster, which is attached, and the publishers' memory say. False: no memory. Under process_lock().
+ */
 bool view_fill(struct inspect_topic *view, struct topic *topic);
 
 /* Frees what the view has, not itself. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waiting, as all handles do that wait for others: spinning first, then asleep on a bell, never longer than a slice without
- * a look at the peers; or through a file descriptor. What is waited for is the owner's matter: it is asked by a function.
+ * Waiting, as all handles do that wait for others: spinning first, then asleep on a bell, never longer than a slice
+ * without a look at the peers; or through a file descriptor. What is waited for is the owner's matter: it is asked by a
+ * function.
  *
  * A waiter belongs to one subscriber slot. It sleeps on the topic's bell, or, where the pattern has each subscriber be
  * woken by itself, on its slot's.
@@ -38,8 +39,8 @@ struct waiter {
 typedef int waiter_ready(void *owner);
 
 /*
- * Joins a topic as one who waits there, in a subscriber's slot. strategy and spin_ns as in tarn_subscriber_options. 0 or a
- * status, and then it is in no topic. Under process_lock().
+ * Joins a topic as one who waits there, in a subscriber's slot. strategy and spin_ns as in tarn_subscriber_options. 0
+ * or a status, and then it is in no topic. Under process_lock().
  */
 int waiter_join(struct waiter *waiter, const char *topic, const char *directory, const char *domain,
                 enum pattern pattern, uint32_t strategy, int64_t spin_ns);
@@ -48,8 +49,8 @@ int waiter_check_options(uint32_t strategy, int64_t spin_ns);
 int64_t waiter_spin_ns(int64_t option_ns); /* what such an option means */
 
 /*
- * Repairs those who died. ret_thorough, if not NULL: set where this look was a thorough one. Returns whether the topic's file
- * is still in its place. Not under process_lock(), as are all below.
+ * Repairs those who died. ret_thorough, if not NULL: set where this look was a thorough one. Returns whether the
+ * topic's file is still in its place. Not under process_lock(), as are all below.
  */
 bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough);
 
@@ -84,8 +85,8 @@ struct wait {
 struct wait waiter_begin(const struct waiter *waiter, int64_t now, int64_t timeout_ns);
 
 /*
- * What a waitset has to know about a kind of handle that can be waited for: one const struct per kind, in core/waitables.h.
- * A status that ready or look returns must not be told only once: the user's next call has to say it.
+ * What a waitset has to know about a kind of handle that can be waited for: one const struct per kind, in
+ * core/waitables.h. A status that ready or look returns must not be told only once: the user's next call has to say it.
  */
 struct waitable {
     int (*fd)(

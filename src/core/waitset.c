@@ -2,21 +2,22 @@
 /*
  * Waiting for many: handles of the library and descriptors of the user's own, in one epoll descriptor.
  *
- * The kernel has the truth. Each handle's descriptor is readable unless the handle has been asked since (waitable.ready), and
- * had nothing; so what the kernel does not report has nothing, and what it reports is asked, and made quiet if it has
- * nothing, which the user does not see. Nothing is kept here that could be out of date: reports are level-triggered, and
- * a wake-up that a handle's descriptor does not lose is not lost here (docs/protocols.md; models/waitset.pml).
+ * The kernel has the truth. Each handle's descriptor is readable unless the handle has been asked since
+ * (waitable.ready), and had nothing; so what the kernel does not report has nothing, and what it reports is asked, and
+ * made quiet if it has nothing, which the user does not see. Nothing is kept here that could be out of date: reports
+ * are level-triggered, and a wake-up that a handle's descriptor does not lose is not lost here (docs/protocols.md;
+ * models/waitset.pml).
  *
- * Looking in memory (waitable.look) comes before, as it costs no system call: a waitset that is busy never enters the kernel
- * but for two things. Sources that have no look, as the user's descriptors, are asked for by themselves now and then, or, as
- * long as there is something, in each turn. And once per slice those whose descriptors are readable are asked, so that each
- * looks at its peers, however busy the others are.
+ * Looking in memory (waitable.look) comes before, as it costs no system call: a waitset that is busy never enters the
+ * kernel but for two things. Sources that have no look, as the user's descriptors, are asked for by themselves now and
+ * then, or, as long as there is something, in each turn. And once per slice those whose descriptors are readable are
+ * asked, so that each looks at its peers, however busy the others are.
  *
- * Fairness: looks go around, and begin where the last report ended. The kernel puts whom it reports last in its list; so it
- * must not be asked for more than can be reported.
+ * Fairness: looks go around, and begin where the last report ended. The kernel puts whom it reports last in its list;
+ * so it must not be asked for more than can be reported.
  *
- * A handle that was closed is not touched: its mark or its number tells, as memory of handles stays memory of handles. What
- * the kernel says about a source that has gone is told by the number of its addition, and passed over.
+ * A handle that was closed is not touched: its mark or its number tells, as memory of handles stays memory of handles.
+ * What the kernel says about a source that has gone is told by the number of its addition, and passed over.
  */
 #include "core/waitset.h"
 
@@ -327,7 +328,10 @@ static void ask_unlooked(struct tarn_waitset *waitset, int64_t now) {
     }
 }
 
-/* Looks once at each source, beginning where the last report ended. asks: also at those that only the kernel can tell of. */
+/*
+ * Looks once at each source, beginning where the last report ended. asks: also at those that only the kernel can tell
+ * of.
+ */
 static int look_around(struct tarn_waitset *waitset, tarn_ready *ret, int most, bool asks, int64_t now) {
     int count = 0;
     uint32_t place = waitset->next < waitset->places ? waitset->next : 0;
@@ -394,7 +398,9 @@ static int ask_kernel(struct tarn_waitset *waitset, tarn_ready *ret, int most, i
     return count;
 }
 
-/* Lets those look after their peers for whom it is time, reporting nothing: what they find, the next look sees as well. */
+/*
+ * Lets those look after their peers for whom it is time, reporting nothing: what they find, the next look sees as well.
+ */
 static void tend(struct tarn_waitset *waitset, int64_t now) {
     struct epoll_event events[EVENTS_AT_ONCE];
     tarn_ready ignored;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What closing a handle has to do with waitsets. The kernel forgets a descriptor that is closed only when no child has it
- * either, so a handle's has to be taken out of the sets that it may be in.
+ * What closing a handle has to do with waitsets. The kernel forgets a descriptor that is closed only when no child has
+ * it either, so a handle's has to be taken out of the sets that it may be in.
  */
 #ifndef TARN_CORE_WAITSET_H
 #define TARN_CORE_WAITSET_H

@@ -2,9 +2,9 @@
 /*
  * Workers and jobs: the public calls, following producers, claiming, ending jobs. The protocol is in shm/queue.h.
  *
- * A worker is a subscriber slot with a source per producer. It is its incarnation that owns jobs, so all it takes to give
- * them back when it closes or dies is that the incarnation ends. A job keeps its memory by a hold of its own, which ends
- * last of all: with it the source may go.
+ * A worker is a subscriber slot with a source per producer. It is its incarnation that owns jobs, so all it takes to
+ * give them back when it closes or dies is that the incarnation ends. A job keeps its memory by a hold of its own,
+ * which ends last of all: with it the source may go.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -145,8 +145,8 @@ static int make_source(struct tarn_worker *worker, struct publisher_slot *publis
 }
 
 /*
- * Before it waits: a look at the peers comes soon enough to find claims that are overdue, and sooner where others hold jobs
- * that are its own if they die. That many do the same is why each looks at some only.
+ * Before it waits: a look at the peers comes soon enough to find claims that are overdue, and sooner where others hold
+ * jobs that are its own if they die. That many do the same is why each looks at some only.
  */
 static void set_slice(struct tarn_worker *worker) {
     int64_t slice_ns = SLICE_NS;
@@ -327,8 +327,8 @@ static void describe_job(struct tarn_worker *worker, struct job_source *source, 
 }
 
 /*
- * Takes the message for its worker. False: somebody else was faster; or we were stopped on the way, and met a message of
- * another producer, whose cell this is by now: it stays as it was.
+ * Takes the message for its worker. False: somebody else was faster; or we were stopped on the way, and met a message
+ * of another producer, whose cell this is by now: it stays as it was.
  */
 static bool swap_to_claim(struct tarn_worker *worker, struct job_source *source, const struct queue_found *found) {
     uint64_t expected = found->state;

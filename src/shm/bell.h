@@ -14,7 +14,8 @@
  * dead sleeper leaves a bit that costs one wake. A publisher killed between commit and ring leaves a message
  * that nobody was woken for: hence no sleep is longer than a slice.
  *
- * models/bell.pml checks this, and shows the lost wake-up without the barrier. space.h uses the same for a publisher's word.
+ * models/bell.pml checks this, and shows the lost wake-up without the barrier. space.h uses the same for a publisher's
+ * word.
  */
 #ifndef TARN_SHM_BELL_H
 #define TARN_SHM_BELL_H

@@ -2,13 +2,13 @@
 /*
  * A blackboard's table of keys, in the roster: which keys there are, who may set each, where its latest value lies.
  *
- * Finding. Keys have numbers from 0 on, without gaps: who looks for a name goes through them, and claims the hash of the
- * first entry that is free. Then it writes the name there; who comes by an entry of its hash without a name (its claimer was
- * killed, or is slow) writes the same words. Two names of one hash are an error for who comes second.
+ * Finding. Keys have numbers from 0 on, without gaps: who looks for a name goes through them, and claims the hash of
+ * the first entry that is free. Then it writes the name there; who comes by an entry of its hash without a name (its
+ * claimer was killed, or is slow) writes the same words. Two names of one hash are an error for who comes second.
  *
- * Holding. The holder of a key is the only one that writes it. It became that by one compare-and-swap (K3) of a word that
- * named nobody, or somebody of whom the kernel says that he is dead. No lock is needed for that: being over is final, and
- * each value of the word is a new one, so of two takers one loses, whatever either was stopped for.
+ * Holding. The holder of a key is the only one that writes it. It became that by one compare-and-swap (K3) of a word
+ * that named nobody, or somebody of whom the kernel says that he is dead. No lock is needed for that: being over is
+ * final, and each value of the word is a new one, so of two takers one loses, whatever either was stopped for.
  *
  * Values. There are two pairs of {whose memory, where in it}. current says which counts.
  *
@@ -20,9 +20,9 @@
  *     else the other pair: owner, place (release, K2)  current is still c? then the value is there until the
  *       then current = that one (release, K1)          cell is cleared; else again
  *
- *   A pair that current does not name is seen by nobody, or by a reader that started before the key changed hands twice.
- *   If such a one reads a word of the filling (K2), it sees all that the filler saw before, a later current among it: so its
- *   last look at current tells. Nobody takes one writer's place for another's.
+ *   A pair that current does not name is seen by nobody, or by a reader that started before the key changed hands
+ *   twice. If such a one reads a word of the filling (K2), it sees all that the filler saw before, a later current
+ *   among it: so its last look at current tells. Nobody takes one writer's place for another's.
  *   Killed between any two steps: current names the old pair, which is whole, or the new one, which is.
  *
  *   P1 is that of arena.h: the word that says that a place is over is the pair's place, or, when the key changed hands,
@@ -31,10 +31,11 @@
  * A reader that has the extent in a cell already (it read there last) needs no fence: its last hold was validated, and
  * places of that extent that it sees now are later than that. So reading a value again is loads alone.
  *
- * Each try of a reader fails only if the writer moved on to another extent just then. After some it names all extents of
- * the owner at once, which cannot fail but by another taking the key over; that takes him a system call.
+ * Each try of a reader fails only if the writer moved on to another extent just then. After some it names all extents
+ * of the owner at once, which cannot fail but by another taking the key over; that takes him a system call.
  *
- * version is written before the place: it may lead the value, never lag. So who has read that version has read the latest.
+ * version is written before the place: it may lead the value, never lag. So who has read that version has read the
+ * latest.
  */
 #ifndef TARN_SHM_BOARD_H
 #define TARN_SHM_BOARD_H
@@ -80,8 +81,8 @@ static inline bool board_is_of(struct board_key *key, uint64_t owner) {
 }
 
 /*
- * Visits the places of latest values in that writer's memory, until one visit returns true: then true. Also where some keys
- * cannot be looked at now.
+ * Visits the places of latest values in that writer's memory, until one visit returns true: then true. Also where some
+ * keys cannot be looked at now.
  */
 typedef bool board_visit(void *context, uint64_t place);
 bool board_visit_places_of(struct roster *roster, uint64_t owner, board_visit *visit, void *context);

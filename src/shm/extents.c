@@ -336,7 +336,9 @@ void extents_give_back(struct extents *extents) {
     give_back_free(extents, INT64_MAX);
 }
 
-/* What comes faster than it could be written is written in part: then its extents have little memory, and may be more. */
+/*
+ * What comes faster than it could be written is written in part: then its extents have little memory, and may be more.
+ */
 static void look_at_pace(struct extents *extents, uint64_t size, int64_t now) {
     uint64_t records = extents->records_at_once > 1 ? extents->records_at_once : 1;
     extents->is_sparse &= now - extents->sparse_ns < TRIM_AGE_NS; /* though too little comes for a look */
@@ -437,11 +439,14 @@ static void retire(struct extents *extents, struct extent *extent) {
 }
 
 /*
- * Leaves an extent open to readers, but no longer as a part of the log: it can be entered by a reference from now on. Who
- * enters it as such at this moment reads on there like anyone else who was in it.
+ * Leaves an extent open to readers, but no longer as a part of the log: it can be entered by a reference from now on.
+ * Who enters it as such at this moment reads on there like anyone else who was in it.
  */
 static void detach(struct extents *extents, struct extent *extent) {
-    /* relaxed, and no fence: either value is right for who enters, and its memory is not used again before it is retired */
+    /*
+     * relaxed, and no fence: either value is right for who enters, and its memory is not used again before it is
+     * retired
+     */
     store_relaxed(&extent->entry->first_sequence, NO_FIRST_SEQUENCE);
     POINT(extent_detached);
     /* killed here, or just before: all of this publisher goes; readers keep what they have mapped. */
@@ -578,8 +583,8 @@ static struct extent *take_free(struct extents *extents, uint64_t size) {
 }
 
 /*
- * How many more extents of small messages are used where many readers have to be looked at for each that is retired. Not of
- * large ones: writing them where caches have not got them costs more than looking.
+ * How many more extents of small messages are used where many readers have to be looked at for each that is retired.
+ * Not of large ones: writing them where caches have not got them costs more than looking.
  */
 static uint64_t more_for_readers(const struct extents *extents, uint64_t size) {
     return size <= EXTENT_BYTES_MIN ? extents->readers->count / READERS_PER_RETIRED : 0;
@@ -592,9 +597,9 @@ static uint64_t rotation_bytes(struct extents *extents) {
 }
 
 /*
- * Where large messages have extents of their own, or share them, which is the same with fewer, and one more that is being
- * filled: there are to be as many as are kept, and as many as are retired at once; but no more bytes of them than that is
- * worth: what it costs to write megabytes is not that, nor what lies in no cache any more.
+ * Where large messages have extents of their own, or share them, which is the same with fewer, and one more that is
+ * being filled: there are to be as many as are kept, and as many as are retired at once; but no more bytes of them than
+ * that is worth: what it costs to write megabytes is not that, nor what lies in no cache any more.
  */
 static bool is_worth_another(struct extents *extents, uint64_t size) {
     uint64_t kept = kept_messages(extents), more = RETIRED_AT_ONCE - 1, records = extents->records_at_once;
@@ -607,7 +612,9 @@ static bool is_worth_another(struct extents *extents, uint64_t size) {
     return extents->warm_bytes / size < kept + 1 + more;
 }
 
-/* Whether half of the memory limit does for one more. It is looked up only where the least that it may be does not do. */
+/*
+ * Whether half of the memory limit does for one more. It is looked up only where the least that it may be does not do.
+ */
 static bool is_within_half(struct extents *extents, uint64_t size) {
     uint64_t wanted = extents->warm_bytes + size;
     return wanted <= MEMORY_LIMIT_MIN / 2 || wanted <= extents_limit(extents) / 2;
@@ -615,8 +622,8 @@ static bool is_within_half(struct extents *extents, uint64_t size) {
 
 /*
  * Whether messages should rather get new memory than used memory: until they rotate through enough; and so that several
- * extents are retired at once, which readers notice less than one at a time, and which costs a publisher with many readers
- * less.
+ * extents are retired at once, which readers notice less than one at a time, and which costs a publisher with many
+ * readers less.
  */
 static bool wants_more(struct extents *extents, uint64_t size) {
     uint64_t more = more_for_readers(extents, size);
@@ -678,7 +685,10 @@ static int take_growing(struct extents *extents, uint64_t size, uint64_t next_se
     return *ret ? 0 : -EAGAIN;
 }
 
-/* A segment is worth it where what it adds has hardly any memory: but only one that is as large as is usual: there are few. */
+/*
+ * A segment is worth it where what it adds has hardly any memory: but only one that is as large as is usual: there are
+ * few.
+ */
 static struct extent *grow_early(struct extents *extents, uint64_t size) {
     bool pays = size > EXTENT_BYTES_MIN && extents->is_sparse;
     if (!pays || extents->options.realtime || extents->options.places || extents->cannot_grow ||

@@ -29,7 +29,9 @@
 #define SMALL_RETENTION_BYTES (256u * 1024)
 #define MEMORY_LIMIT_MIN (512u * 1024)
 #define MEMORY_LIMIT_MAX (UINT64_C(1) << 46)
-/* Beyond the limit: the extent where small messages go and what surrounds one, so that one as large as the limit fits. */
+/*
+ * Beyond the limit: the extent where small messages go and what surrounds one, so that one as large as the limit fits.
+ */
 #define LIMIT_SLACK_BYTES (3 * EXTENT_BYTES_MIN)
 #define QUICK_TAKES_MAX 16u
 
@@ -144,8 +146,9 @@ static inline uint64_t extents_size_for(struct extents *extents, uint64_t record
 }
 
 /*
- * How many segments have to be attached to read all that was sent: those up to the last that the log went through, also without
- * a message, as who reads comes that way. head: where it is, with that sequence number next; without a message it does not count.
+ * How many segments have to be attached to read all that was sent: those up to the last that the log went through, also
+ * without a message, as who reads comes that way. head: where it is, with that sequence number next; without a message
+ * it does not count.
  */
 static inline uint32_t extents_segments_needed(const struct extents *extents, const struct extent *head,
                                                uint64_t sequence) {
@@ -171,7 +174,10 @@ static inline struct extent *extents_next(struct extents *extents, uint64_t size
     return queue && queue->head && queue->head->bytes == size ? queue->head : NULL;
 }
 
-/* Takes it, as extents_take() does; or NULL, now and then for no other reason than that memory not needed is given back. */
+/*
+ * Takes it, as extents_take() does; or NULL, now and then for no other reason than that memory not needed is given
+ * back.
+ */
 static inline struct extent *extents_take_next(struct extents *extents, uint64_t size) {
     struct extent *extent = extents_next(extents, size);
     if (!extent || extents->quick_takes++ >= QUICK_TAKES_MAX)
@@ -187,28 +193,29 @@ static inline struct extent *extents_take_next(struct extents *extents, uint64_t
 }
 
 /*
- * How many records of that size an extent should have room for. An extent for each large message costs as much as ten small
- * ones, and is worth it where memory is written; where hardly any is, several share one.
+ * How many records of that size an extent should have room for. An extent for each large message costs as much as ten
+ * small ones, and is worth it where memory is written; where hardly any is, several share one.
  */
 uint64_t extents_records_at_once(struct extents *extents, uint64_t record_bytes);
 
 /*
- * An extent for several records could not be had, for that reason. False: it was to be for one. Else so are the next, until
- * messages are found to be sparse again; or for good, where there was no memory.
+ * An extent for several records could not be had, for that reason. False: it was to be for one. Else so are the next,
+ * until messages are found to be sparse again; or for good, where there was no memory.
  */
 bool extents_share_no_more(struct extents *extents, int error);
 
 /*
- * Takes an extent of at least size bytes out of the queues: it is AHEAD, and the caller's. Messages from next_sequence -
- * depth on are kept from retiring.
+ * Takes an extent of at least size bytes out of the queues: it is AHEAD, and the caller's. Messages from next_sequence
+ * - depth on are kept from retiring.
  * Returns 0, -EAGAIN (full: the limit is reached; or not to be had with that effort), or a negative errno.
  */
 int extents_take(struct extents *extents, uint64_t size, uint64_t next_sequence, enum extents_effort effort,
                  struct extent **ret);
 
 /*
- * Readies an extent that is AHEAD, for a log that goes on there with first_sequence: first header word cleared, table entry
- * written, a new generation, valid (release, L2). Not yet jumped to. May be done again, if first_sequence was wrong.
+ * Readies an extent that is AHEAD, for a log that goes on there with first_sequence: first header word cleared, table
+ * entry written, a new generation, valid (release, L2). Not yet jumped to. May be done again, if first_sequence was
+ * wrong.
  */
 void extents_ready(struct extents *extents, struct extent *extent, uint64_t first_sequence);
 
@@ -240,15 +247,15 @@ void extents_reenter(struct extents *extents, struct extent *extent, uint64_t se
 uint64_t extents_youngest_retired(const struct extents *extents);
 
 /*
- * The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free, or, with
- * realtime, anything that is retired.
+ * The generation up to which, and the sequence before which, readers keep the log's oldest extent from being free, or,
+ * with realtime, anything that is retired.
  */
 void extents_blockage(struct extents *extents, uint64_t *ret_generation, uint64_t *ret_sequence);
 
 /*
- * The sequence that reliable readers should reach before a publisher that waits for space is woken: with small messages that
- * of several extents, as sleeping and waking for each would take longer than filling it. Whoever waits looks again in
- * each slice, so a slow reader is not waited for that long.
+ * The sequence that reliable readers should reach before a publisher that waits for space is woken: with small messages
+ * that of several extents, as sleeping and waking for each would take longer than filling it. Whoever waits looks again
+ * in each slice, so a slow reader is not waited for that long.
  */
 uint64_t extents_wanted(const struct extents *extents);
 

@@ -3,23 +3,24 @@
  * A subscriber's holds: which extents it must not lose. Hold number i owns cell i of the subscriber's cells.
  *
  * Holding is per extent. The one that a reader is in (its position) and those of messages that the user has are counted
- * together. Taking costs no locked instruction, nor does releasing in the thread that came there; in another it costs one:
+ * together. Taking costs no locked instruction, nor does releasing in the thread that came there; in another it costs
+ * one:
  *
  *   refs = POSITION_BIAS - released      while it is a position (taken and returned are private counts)
  *   refs = taken - returned - released   afterwards: leaving adds taken - returned - POSITION_BIAS
  *
- * Whoever brings refs to 0 clears the cell, then makes the hold reusable; the reads of the payload come before (acq_rel).
- * A position of which all messages were released is let go by plain stores: nobody else knows it.
+ * Whoever brings refs to 0 clears the cell, then makes the hold reusable; the reads of the payload come before
+ * (acq_rel). A position of which all messages were released is let go by plain stores: nobody else knows it.
  *
- * returned is counted by one thread alone, the one in which the position was begun, without a locked instruction: 3 to 5
- * ns less for each message. A subscriber may be used from another thread later, while the first one still releases:
+ * returned is counted by one thread alone, the one in which the position was begun, without a locked instruction: 3 to
+ * 5 ns less for each message. A subscriber may be used from another thread later, while the first one still releases:
  *
  *   first: begins to count (returned is odd), looks whether it may, then counts, or goes back and counts in refs
  *   other: says that it may not, has all processors fence (os_barrier), then waits until it is not counting
  *
  * T1: so either the first one sees that it may not, or the other sees it counting. It waits for three instructions of a
- * thread, and only where messages are out while a subscriber moves on in a new thread. The last store to returned is the
- * first thread's last access: behind it the hold may be used again, and freed. models/release.pml checks this.
+ * thread, and only where messages are out while a subscriber moves on in a new thread. The last store to returned is
+ * the first thread's last access: behind it the hold may be used again, and freed. models/release.pml checks this.
  */
 #ifndef TARN_SHM_HOLDS_H
 #define TARN_SHM_HOLDS_H
@@ -77,7 +78,10 @@ void holds_free(struct holds *holds);
 /* Makes room for that many holds in all. 0 or a negative errno. */
 int holds_reserve(struct holds *holds, uint32_t count);
 
-/* Names an extent in a free cell, and fences (H1). The caller validates, then keeps it or calls hold_cancel. NULL: see error. */
+/*
+ * Names an extent in a free cell, and fences (H1). The caller validates, then keeps it or calls hold_cancel. NULL: see
+ * error.
+ */
 struct hold *hold_begin(struct holds *holds, const struct holder *holder, uint64_t cell, uint64_t generation,
                         bool is_position);
 void hold_cancel(struct hold *hold);
@@ -90,8 +94,8 @@ static inline int64_t hold_out(struct hold *hold) {
 }
 
 /*
- * No message of a position is out: it begins anew. Without membarrier, no thread counts by itself, nor where threads take turns
- * with the subscriber: a barrier costs more than many locked instructions, and interrupts others.
+ * No message of a position is out: it begins anew. Without membarrier, no thread counts by itself, nor where threads
+ * take turns with the subscriber: a barrier costs more than many locked instructions, and interrupts others.
  */
 static inline void hold_start(struct hold *hold, uint64_t generation) {
     hold->taken = 0;
@@ -103,9 +107,9 @@ static inline void hold_start(struct hold *hold, uint64_t generation) {
 }
 
 /*
- * The reader moves on to an extent, of whose log it is the next, while no message of this one is out: the same cell names the
- * one instead of the other, and fences (H1). False: there are messages out, and nothing happened. The caller validates,
- * then keeps it or calls hold_leave.
+ * The reader moves on to an extent, of whose log it is the next, while no message of this one is out: the same cell
+ * names the one instead of the other, and fences (H1). False: there are messages out, and nothing happened. The caller
+ * validates, then keeps it or calls hold_leave.
  */
 static inline bool hold_move(struct hold *hold, uint64_t cell, uint64_t generation) {
     if (hold_out(hold) != 0)

@@ -3,9 +3,9 @@
  * Every struct that lives in shared memory, with who writes each field and when. docs/layout.md draws it.
  *
  * Two kinds of segments:
- *  - the roster, one chain of segments per topic, mapped read-write by all participants. It is cut into blocks of 4 KiB.
- *    A cell of it has one writer, its slot's owner; the few words that several processes write (bell, space, changes,
- *    links, owner words) are changed by single atomic instructions only.
+ *  - the roster, one chain of segments per topic, mapped read-write by all participants. It is cut into blocks of 4
+ *    KiB. A cell of it has one writer, its slot's owner; the few words that several processes write (bell, space,
+ *    changes, links, owner words) are changed by single atomic instructions only.
  *  - a publisher's segments, one chain per publisher, written by it alone and mapped read-only by everyone else.
  *
  * References are offsets and indices, never pointers. Whoever reads a value from here reads it once into a local and
@@ -185,8 +185,8 @@ struct identity {
 };
 
 /*
- * Written when a life in a slot ends, before its incarnation is raised, so that who watches participants can tell who left
- * from who died, and how many came and went unseen:
+ * Written when a life in a slot ends, before its incarnation is raised, so that who watches participants can tell who
+ * left from who died, and how many came and went unseen:
  *
  *   bits  0..15  how the last lives ended, the newest in bit 0; 1: died
  *   bits 16..47  how many lives have ended; those that ended while opening were none
@@ -259,8 +259,8 @@ struct publisher_slot {
 };
 
 /*
- * What subscribers tell one publisher. Word row_place(slot) of row slot / ROW_SUBSCRIBERS belongs to that subscriber slot,
- * or to who repairs it. A word of another incarnation than the publisher's (0 too) says: not attached yet.
+ * What subscribers tell one publisher. Word row_place(slot) of row slot / ROW_SUBSCRIBERS belongs to that subscriber
+ * slot, or to who repairs it. A word of another incarnation than the publisher's (0 too) says: not attached yet.
  */
 struct reader_row {
     /* Oldest generation that it may still read, held messages included. May lag, never lead. GONE: none at all. */
@@ -273,8 +273,8 @@ struct reader_row {
 #define GENERATION_GONE UINT64_MAX
 
 /*
- * Reliable readers write a word with each message, so the first 16 of a row have lines of their own; else each would wait
- * for the line that the others have just written.
+ * Reliable readers write a word with each message, so the first 16 of a row have lines of their own; else each would
+ * wait for the line that the others have just written.
  */
 static inline uint32_t row_place(uint32_t subscriber_slot) {
     uint32_t lines = ROW_SUBSCRIBERS * sizeof(uint64_t) / CACHE_LINE_BYTES, i = subscriber_slot % ROW_SUBSCRIBERS;
@@ -326,8 +326,8 @@ struct roster_type {
 /* ---- events ---------------------------------------------------------------------------------------------------- */
 
 /*
- * A topic of PATTERN_EVENTS: pattern_block is the directory, which names blocks of counters. A notifier is a publisher slot
- * without memory, a listener a subscriber slot that watches.
+ * A topic of PATTERN_EVENTS: pattern_block is the directory, which names blocks of counters. A notifier is a publisher
+ * slot without memory, a listener a subscriber slot that watches.
  */
 #define EVENT_IDS_PER_BLOCK (BLOCK_BYTES / sizeof(struct event_counter))
 #define EVENT_BLOCKS_MAX 256u
@@ -368,7 +368,10 @@ enum event_word {
 #define EXTENT_BYTES_MIN (64u * 1024)
 #define EXTENT_GRAIN 4096u
 
-/* Starts each segment; in the chain's first, the words at the end speak for the whole log. All written by the publisher. */
+/*
+ * Starts each segment; in the chain's first, the words at the end speak for the whole log. All written by the
+ * publisher.
+ */
 struct segment_header {
     _Atomic uint64_t magic; /* SEGMENT_MAGIC, written last */
     uint32_t layout_major;
@@ -501,8 +504,8 @@ enum service_kind {
 };
 
 /*
- * Starts each message; its payload starts 2^lead_shift bytes behind the word's start: 8, or the alignment of payloads, if
- * that is more.
+ * Starts each message; its payload starts 2^lead_shift bytes behind the word's start: 8, or the alignment of payloads,
+ * if that is more.
  *
  *   bits  0..47  the request's number, given by its client, from 1 on
  *   bits 48..55  enum service_kind
@@ -516,8 +519,8 @@ static inline uint64_t service_word(enum service_kind kind, uint64_t number, uin
 /* ---- queues: see queue.h --------------------------------------------------------------------------------------- */
 
 /*
- * One message that is not over, or was not. The producer writes place, then state (release); then both belong to the workers,
- * who change state by compare-and-swap only, until it says DONE or REJECTED.
+ * One message that is not over, or was not. The producer writes place, then state (release); then both belong to the
+ * workers, who change state by compare-and-swap only, until it says DONE or REJECTED.
  */
 struct queue_cell {
     _Atomic uint64_t state; /* queue_state() */
@@ -531,7 +534,10 @@ enum queue_state {
     QUEUE_REJECTED = 3,
 };
 
-/* Bits 0..15 the worker's incarnation, 16..28 its slot (both 0 unless OWNED), 29..30 state, 31..38 attempts, 39.. round. */
+/*
+ * Bits 0..15 the worker's incarnation, 16..28 its slot (both 0 unless OWNED), 29..30 state, 31..38 attempts, 39..
+ * round.
+ */
 #define QUEUE_OWNER_MASK ((UINT64_C(1) << 29) - 1)
 #define QUEUE_ATTEMPTS_MAX 255u /* where counting ends */
 #define QUEUE_ROUND_MASK ((UINT64_C(1) << 25) - 1)

@@ -27,31 +27,32 @@
  *   looks at the cells again later without another fence, since no new holder can appear. Only then is the extent
  *   written again. An open loan in it keeps it from being free likewise (private to the publisher).
  *
- *   Where its user has no message of the extent that it leaves, a reader changes over in one cell: it writes e's name over
- *   the last one's (release, R4), fences, and looks.
+ *   Where its user has no message of the extent that it leaves, a reader changes over in one cell: it writes e's name
+ *   over the last one's (release, R4), fences, and looks.
  *
  *   A reader that comes too late was overrun. It goes on at the oldest valid extent, under a hold there, and the
  *   difference of the first sequence there and its own is what it lost: exact.
  *
- * Words. Reading all cells of a thousand subscribers would be slow, so each has a word per publisher: the oldest generation
- * it may still read, held messages included. It may lag, never lead. An extent whose generation is below all words
- * is free without a look at any cell. A joiner lowers its word before it enters anywhere. Who drops a hold raises
+ * Words. Reading all cells of a thousand subscribers would be slow, so each has a word per publisher: the oldest
+ * generation it may still read, held messages included. It may lag, never lead. An extent whose generation is below all
+ * words is free without a look at any cell. A joiner lowers its word before it enters anywhere. Who drops a hold raises
  * the word afterwards (release, R2).
  *
  * A loan that was not sent before its extent was retired: the extent gets a new generation, above all others, when the
- * loan is sent, so that readers can enter it through the reference, and only so; it is retired again when that message is
- * no longer kept. Holders of its old generation still count, because cells name the extent.
+ * loan is sent, so that readers can enter it through the reference, and only so; it is retired again when that message
+ * is no longer kept. Holders of its old generation still count, because cells name the extent.
  * One that is sent before that keeps the extent, but not in the log: when nothing else is kept there, the extent leaves
  * the log with its generation, and can be entered through the reference only.
  *
- * Reliable readers. The publisher retires an extent only when every reliable reader's cursor (next sequence it will take,
- * release R3) has passed its end. Retiring first makes joiners visible:
+ * Reliable readers. The publisher retires an extent only when every reliable reader's cursor (next sequence it will
+ * take, release R3) has passed its end. Retiring first makes joiners visible:
  *
  *   joiner: state LIVE; changes + 1 (R1); full fence; enter the newest extent, walk to its end
  *   publisher: full fence (H2); load changes (R1), cursors; retire ...
  *
- *   H2: what was retired by a publisher that did not see the joiner lies before the end that the joiner finds, since the
- *   jumps out of it were written before the fence. So nothing sent after a reliable reader joined is retired unread.
+ *   H2: what was retired by a publisher that did not see the joiner lies before the end that the joiner finds, since
+ *   the jumps out of it were written before the fence. So nothing sent after a reliable reader joined is retired
+ *   unread.
  *
  * models/holds.pml checks holds with words, rejoining and re-generation; models/join.pml the reliable joiner.
  */
@@ -67,9 +68,9 @@
 #define PACKED_RECORD_BYTES 32u
 
 /*
- * Where this thread will probably write its next message: behind its last one. Who has taken a message often answers it, so
- * it asks for that line at once, while the message itself is still looked at (but see ask_for_next() in reader.h). A prefetch
- * of a place that is no more does nothing.
+ * Where this thread will probably write its next message: behind its last one. Who has taken a message often answers
+ * it, so it asks for that line at once, while the message itself is still looked at (but see ask_for_next() in
+ * reader.h). A prefetch of a place that is no more does nothing.
  */
 extern _Thread_local const char *next_write STATIC_TLS;
 

@@ -2,9 +2,9 @@
 /*
  * A work queue: each message of a producer goes to one worker, who acknowledges it, gives it back, or rejects it.
  *
- * A producer has a ring of cells in the roster, one per message that is not over: message n is in cell n mod capacity. What
- * became of it is one word, so that a claim and whose it is appear at once, and nobody's death leaves one without the
- * other. The message itself lies at a place in the producer's arena (arena.h).
+ * A producer has a ring of cells in the roster, one per message that is not over: message n is in cell n mod capacity.
+ * What became of it is one word, so that a claim and whose it is appear at once, and nobody's death leaves one without
+ * the other. The message itself lies at a place in the producer's arena (arena.h).
  *
  *                         claim                         acknowledge
  *   written --> FREE ----------------> OWNED by worker -------------> DONE ------+
@@ -22,24 +22,25 @@
  *   state is DONE (acquire, Q3): unpin          done: it is ours; nobody writes there while the hold lasts
  *                                             ... compare-and-swap to DONE (release, Q3), FREE or REJECTED
  *
- * The hold comes first, since a claim alone does not keep the memory: another may take it over when the time for it has run
- * out, and acknowledge it, while its first worker still reads. If the swap succeeds, the message was not over then, so the
- * producer unpins it later, and sees the hold (P1).
+ * The hold comes first, since a claim alone does not keep the memory: another may take it over when the time for it has
+ * run out, and acknowledge it, while its first worker still reads. If the swap succeeds, the message was not over then,
+ * so the producer unpins it later, and sees the hold (P1).
  *
  * Rounds. The word has 25 bits of n / capacity + 1. A worker that is stopped between its load and its swap, while the
  * producer goes through 2^25 rounds of the ring, may claim a later message than it looked at. So it looks at the place
- * again when the cell is its own, and at the number beside the message: if either is another, the message is given back. A stale acknowledgement finds
- * its own claim only if its worker claimed that cell again in the meantime, 2^25 rounds later, with the same attempts.
+ * again when the cell is its own, and at the number beside the message: if either is another, the message is given
+ * back. A stale acknowledgement finds its own claim only if its worker claimed that cell again in the meantime, 2^25
+ * rounds later, with the same attempts.
  *
- * Followers. Cells are over with their producer's incarnation, and may be another producer's next, whose words look the same.
- * So who has claimed looks whether that incarnation is still on: if so, the cell was its producer's. If not, he who
- * follows there is given back what was his (the swap acquires what he wrote, and he saw the incarnation end).
+ * Followers. Cells are over with their producer's incarnation, and may be another producer's next, whose words look the
+ * same. So who has claimed looks whether that incarnation is still on: if so, the cell was its producer's. If not, he
+ * who follows there is given back what was his (the swap acquires what he wrote, and he saw the incarnation end).
  *
  * Order. A worker goes through a producer's ring by a position of its own, so it sees its messages in order. Cells that
- * become free behind it are told by two counters, and when one has moved since it looked last, it starts again at the first
- * that is not over: requeues, raised after a cell was made FREE (release, Q2), and the roster's changes, raised when
- * an incarnation ended (R1). Who dies between the two leaves a change; who repairs it and dies in between, nothing: so
- * a worker that waits also starts again with each look at its peers.
+ * become free behind it are told by two counters, and when one has moved since it looked last, it starts again at the
+ * first that is not over: requeues, raised after a cell was made FREE (release, Q2), and the roster's changes, raised
+ * when an incarnation ended (R1). Who dies between the two leaves a change; who repairs it and dies in between,
+ * nothing: so a worker that waits also starts again with each look at its peers.
  *
  * models/queue.pml checks this, and shows a message lost, or done twice, when claim and note are apart, and a read
  * of memory that is used again when the claim comes before the hold.

@@ -206,7 +206,10 @@ static enum reader_look look_of(enum entry_result result) {
     }
 }
 
-/* The entries of what is attached, one after the other. ref: the last one's, EXTENT_NONE before the first. NULL: no more. */
+/*
+ * The entries of what is attached, one after the other. ref: the last one's, EXTENT_NONE before the first. NULL: no
+ * more.
+ */
 static struct extent_entry *next_entry(struct log_reader *reader, extent_ref *ref) {
     uint32_t attached = load_acquire(&reader->remote->attached);
     uint32_t number = *ref == EXTENT_NONE ? 0 : extent_ref_segment(*ref);
@@ -222,7 +225,10 @@ static struct extent_entry *next_entry(struct log_reader *reader, extent_ref *re
     return NULL;
 }
 
-/* Of a log that nobody writes any more: the next extent behind ours of those that are attached. EXTENT_NONE: there is none. */
+/*
+ * Of a log that nobody writes any more: the next extent behind ours of those that are attached. EXTENT_NONE: there is
+ * none.
+ */
 static extent_ref extent_behind(struct log_reader *reader) {
     extent_ref next = EXTENT_NONE, ref = EXTENT_NONE;
     uint64_t least = UINT64_MAX;
@@ -239,8 +245,8 @@ static extent_ref extent_behind(struct log_reader *reader) {
 }
 
 /*
- * Enters the oldest valid extent younger than our last one; or, behind, the one behind ours, whether the log is kept from there
- * on or from before us. READER_EMPTY: there is none.
+ * Enters the oldest valid extent younger than our last one; or, behind, the one behind ours, whether the log is kept
+ * from there on or from before us. READER_EMPTY: there is none.
  */
 static enum reader_look restart_at(struct log_reader *reader, bool behind) {
     struct segment_header *header = remote_header(reader->remote);
@@ -302,8 +308,9 @@ void log_reader_start_first(struct log_reader *reader) {
 }
 
 /*
- * Enters an extent, to count from its first sequence. named_by: the publisher's word that named it, which must still do so
- * afterwards, or the extent may have been retired and taken for something else meanwhile; NULL: that generation is meant.
+ * Enters an extent, to count from its first sequence. named_by: the publisher's word that named it, which must still do
+ * so afterwards, or the extent may have been retired and taken for something else meanwhile; NULL: that generation is
+ * meant.
  */
 static bool start_at(struct log_reader *reader, extent_ref ref, uint64_t generation, _Atomic uint32_t *named_by) {
     struct remote_segment *segment;
@@ -365,8 +372,8 @@ static extent_ref extent_before(struct log_reader *reader, uint64_t sequence, ui
 }
 
 /*
- * Of a log that nobody writes any more, and that ends in memory that nobody had attached: to the end of what there is. An
- * extent without a message may be one that the log never came to.
+ * Of a log that nobody writes any more, and that ends in memory that nobody had attached: to the end of what there is.
+ * An extent without a message may be one that the log never came to.
  */
 static bool start_at_remains(struct log_reader *reader) {
     uint64_t below = UINT64_MAX;
@@ -387,7 +394,9 @@ static bool start_at_remains(struct log_reader *reader) {
 
 static bool start_at_end(struct log_reader *reader) {
     struct segment_header *header = remote_header(reader->remote);
-    /* what comes later was sent after we joined: no chase. Of who was killed it may be one too few, and nothing comes */
+    /*
+     * what comes later was sent after we joined: no chase. Of who was killed it may be one too few, and nothing comes
+     */
     uint64_t end = reader->left ? COUNT_MASK : load_acquire(&header->sent) + 1;
     extent_ref newest = load_acquire(&header->newest);
     if (reader->left && attach_missing(reader, newest) == NOT_THERE)
@@ -466,8 +475,9 @@ struct jump {
 };
 
 /*
- * The usual way along a jump: the next extent's segment is attached, and no message of this one is out. The position's cell
- * changes over, so an overrun reader holds nothing for a moment, where the long way would still hold what it read last.
+ * The usual way along a jump: the next extent's segment is attached, and no message of this one is out. The position's
+ * cell changes over, so an overrun reader holds nothing for a moment, where the long way would still hold what it read
+ * last.
  */
 static bool change_over(struct log_reader *reader, const struct jump *jump, enum reader_look *ret) {
     struct remote_segment *segment;

@@ -2,8 +2,8 @@
 /*
  * Follows one publisher's log for one subscriber. The protocol is in log.h; used by the subscriber's thread alone.
  *
- * Nothing read from the log is believed: every size, offset, index and generation is checked against the extent's bounds
- * before it is used. What does not hold is READER_DAMAGED, once; the log is not read any further.
+ * Nothing read from the log is believed: every size, offset, index and generation is checked against the extent's
+ * bounds before it is used. What does not hold is READER_DAMAGED, once; the log is not read any further.
  */
 #ifndef TARN_SHM_READER_H
 #define TARN_SHM_READER_H
@@ -20,9 +20,9 @@
 #include "tarn.h"
 
 /*
- * Where the log went on after an extent, the last time it was read. A publisher of large messages rotates through the same
- * extents in the same order, so the lines that a reader will need after a large message are asked for together with it,
- * rather than one after the other when it follows the jump.
+ * Where the log went on after an extent, the last time it was read. A publisher of large messages rotates through the
+ * same extents in the same order, so the lines that a reader will need after a large message are asked for together
+ * with it, rather than one after the other when it follows the jump.
  */
 #define FORESEEN 64u
 struct foreseen {
@@ -37,7 +37,9 @@ struct origin {
 };
 
 struct log_reader {
-    /* what every take touches: the position. Before the first, and after an overrun, it is at a word that is always 0 */
+    /*
+     * what every take touches: the position. Before the first, and after an overrun, it is at a word that is always 0
+     */
     char *at; /* where the next record is */
     /* what the last plain message was like: the next one, if it is like it, need not be taken apart */
     uint64_t usual_word, usual_size, usual_bytes;
@@ -118,8 +120,9 @@ SHORT_HALF void log_reader_tell(struct log_reader *reader) {
 }
 
 /*
- * How far ahead of a stream lines are asked for. A processor's own prefetching leaves alone what another core has written,
- * and without any, a stream through a few MiB has half the messages per second. Beyond an extent's end it does no harm.
+ * How far ahead of a stream lines are asked for. A processor's own prefetching leaves alone what another core has
+ * written, and without any, a stream through a few MiB has half the messages per second. Beyond an extent's end it does
+ * no harm.
  */
 #define READ_AHEAD_BYTES 1024u
 
@@ -140,10 +143,10 @@ SHORT_HALF void log_reader_pass(struct log_reader *reader, char *next, uint64_t 
 
 /*
  * With a message in hand, the line that is needed next, taking it that the record starts where a line does. That of the
- * answer, which was another's; but where the record goes on on one or two more lines, the next of these: the answer's, asked
- * for at the same time, would make that later, and be gone again when it is needed, since who waits for the answer looks at
- * it all the time. (64 bytes that are read in full take 190 to 207 ns that way, and 240 the other, on CPUs 140 ns apart; from
- * four lines on it makes no difference, and who reads the first line alone loses 5 ns.)
+ * answer, which was another's; but where the record goes on on one or two more lines, the next of these: the answer's,
+ * asked for at the same time, would make that later, and be gone again when it is needed, since who waits for the
+ * answer looks at it all the time. (64 bytes that are read in full take 190 to 207 ns that way, and 240 the other, on
+ * CPUs 140 ns apart; from four lines on it makes no difference, and who reads the first line alone loses 5 ns.)
  */
 SHORT_HALF void ask_for_next(const char *at, uint64_t size) {
     if (size <= CACHE_LINE_BYTES || size > 3 * CACHE_LINE_BYTES)

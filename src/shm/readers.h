@@ -37,8 +37,8 @@ void readers_init(struct readers *readers, struct roster *roster, struct publish
 void readers_free(struct readers *readers);
 
 /*
- * Rebuilds the list if participants changed. False: no memory for it, or more participants than the roster has room for, as
- * links that were damaged name a block again and again; then nothing may be retired or freed.
+ * Rebuilds the list if participants changed. False: no memory for it, or more participants than the roster has room
+ * for, as links that were damaged name a block again and again; then nothing may be retired or freed.
  */
 bool readers_refresh(struct readers *readers);
 
@@ -49,8 +49,9 @@ uint64_t readers_reliable_cursor(struct readers *readers);
 uint64_t readers_oldest(struct readers *readers);
 
 /*
- * Calls found(context, extent) for each extent of this publisher that a reader holds whose word is not above generation.
- * False: some cells could not be read, or there are more than the roster has room for, so nothing may be freed.
+ * Calls found(context, extent) for each extent of this publisher that a reader holds whose word is not above
+ * generation. False: some cells could not be read, or there are more than the roster has room for, so nothing may be
+ * freed.
  */
 bool readers_holds(struct readers *readers, uint64_t generation, void (*found)(void *context, extent_ref extent),
                    void *context);

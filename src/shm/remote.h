@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Another participant's segments as mapped, read-only, into this process: one per publisher, shared by all readers of the
- * process. Sizes are checked once when a segment is attached, and kept in private memory.
+ * Another participant's segments as mapped, read-only, into this process: one per publisher, shared by all readers of
+ * the process. Sizes are checked once when a segment is attached, and kept in private memory.
  *
  * Base pointers are set under process_lock() and read without.
  */
@@ -34,7 +34,9 @@ struct remote {
 
 /* Attaches the first segment of the publisher in that slot. 0 or a negative errno (-EINVAL: gone or damaged). */
 int remote_open(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation);
-/* As much as there is, the first segment at least, of a publisher that may have died before others attached the rest. */
+/*
+ * As much as there is, the first segment at least, of a publisher that may have died before others attached the rest.
+ */
 int remote_open_in_part(struct remote *ret, struct publisher_slot *publisher, uint32_t slot, uint16_t incarnation);
 void remote_close(struct remote *remote);
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The roster: a topic's table of participants, in a chain of segments cut into blocks. It grows by blocks, and the chain
- * by segments twice as large, without a lock; anyone may do it at any time.
+ * The roster: a topic's table of participants, in a chain of segments cut into blocks. It grows by blocks, and the
+ * chain by segments twice as large, without a lock; anyone may do it at any time.
  *
  * Blocks. Each segment has an owner word per block that says what the block is for (which link, anywhere in the roster,
  * is to name it), and who took it (slot and incarnation). A block is taken by compare-and-swap of its owner word,
- * cleared, and then linked, by compare-and-swap of the link; who loses that race gives it back. A block is over, and may
- * be taken again, when its taker's incarnation is over and its link does not name it: so a death in between loses nothing,
- * and nobody has to repair it. Only blocks of slots, which are taken by those who have no slot yet, and those of the topic's
- * pattern stay: a death in those few instructions, the race being lost, costs a block for as long as the roster lives.
+ * cleared, and then linked, by compare-and-swap of the link; who loses that race gives it back. A block is over, and
+ * may be taken again, when its taker's incarnation is over and its link does not name it: so a death in between loses
+ * nothing, and nobody has to repair it. Only blocks of slots, which are taken by those who have no slot yet, and those
+ * of the topic's pattern stay: a death in those few instructions, the race being lost, costs a block for as long as the
+ * roster lives.
  *
  * Private state of a mapping is struct roster; its base pointers are set once, by compare-and-swap, from any thread.
  */
@@ -89,7 +90,9 @@ struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot 
 /* Blocks of the segments that are attached: links that are right name each of them once at most. */
 uint32_t roster_attached_blocks(const struct roster *roster);
 
-/* Attaches the segments from that number on. Returns that of the first which was never made, or cannot be attached now. */
+/*
+ * Attaches the segments from that number on. Returns that of the first which was never made, or cannot be attached now.
+ */
 uint32_t roster_attach_from(struct roster *roster, uint32_t number);
 
 /* Number of the segment in which a block lies. */
@@ -104,8 +107,8 @@ static inline uint16_t incarnation_of(_Atomic uint32_t *incarnation) {
 }
 
 /*
- * What a publisher's slot says of that life. SLOT_FREE: also where it changes hands at this moment, which is counted as a
- * change behind it: of LIVE and LEAVING one must not be taken for another life's.
+ * What a publisher's slot says of that life. SLOT_FREE: also where it changes hands at this moment, which is counted as
+ * a change behind it: of LIVE and LEAVING one must not be taken for another life's.
  */
 static inline uint32_t publisher_state(struct publisher_slot *publisher, uint16_t *ret_incarnation) {
     *ret_incarnation = incarnation_of(&publisher->incarnation);

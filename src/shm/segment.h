@@ -3,8 +3,8 @@
  * Segments: memory that belongs to the kernel and goes with its last user. Four functions are the whole backend; a
  * reference to a segment (struct segment_ref in layout.h) names its backend, so another one is one more file.
  *
- * Backend SYSV: shmget, attach, IPC_SET, IPC_RMID. Linux lets others attach a segment by id after its removal was marked,
- * while anyone is attached, and frees it with the last detach, also by kill -9. There is no name to leak.
+ * Backend SYSV: shmget, attach, IPC_SET, IPC_RMID. Linux lets others attach a segment by id after its removal was
+ * marked, while anyone is attached, and frees it with the last detach, also by kill -9. There is no name to leak.
  */
 #ifndef TARN_SHM_SEGMENT_H
 #define TARN_SHM_SEGMENT_H
@@ -32,8 +32,8 @@ struct segment_access {
 
 /*
  * Creates a segment of at least bytes, attached writable, zeroed, marked for removal; others may attach it as access
- * says, for writing only if others_write. Until it is marked, it has one of the topic's SEGMENT_KEYS keys, which is noted
- * in key_note (NULL: nowhere) for whoever repairs us: there he finds the orphan that a death in between leaves.
+ * says, for writing only if others_write. Until it is marked, it has one of the topic's SEGMENT_KEYS keys, which is
+ * noted in key_note (NULL: nowhere) for whoever repairs us: there he finds the orphan that a death in between leaves.
  * Every attach is kept out of core dumps and forks. Returns 0 or a negative errno; ret_base and ret_id on success.
  */
 int segment_create(void **ret_base, int32_t *ret_id, uint64_t bytes, _Atomic uint32_t *key_note,
@@ -48,8 +48,8 @@ int segment_attach(void **ret_base, int32_t id, uint64_t bytes, bool writable);
 void segment_detach(void *base);
 
 /*
- * Removes the orphan that a death between shmget and IPC_RMID leaves: the segment of the key that the dead one noted, if it
- * is one of the topic's, nobody is attached, and its maker is gone. Returns whether there was one.
+ * Removes the orphan that a death between shmget and IPC_RMID leaves: the segment of the key that the dead one noted,
+ * if it is one of the topic's, nobody is attached, and its maker is gone. Returns whether there was one.
  */
 bool segment_sweep(uint32_t key_seed, uint32_t key_noted);
 

@@ -28,7 +28,9 @@ void source_stop(struct source *source) {
     if (source->gone)
         return;
     store_relaxed(&source->row->attached[source->column], 0);
-    /* killed here, or before: repair says the same. Cells of messages that are held stay, and are looked at: see below */
+    /*
+     * killed here, or before: repair says the same. Cells of messages that are held stay, and are looked at: see below
+     */
     if (holds_oldest(source->holds, &source->holder) == GENERATION_GONE)
         store_release(&source->row->oldest[source->column], GENERATION_GONE); /* R2 */
 }
@@ -62,7 +64,10 @@ struct hold *source_hold_all(struct source *source) {
 
 void source_narrow(struct source *source, uint64_t word) {
     source->ref = place_extent(word);
-    /* killed here: all that is retired from now on stays until this slot is repaired. No fence: it was named before, too */
+    /*
+     * killed here: all that is retired from now on stays until this slot is repaired. No fence: it was named before,
+     * too
+     */
     store_release(source->position->cell, hold_cell(source->remote->slot, source->remote->incarnation, source->ref));
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What one subscriber reads in one publisher's arena (arena.h): places, by the words that name them. Holding is per extent,
- * as in a log: reading in the extent that was read last costs no fence. Nothing read there is believed: what does not lie
- * within the publisher's segments is refused. Used by the subscriber's thread alone.
+ * What one subscriber reads in one publisher's arena (arena.h): places, by the words that name them. Holding is per
+ * extent, as in a log: reading in the extent that was read last costs no fence. Nothing read there is believed: what
+ * does not lie within the publisher's segments is refused. Used by the subscriber's thread alone.
  */
 #ifndef TARN_SHM_SOURCE_H
 #define TARN_SHM_SOURCE_H
@@ -32,15 +32,16 @@ void source_tell_attached(struct source *source);
 void source_stop(struct source *source);
 
 /*
- * Names the place's extent in a cell, and fences (P1). The caller makes sure that the place was not over, then gives the
- * hold to the user, or to source_unhold(). NULL: no memory for a cell.
+ * Names the place's extent in a cell, and fences (P1). The caller makes sure that the place was not over, then gives
+ * the hold to the user, or to source_unhold(). NULL: no memory for a cell.
  */
 struct hold *source_hold(struct source *source, uint64_t word);
 void source_unhold(struct hold *hold);
 
 /*
- * For who found the place to be over too often: the cell names all of the publisher's extents (P1), so that whatever place is
- * read next is safe; then, at once, source_narrow() to the one that it lies in, which cannot fail. As source_hold().
+ * For who found the place to be over too often: the cell names all of the publisher's extents (P1), so that whatever
+ * place is read next is safe; then, at once, source_narrow() to the one that it lies in, which cannot fail. As
+ * source_hold().
  */
 struct hold *source_hold_all(struct source *source);
 void source_narrow(struct source *source, uint64_t word);

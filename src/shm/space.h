@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Space: how a publisher waits for its readers, at no cost to them while it does not. One word per publisher; low bit: it
- * sleeps. Beside it the sequence number that it waits for reliable readers to reach.
+ * Space: how a publisher waits for its readers, at no cost to them while it does not. One word per publisher; low bit:
+ * it sleeps. Beside it the sequence number that it waits for reliable readers to reach.
  *
  *   publisher                                       reader, when it drops a hold or has taken a message
  *   wanted = sequence                               cell = 0, or cursor = next sequence (release)
@@ -10,9 +10,10 @@
  *   try once more                                     compare-and-swap to v + 1, and wake
  *   futex_wait(space, v), at most a slice
  *
- * S1 is B1 of bell.h with the roles exchanged: either the reader's change is before the barrier, and the publisher's try
- * sees it; or it is after, and then so is the reader's load, which sees the bit and, as both were stored before, wanted.
- * A reader that takes one message of many does not wake a publisher that needs all of them: cursors count from wanted on.
+ * S1 is B1 of bell.h with the roles exchanged: either the reader's change is before the barrier, and the publisher's
+ * try sees it; or it is after, and then so is the reader's load, which sees the bit and, as both were stored before,
+ * wanted. A reader that takes one message of many does not wake a publisher that needs all of them: cursors count from
+ * wanted on.
  *
  * models/space.pml checks this, and shows the lost wake-up without the barrier.
  */

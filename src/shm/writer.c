@@ -84,8 +84,8 @@ static void move_head(struct writer *writer, struct extent *next) {
 }
 
 /*
- * Asks for the lines of the extent behind the next one that will be written when that is readied: readers have them. Stores
- * wait for their lines one after the other, and a reader's fence in this thread waits for all of them.
+ * Asks for the lines of the extent behind the next one that will be written when that is readied: readers have them.
+ * Stores wait for their lines one after the other, and a reader's fence in this thread waits for all of them.
  */
 static inline void fetch_next(struct writer *writer, uint64_t extent_bytes, uint64_t record_bytes) {
     const struct extent *next = extents_next(&writer->extents, extent_bytes);
@@ -282,8 +282,8 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
 }
 
 /*
- * What writer_settle() comes down to, where one message fills an extent and the next one is planned like the last: the plan
- * stays as it is, one extent further. False: nothing happened.
+ * What writer_settle() comes down to, where one message fills an extent and the next one is planned like the last: the
+ * plan stays as it is, one extent further. False: nothing happened.
  */
 static bool settle_alike(struct writer *writer, uint64_t record_bytes) {
     if (!writer->jumps || writer->word != writer->alike_word || writer->dropped)

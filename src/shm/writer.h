@@ -75,12 +75,15 @@ void writer_stamp(struct writer *writer, int64_t sent_ns);
 /* Gives what is reserved back. */
 void writer_unreserve(struct writer *writer);
 
-/* After a commit that said so: goes on to where it jumped, and readies what the next message needs if it is like the last. */
+/*
+ * After a commit that said so: goes on to where it jumped, and readies what the next message needs if it is like the
+ * last.
+ */
 void writer_settle(struct writer *writer);
 
 /*
- * Commits a message whose place was overtaken, as a reference. writer_settle() is due. Returns as writer_reserve; on failure
- * nothing happened.
+ * Commits a message whose place was overtaken, as a reference. writer_settle() is due. Returns as writer_reserve; on
+ * failure nothing happened.
  */
 int writer_refer(struct writer *writer, const struct place *place, uint64_t bytes, int64_t sent_ns,
                  enum extents_effort effort);
@@ -93,7 +96,9 @@ void writer_report_drops(struct writer *writer);
 
 /* ---- the easy ways -------------------------------------------------------------------------------------------- */
 
-/* How far ahead of a stream of packed records lines are fetched, so that several are under way from the reader's cache. */
+/*
+ * How far ahead of a stream of packed records lines are fetched, so that several are under way from the reader's cache.
+ */
 #define STREAM_AHEAD_BYTES 1024u
 #define PACKED_PAYLOAD_BYTES (PACKED_RECORD_BYTES - RECORD_HEADER_BYTES)
 #define SHORT_PAYLOAD_BYTES 256u
@@ -123,8 +128,8 @@ static inline bool is_same_line(const char *a, const char *b) {
 }
 
 /*
- * As writer_reserve(), where the record fits, another like it does, and nothing stands in the way; or where it is of the
- * size that writer_settle() planned for. Else nothing happened.
+ * As writer_reserve(), where the record fits, another like it does, and nothing stands in the way; or where it is of
+ * the size that writer_settle() planned for. Else nothing happened.
  */
 SHORT_HALF bool writer_reserve_easily(struct writer *writer, uint64_t bytes) {
     uint64_t record_bytes = RECORD_HEADER_BYTES + bytes, grain = place_grain(writer, record_bytes);
@@ -202,9 +207,9 @@ SHORT_HALF bool writer_send_packed(struct writer *writer, const void *data, uint
 }
 
 /*
- * As writer_send_packed(), for at most SHORT_PAYLOAD_BYTES. A record of a line and a word takes two lines wherever it starts:
- * close together, such share them, and a stream of 64 bytes is twice as fast. (128 bytes gain nothing by that, of 256 each
- * comes later where its reader waits, and so do loans of 64, which are stored long before the word is.)
+ * As writer_send_packed(), for at most SHORT_PAYLOAD_BYTES. A record of a line and a word takes two lines wherever it
+ * starts: close together, such share them, and a stream of 64 bytes is twice as fast. (128 bytes gain nothing by that,
+ * of 256 each comes later where its reader waits, and so do loans of 64, which are stored long before the word is.)
  */
 SHORT_HALF bool writer_send_short(struct writer *writer, const void *data, uint64_t bytes) {
     uint64_t record_bytes = RECORD_HEADER_BYTES + round_up(bytes, 8);
@@ -219,8 +224,9 @@ SHORT_HALF bool writer_send_short(struct writer *writer, const void *data, uint6
 }
 
 /*
- * As writer_send_packed(), with a word before the data, which may be 8 bytes less then. As most such records are of 24 bytes,
- * and come one at a time, each is on one line: one that is on two takes a reader who waits for it half as long again.
+ * As writer_send_packed(), with a word before the data, which may be 8 bytes less then. As most such records are of 24
+ * bytes, and come one at a time, each is on one line: one that is on two takes a reader who waits for it half as long
+ * again.
  */
 SHORT_HALF bool writer_send_packed_led(struct writer *writer, uint64_t lead, const void *data, uint64_t bytes) {
     char *at = writer->at, *record_end = at + RECORD_HEADER_BYTES + sizeof(lead) + round_up(bytes, 8);

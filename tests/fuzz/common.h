@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What the fuzz targets share. A target builds a small valid image once: a roster, a publisher's segments, a topic file.
- * Then, for each input, the image is put in order again, damaged as the input says, and the target does with it what a
- * participant does. That may fail, or lose messages and count them. It must not crash, go out of bounds, loop or leak.
+ * What the fuzz targets share. A target builds a small valid image once: a roster, a publisher's segments, a topic
+ * file. Then, for each input, the image is put in order again, damaged as the input says, and the target does with it
+ * what a participant does. That may fail, or lose messages and count them. It must not crash, go out of bounds, loop or
+ * leak.
  *
  *   segments.c   stands in for src/shm/segment.c: memory of the process between guard pages, of which AddressSanitizer
  *                knows which part is attached, and how often
  *   damage.c     what an input means, the words of the image that are worth damaging, libFuzzer's side
  *   image.c      a roster with participants
  *
- * An input is two bytes of options, then damages of 12 bytes: when, how, which word, and a value; see struct damage. A whole
- * sweep over the values that are worth trying in one word is an input, too, and libFuzzer is given a sweep over each
- * word before it may try what it likes.
+ * An input is two bytes of options, then damages of 12 bytes: when, how, which word, and a value; see struct damage. A
+ * whole sweep over the values that are worth trying in one word is an input, too, and libFuzzer is given a sweep over
+ * each word before it may try what it likes.
  */
 #ifndef TARN_TESTS_FUZZ_COMMON_H
 #define TARN_TESTS_FUZZ_COMMON_H
@@ -62,7 +63,9 @@ struct input {
 void add_word(const volatile void *attached, size_t bytes);
 void add_words(const volatile void *attached, size_t bytes, unsigned count);
 
-/* Words added from now on are of a new group. An input does damage to those of one group only: its number tells which. */
+/*
+ * Words added from now on are of a new group. An input does damage to those of one group only: its number tells which.
+ */
 void add_group(void);
 unsigned group_of(const struct input *input);
 

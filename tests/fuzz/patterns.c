@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Requests, events, blackboards and work queues whose shared memory says anything: handles of both sides are opened, talk and
- * leave, the dead are found and repaired, a monitor and tools look on. Each pattern has a topic of its own in which some of this
- * process stay all the time and do nothing, and some died in the midst of something. An input's second byte says which pattern.
- * Everything runs in the folder $TARN_DIR.
+ * Requests, events, blackboards and work queues whose shared memory says anything: handles of both sides are opened,
+ * talk and leave, the dead are found and repaired, a monitor and tools look on. Each pattern has a topic of its own in
+ * which some of this process stay all the time and do nothing, and some died in the midst of something. An input's
+ * second byte says which pattern. Everything runs in the folder $TARN_DIR.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Through the front door: opening, taking, sending, listing, sweeping and repairing in a topic whose roster, and whose
- * publisher's segments, say anything. A publisher and a subscriber of this process are in the topic all the time, and do
- * nothing; two slots are those of the dead. Everything runs in the folder $TARN_DIR.
+ * publisher's segments, say anything. A publisher and a subscriber of this process are in the topic all the time, and
+ * do nothing; two slots are those of the dead. Everything runs in the folder $TARN_DIR.
  */
 #include <stdlib.h>
 #include <string.h>

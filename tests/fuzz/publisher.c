@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A publisher among hostile subscribers: sending, going through extents, loans, looking at words and cells, waiting for space
- * without time, over a roster that says anything. Its log is its own: whatever they write, the memory that it hands out
- * is its own, in one piece, and in one place only.
+ * A publisher among hostile subscribers: sending, going through extents, loans, looking at words and cells, waiting for
+ * space without time, over a roster that says anything. Its log is its own: whatever they write, the memory that it
+ * hands out is its own, in one piece, and in one place only.
  */
 #include <string.h>
 

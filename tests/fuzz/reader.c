@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A subscriber that follows the log of a hostile publisher: attaching, starting anywhere, looking, taking, following jumps
- * and references, holding, parting, over a log that has every kind of record, in two segments.
+ * A subscriber that follows the log of a hostile publisher: attaching, starting anywhere, looking, taking, following
+ * jumps and references, holding, parting, over a log that has every kind of record, in two segments.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Segments for fuzz targets, in place of src/shm/segment.c. Each is one memory that is mapped three times, between guards:
+ * Segments for fuzz targets, in place of src/shm/segment.c. Each is one memory that is mapped three times, between
+ * guards:
  *
  *     guard | base: attached writable | guard | view: attached read-only | guard | raw: ours | guard
  *

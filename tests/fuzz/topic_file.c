@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The topic file's text, as anyone may have written it. An input is that text; where it starts with '!', the rest is given
- * the checksum that it should have, or nothing but a checksum would ever be looked at.
+ * The topic file's text, as anyone may have written it. An input is that text; where it starts with '!', the rest is
+ * given the checksum that it should have, or nothing but a checksum would ever be looked at.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -194,8 +194,9 @@ static inline void call_one(tarn_client *client, tarn_server *server, const void
 }
 
 /*
- * Answers the client's last request, and says that it was the next, which the client will give the next number: in the word
- * before the data (see layout.h), which is changed when it was sent. So a call of this one thread finds its answer there.
+ * Answers the client's last request, and says that it was the next, which the client will give the next number: in the
+ * word before the data (see layout.h), which is changed when it was sent. So a call of this one thread finds its answer
+ * there.
  */
 static __attribute__((noinline)) void uncounted_answer(tarn_server *server, tarn_request *request, const void *data,
                                                        size_t bytes) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A blackboard between processes: values whole and in order while writers are killed and others take their keys over; one
- * live writer at a time; readers that are stopped, and nobody waits for them; what outlives whom; that nothing is left.
+ * A blackboard between processes: values whole and in order while writers are killed and others take their keys over;
+ * one live writer at a time; readers that are stopped, and nobody waits for them; what outlives whom; that nothing is
+ * left.
  */
 #include "common.h"
 

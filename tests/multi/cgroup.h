@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A control group of the test's own, of either version, at the top of its hierarchy. The test's own process must live to
- * remove it: what may fail runs in a child.
+ * A control group of the test's own, of either version, at the top of its hierarchy. The test's own process must live
+ * to remove it: what may fail runs in a child.
  */
 #ifndef TARN_TESTS_MULTI_CGROUP_H
 #define TARN_TESTS_MULTI_CGROUP_H
@@ -59,7 +59,10 @@ static inline bool cgroup_make_at(struct cgroup *ret, const char *mount, bool is
     return false;
 }
 
-/* The file that a group has in version 2 (preferred: one that is frozen can be killed there), or of that controller in 1. */
+/*
+ * The file that a group has in version 2 (preferred: one that is frozen can be killed there), or of that controller in
+ * 1.
+ */
 static inline struct cgroup cgroup_make(const char *file_2, const char *controller, const char *file_1) {
     struct cgroup ret;
     for (int version = 2; version > 0; version--) {

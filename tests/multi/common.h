@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What the tests with several processes share: handles that are there or fail the test, numbered messages whose size and
- * bytes follow from their number, counters on a page that all processes see, and looks at what lies around.
+ * What the tests with several processes share: handles that are there or fail the test, numbered messages whose size
+ * and bytes follow from their number, counters on a page that all processes see, and looks at what lies around.
  */
 #ifndef TARN_TESTS_MULTI_COMMON_H
 #define TARN_TESTS_MULTI_COMMON_H
@@ -319,7 +319,10 @@ static inline void filter_calls(const struct sock_fprog *program) {
         SKIP("no seccomp filters here: %s", strerror(errno));
 }
 
-/* From now on the kernel gives this process that error for a system call with that argument, whatever it is if that is ANY. */
+/*
+ * From now on the kernel gives this process that error for a system call with that argument, whatever it is if that is
+ * ANY.
+ */
 #define ANY (-1)
 
 static inline void forbid_argument(unsigned number, unsigned place, int argument, unsigned error) {

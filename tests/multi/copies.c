@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A process with several copies of the library, as happens when a program and its plug-ins each bring their own: the one
- * linked into this program, and two more that are loaded, each from a file of its own. They know nothing of each other,
- * and still meet in a topic, and one's leaving does not disturb the other.
+ * A process with several copies of the library, as happens when a program and its plug-ins each bring their own: the
+ * one linked into this program, and two more that are loaded, each from a file of its own. They know nothing of each
+ * other, and still meet in a topic, and one's leaving does not disturb the other.
  */
 #include <dlfcn.h>
 #include <limits.h>

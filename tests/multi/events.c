@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Events between processes: totals are exact, whoever is killed, stopped or slow; sleeping listeners are woken; children
- * of fork are told so; nonsense in the counters does no more than to give wrong counts.
+ * Events between processes: totals are exact, whoever is killed, stopped or slow; sleeping listeners are woken;
+ * children of fork are told so; nonsense in the counters does no more than to give wrong counts.
  */
 #include <poll.h>
 
@@ -212,7 +212,9 @@ TEST(who_may_miss_what_a_notifier_raised_is_told_when_it_closes) {
     CHECK_INT(wait_child(stopped, LIMIT_S), ==, 0); /* that event lies in what everybody has */
 }
 
-/* Also by one that is for events whose counters lie elsewhere; and none is waited for that is in the closing process. */
+/*
+ * Also by one that is for events whose counters lie elsewhere; and none is waited for that is in the closing process.
+ */
 TEST(nothing_is_lost_where_closing_returns_0) {
     uint32_t other = 1;
     stage = shared_page(sizeof *stage);

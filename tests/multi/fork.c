@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * fork() and its relatives: what a child inherits says so, the child opens its own, the parent's go on, and a parent's
- * death is seen though a child of it lives, or a descriptor of its own. Children are made by fork(), by a raw clone() that
- * runs no fork handlers (as some language runtimes do it), and by vfork() with exec.
+ * death is seen though a child of it lives, or a descriptor of its own. Children are made by fork(), by a raw clone()
+ * that runs no fork handlers (as some language runtimes do it), and by vfork() with exec.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -213,7 +213,9 @@ static struct family *family;
 
 /* ---- descriptors under way to other processes ----------------------------------------------------------------- */
 
-/* What a process would send only if it took the library's descriptors from /proc: each keeps the locks of its sender. */
+/*
+ * What a process would send only if it took the library's descriptors from /proc: each keeps the locks of its sender.
+ */
 static int collect_descriptors(int *ret, int most) {
     int count = 0;
     char path[512], link[64], target[512];

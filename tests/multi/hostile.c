@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A participant that writes nonsense to the roster, which all map writable, while others join, send, take and leave: they
- * may fail, lose messages and see wrong ones, but must neither crash nor hang. Each damaged word is put right again some
- * microseconds later, mostly, so that the others get far, and meet damage everywhere.
+ * A participant that writes nonsense to the roster, which all map writable, while others join, send, take and leave:
+ * they may fail, lose messages and see wrong ones, but must neither crash nor hang. Each damaged word is put right
+ * again some microseconds later, mostly, so that the others get far, and meet damage everywhere.
  */
 #include <inttypes.h>
 #include <sys/ipc.h>

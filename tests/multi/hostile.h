@@ -43,8 +43,8 @@ static inline char *map_roster_of(const char *topic, size_t *ret_bytes) {
 /* ---- rounds ----------------------------------------------------------------------------------------------------- */
 
 /*
- * One process that is there from the beginning to the end, one that does damage, and others that come and go, each life a
- * process of its own. The first two say that they are ready; all end when it is over.
+ * One process that is there from the beginning to the end, one that does damage, and others that come and go, each life
+ * a process of its own. The first two say that they are ready; all end when it is over.
  */
 struct round {
     _Atomic bool over;

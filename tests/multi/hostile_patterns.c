@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A participant that writes nonsense to the roster while clients and servers, then writers and readers, of other processes come,
- * talk, leave and are killed, and a monitor looks on: they get errors, or lose what was said, but nobody crashes or hangs.
- * events.c and hostile_queue.c do the same for their patterns.
+ * A participant that writes nonsense to the roster while clients and servers, then writers and readers, of other
+ * processes come, talk, leave and are killed, and a monitor looks on: they get errors, or lose what was said, but
+ * nobody crashes or hangs. events.c and hostile_queue.c do the same for their patterns.
  */
 #include <sys/time.h>
 

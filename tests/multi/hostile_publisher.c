@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A publisher that writes nonsense to its own segments while others take from it: to segment headers, the table of extents,
- * references between segments, records and jumps, at random moments, mostly to put it right again some microseconds
- * later. Who takes may be told that the log is damaged, or lose messages. He must not crash, hang, or miss anything of
- * another publisher in the same topic.
+ * A publisher that writes nonsense to its own segments while others take from it: to segment headers, the table of
+ * extents, references between segments, records and jumps, at random moments, mostly to put it right again some
+ * microseconds later. Who takes may be told that the log is damaged, or lose messages. He must not crash, hang, or miss
+ * anything of another publisher in the same topic.
  *
- * Then one that keeps feeding: there is always one more thing to look at, none of them a message. No call takes for ever.
+ * Then one that keeps feeding: there is always one more thing to look at, none of them a message. No call takes for
+ * ever.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -424,7 +425,10 @@ static void end_feeder(pid_t feeder, tarn_subscriber *subscriber) {
     CHECK_INT(wait_child(feeder, LIMIT_S), ==, 0);
 }
 
-/* Not for as long as there was more: the feeder has fed what it does at once, and for so many extents that were gone through. */
+/*
+ * Not for as long as there was more: the feeder has fed what it does at once, and for so many extents that were gone
+ * through.
+ */
 static void check_ended_soon(uint64_t extents) {
     CHECK_INT(stage->fed, >=, AHEAD);
     CHECK_INT(stage->fed, <=, AHEAD + extents);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A participant that writes nonsense to the cells of a work queue, and to what leads to them, while producers push and close and
- * workers take and end jobs: messages may be lost, done twice or be wrong, but nobody may crash or hang.
+ * A participant that writes nonsense to the cells of a work queue, and to what leads to them, while producers push and
+ * close and workers take and end jobs: messages may be lost, done twice or be wrong, but nobody may crash or hang.
  */
 #include "hostile.h"
 

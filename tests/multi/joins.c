@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Joining and leaving at any moment: a storm of short lives, ended by close, exit or kill -9, beside a publisher and a
- * reliable subscriber that must notice nothing; last leavers that meet the next joiner; joiners that meet a publisher which
- * grows, or opens; two users who create a topic at the same instant. What is left at the end is counted by the harness.
+ * reliable subscriber that must notice nothing; last leavers that meet the next joiner; joiners that meet a publisher
+ * which grows, or opens; two users who create a topic at the same instant. What is left at the end is counted by the
+ * harness.
  */
 #include <grp.h>
 #include <sys/shm.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Keepers of messages: what publishers leave that close or are killed is there for who comes later, once and whole, as long as
- * a keeper is, whoever else comes, goes, dies or is stopped meanwhile; and gone with the last keeper. What keepers do for work
- * queues and blackboards. Messages are numbered, see common.h.
+ * Keepers of messages: what publishers leave that close or are killed is there for who comes later, once and whole, as
+ * long as a keeper is, whoever else comes, goes, dies or is stopped meanwhile; and gone with the last keeper. What
+ * keepers do for work queues and blackboards. Messages are numbered, see common.h.
  */
 #include "base/atomics.h"
 #include "common.h"
@@ -243,7 +243,10 @@ static void send_for_ever(void *arg) {
     }
 }
 
-/* Whatever it was at: what it had sent is there, in order and whole, but for the end of it that nobody had attached yet. */
+/*
+ * Whatever it was at: what it had sent is there, in order and whole, but for the end of it that nobody had attached
+ * yet.
+ */
 TEST_LIMIT(a_publisher_killed_while_it_sends, 40) {
     enum { ROUNDS = 40 };
     make_stage();
@@ -269,7 +272,9 @@ TEST_LIMIT(a_publisher_killed_while_it_sends, 40) {
             check_number(&message);
             CHECK_STATUS(tarn_message_release(&message), 0);
         }
-        /* killed between committing one and counting it: that one is as if sent after we joined, behind the 50 before */
+        /*
+         * killed between committing one and counting it: that one is as if sent after we joined, behind the 50 before
+         */
         CHECK_INT(count, <=, 50 + (next - 1 > stage->sent));
         CHECK_INT(next - 1, <=, stage->sent + 1);
         whole += next > stage->sent;
@@ -621,8 +626,8 @@ static void publish_and_close(tarn_keeper *keeper, tarn_subscriber *present, uin
 }
 
 /*
- * A slot changes hands twice while a realtime subscriber, which looks for changes in its waits only, looks at it: it lets go
- * of what the first publisher left after that of the second one.
+ * A slot changes hands twice while a realtime subscriber, which looks for changes in its waits only, looks at it: it
+ * lets go of what the first publisher left after that of the second one.
  */
 TEST(a_log_is_read_once_though_an_older_one_in_its_slot_is_let_go_later) {
     tarn_message first, message;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What happens when the system has no more: descriptors, address space, segments, memory, also a control group's, room or
- * inodes in the topic directory, locks, permission to write there, lockable memory. Always a clear code and sentence; nothing leaked, nothing lost for others,
- * and all is well again when there is more.
+ * What happens when the system has no more: descriptors, address space, segments, memory, also a control group's, room
+ * or inodes in the topic directory, locks, permission to write there, lockable memory. Always a clear code and
+ * sentence; nothing leaked, nothing lost for others, and all is well again when there is more.
  */
 #include <sys/ipc.h>
 #include <sys/mount.h>
@@ -117,7 +117,9 @@ static void die_in_topic(void *arg) {
     raise(SIGKILL);
 }
 
-/* The kernel kills who writes beyond it. So nobody tries: not to make a topic, nor to take over one, nor to leave one. */
+/*
+ * The kernel kills who writes beyond it. So nobody tries: not to make a topic, nor to take over one, nor to leave one.
+ */
 TEST(files_of_no_size) {
     tarn_publisher *publisher = publisher_of("in.use", NULL), *joined;
     for (int i = 0; i < 4; i++) {
@@ -292,8 +294,8 @@ TEST(one_segment_is_missing) {
 }
 
 /*
- * A subscriber's first 16 holds need no memory of their own; more publishers have sent here. While there is no segment for
- * the others' holds it says so, and takes what it can; then it gets all.
+ * A subscriber's first 16 holds need no memory of their own; more publishers have sent here. While there is no segment
+ * for the others' holds it says so, and takes what it can; then it gets all.
  */
 TEST(segments_run_out_for_holds) {
     enum { PUBLISHERS = 40 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * How often the kernel is asked whether peers live. It does not grow with the number of those who ask: with three servers and
- * 100 clients, each of which asked for all locks, they did nothing else. Counted by an fcntl of this program's own.
+ * How often the kernel is asked whether peers live. It does not grow with the number of those who ask: with three
+ * servers and 100 clients, each of which asked for all locks, they did nothing else. Counted by an fcntl of this
+ * program's own.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -136,7 +137,9 @@ static void hold_and_stay(void *arg) {
     _exit(0);
 }
 
-/* Who needs no space asks for some of those who hold something for seconds, as it would be late for its next message. */
+/*
+ * Who needs no space asks for some of those who hold something for seconds, as it would be late for its next message.
+ */
 TEST(a_publisher_with_space_asks_for_a_few_of_many_holders) {
     static char data[LARGE];
     struct page page = {gate_open(), gate_open(), 0};

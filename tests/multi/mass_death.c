@@ -4,8 +4,8 @@
  * starts again, the kernel has freed all of their memory; and the next one to come finds a topic that works, and sweeps
  * the files that were left.
  *
- * One kind of segment may outlive its maker, killed between making it and marking it for removal: it is empty, has a key,
- * and goes with the next opening. These are counted.
+ * One kind of segment may outlive its maker, killed between making it and marking it for removal: it is empty, has a
+ * key, and goes with the next opening. These are counted.
  *
  *     TARN_MASS_DEATHS=n      so many deaths, instead of what fits into a run of all tests
  */

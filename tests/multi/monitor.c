@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Monitors: who joins, leaves and dies, in every role that there is, told in order and completely, what is missed counted
- * exactly; deaths seen soon; nobody disturbed.
+ * Monitors: who joins, leaves and dies, in every role that there is, told in order and completely, what is missed
+ * counted exactly; deaths seen soon; nobody disturbed.
  */
 #include <poll.h>
 
@@ -45,7 +45,9 @@ static void close_monitor(tarn_monitor *monitor) {
     CHECK_STATUS(tarn_monitor_close(monitor), 0);
 }
 
-/* ---- one after the other ------------------------------------------------------------------------------------------ */
+/*
+ * ---- one after the other ------------------------------------------------------------------------------------------
+ */
 
 TEST(joins_and_leaves_are_told) {
     tarn_monitor *monitor = MONITOR(TOPIC);
@@ -158,7 +160,9 @@ TEST(a_subscriber_has_left_though_it_holds_messages) {
     close_monitor(monitor);
 }
 
-/* ---- deaths ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- deaths -------------------------------------------------------------------------------------------------------
+ */
 
 static struct stage {
     _Atomic int ready;
@@ -225,7 +229,9 @@ TEST(a_stopped_process_has_not_died) {
     close_monitor(monitor);
 }
 
-/* ---- many --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- many ---------------------------------------------------------------------------------------------------------
+ */
 
 static void open_and_close_some(void *arg) {
     struct random random = random_start((uintptr_t)arg);
@@ -325,7 +331,9 @@ TEST_LIMIT(a_slow_monitor_knows_what_it_missed, 60) {
     watch_churn(true);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- waiting ------------------------------------------------------------------------------------------------------
+ */
 
 TEST(the_descriptor_says_when) {
     tarn_match match;
@@ -397,7 +405,9 @@ TEST(interrupting_ends_a_wait) {
     close_monitor(monitor);
 }
 
-/* ---- mistakes ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- mistakes -----------------------------------------------------------------------------------------------------
+ */
 
 static void try_inherited(void *arg) {
     tarn_match match;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Participants in different namespaces, as containers have them. Of pids: they talk, deaths are seen, and sentences say
- * whose number a pid is. Of IPC: they cannot talk, and are told why. Of users: they talk where the kernel's ids allow it. Of
- * time: they talk, and no clock of another one is believed.
+ * whose number a pid is. Of IPC: they cannot talk, and are told why. Of users: they talk where the kernel's ids allow
+ * it. Of time: they talk, and no clock of another one is believed.
  */
 #include <sys/shm.h>
 
@@ -698,7 +698,9 @@ static void publish_before(void *arg) {
     sleep_until_killed();
 }
 
-/* What came before us is not lost, though the publisher could not be attached when we joined, and its clock is ahead. */
+/*
+ * What came before us is not lost, though the publisher could not be attached when we joined, and its clock is ahead.
+ */
 TEST(publisher_attached_late_across_time_namespaces) {
     NEED_PLAIN_MEMORY();
     tarn_message message;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Work queues between processes: a message goes to one worker and is acknowledged once, whoever is killed or stopped; what
- * becomes of the messages of producers that close, die, or fork.
+ * Work queues between processes: a message goes to one worker and is acknowledged once, whoever is killed or stopped;
+ * what becomes of the messages of producers that close, die, or fork.
  */
 #include "common.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * logind's RemoveIPC: when a user logs out, all that he owns of System V and POSIX memory, semaphores and message queues is
- * removed. The remover here is a process of the same user that does the same (clean-ipc.c of systemd 252), and more: what
- * is attached is removed, too, which logind spares. Topics that are in use go on, and one that is just being opened is
- * opened: before each call of the library into System V memory a removal takes place.
+ * logind's RemoveIPC: when a user logs out, all that he owns of System V and POSIX memory, semaphores and message
+ * queues is removed. The remover here is a process of the same user that does the same (clean-ipc.c of systemd 252),
+ * and more: what is attached is removed, too, which logind spares. Topics that are in use go on, and one that is just
+ * being opened is opened: before each call of the library into System V memory a removal takes place.
  */
 #include <mqueue.h>
 #include <sys/ipc.h>

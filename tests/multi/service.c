@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Requests and responses between processes: any number on both sides, deaths of either, who is stopped, what is left. */
+/*
+ * Requests and responses between processes: any number on both sides, deaths of either, who is stopped, what is left.
+ */
 #include "common.h"
 
 #define TOPIC "multi/service"
@@ -145,7 +147,9 @@ TEST(a_client_may_come_long_before_a_server) {
     CHECK_STATUS(tarn_client_close(client), 0);
 }
 
-/* ---- deaths -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- deaths --------------------------------------------------------------------------------------------------------
+ */
 
 /* Answers the first request, takes the second, and does no more. */
 static void answer_one_and_hang(void *arg) {
@@ -380,7 +384,9 @@ TEST(when_all_are_killed_nothing_is_left) {
     CHECK_INT(count_files(path, 1 << 20), ==, 0);
 }
 
-/* ---- who is stopped ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- who is stopped ------------------------------------------------------------------------------------------------
+ */
 
 static void ask_for_much(void *arg) {
     (void)arg;
@@ -459,7 +465,9 @@ TEST(a_stopped_server_costs_its_own_requests_only) {
     CHECK_STATUS(tarn_client_close(client), 0);
 }
 
-/* ---- streams -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- streams --------------------------------------------------------------------------------------------------------
+ */
 
 #define STREAM 1000u
 
@@ -610,7 +618,10 @@ TEST(the_answer_of_a_server_that_dies_arrives) {
     }
 }
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- fork
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct inherited {
     tarn_client *client;
@@ -626,7 +637,10 @@ static void flicker(void *arg) {
         CHECK_STATUS(tarn_server_close(SERVER(.linger_ns = TARN_IMMEDIATELY)), 0);
 }
 
-/* Who waits for one may have seen it, and find it gone when it sends. How long it takes to meet one is a matter of chance. */
+/*
+ * Who waits for one may have seen it, and find it gone when it sends. How long it takes to meet one is a matter of
+ * chance.
+ */
 TEST_LIMIT(servers_that_leave_at_once_are_waited_for, 60) {
     make_page(0, 0, 0);
     tarn_client *client = CLIENT();

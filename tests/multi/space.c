@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A publisher that waits for space: whoever makes some wakes it, and not for each message of many. One that does not wait
- * gets what the dead held all the same. A wake-up that is lost
- * ends with the slice of 100 ms, so nothing hangs; but then the waits end with a time-out instead. All futex calls are
- * counted: this program has a syscall of its own, which counts and hands on to the C library's.
+ * A publisher that waits for space: whoever makes some wakes it, and not for each message of many. One that does not
+ * wait gets what the dead held all the same. A wake-up that is lost ends with the slice of 100 ms, so nothing hangs;
+ * but then the waits end with a time-out instead. All futex calls are counted: this program has a syscall of its own,
+ * which counts and hands on to the C library's.
  */
 #include <dlfcn.h>
 #include <linux/futex.h>

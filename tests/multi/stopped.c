@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Stopped, not dead: participants that a debugger has stopped, that a signal has, or that sit in a frozen control group,
- * for longer than all time-outs and slices. They are counted as before, nobody repairs them, nobody waits for them without
- * having asked to, and afterwards they go on where they were. And the clock on the wall, which may jump: nobody asks it.
+ * Stopped, not dead: participants that a debugger has stopped, that a signal has, or that sit in a frozen control
+ * group, for longer than all time-outs and slices. They are counted as before, nobody repairs them, nobody waits for
+ * them without having asked to, and afterwards they go on where they were. And the clock on the wall, which may jump:
+ * nobody asks it.
  */
 #include <sys/ptrace.h>
 #include <sys/time.h>

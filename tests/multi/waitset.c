@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waitsets between processes: no lost wake-up, and nothing starved, with one message taken per report; peers that die while
- * other sources are busy; forks; kernels and filters that refuse what a waitset would rather use.
+ * Waitsets between processes: no lost wake-up, and nothing starved, with one message taken per report; peers that die
+ * while other sources are busy; forks; kernels and filters that refuse what a waitset would rather use.
  *
  * A lost wake-up ends with the slice of 100 ms, so those that come so late are counted, as in waking.c.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Sleeping and waking between processes: no lost wake-up, time-outs, interruption, the descriptor for poll and epoll, and
- * that an idle subscriber costs next to nothing. A lost wake-up ends with the slice of 100 ms, so it does not hang a
- * test: those that come so late are counted, and allowed for the few times that a busy machine explains.
+ * Sleeping and waking between processes: no lost wake-up, time-outs, interruption, the descriptor for poll and epoll,
+ * and that an idle subscriber costs next to nothing. A lost wake-up ends with the slice of 100 ms, so it does not hang
+ * a test: those that come so late are counted, and allowed for the few times that a busy machine explains.
  */
 #include <poll.h>
 #include <pthread.h>

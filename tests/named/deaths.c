@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of some parts is
- * killed at each point that the part passes, and the survivors go on: messages that were committed are all there and
- * intact, what is lost is counted exactly, nobody waits for the dead, a newcomer can join, and when all have left,
- * no segment and no file is there. It uses nothing but SIGKILL, so it runs wherever the library does.
+ * Deaths at named points (src/base/points.h): in a build with -DTARN_POINTS=ON a process that plays one of some parts
+ * is killed at each point that the part passes, and the survivors go on: messages that were committed are all there and
+ * intact, what is lost is counted exactly, nobody waits for the dead, a newcomer can join, and when all have left, no
+ * segment and no file is there. It uses nothing but SIGKILL, so it runs wherever the library does.
  *
- * A part is first played to its end, to count what it passes, then killed at each of these points, the nth time, n being
- * random. A point that no part passes makes the test fail.
+ * A part is first played to its end, to count what it passes, then killed at each of these points, the nth time, n
+ * being random. A point that no part passes makes the test fail.
  */
 #include "base/points.h"
 #include "core/inspect.h"
@@ -437,7 +437,9 @@ static void leave(void) {
     sender = NULL;
 }
 
-/* ---- a work queue ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- a work queue -------------------------------------------------------------------------------------------------
+ */
 
 #define QUEUE_TOPIC "deaths/queue"
 enum { JOBS = 100 };
@@ -743,7 +745,9 @@ static void join(void) {
     SUBSCRIBER(TOPIC);
 }
 
-/* It said LEAVING, and did not count the change; who repaired it died when the slot was FREE: nobody repairs it again. */
+/*
+ * It said LEAVING, and did not count the change; who repaired it died when the slot was FREE: nobody repairs it again.
+ */
 TEST(a_publisher_does_not_wait_for_who_was_killed_while_it_left) {
     struct dying leaver = {"leaving_said", join_and_leave, gate_open()};
     struct dying repairer = {"subscriber_freed", join, gate_open()};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * All operations of a blackboard. Each value has a number, by which it can be seen to be whole and in its place: numbers rise
- * with versions, and of a key that the actor writes the last one is what it set, or was setting. See scene.h.
+ * All operations of a blackboard. Each value has a number, by which it can be seen to be whole and in its place:
+ * numbers rise with versions, and of a key that the actor writes the last one is what it set, or was setting. See
+ * scene.h.
  */
 #include "scene.h"
 
@@ -23,7 +24,9 @@ static struct ledger *ledger(void) {
     return scene_is_another ? &another : scene_ledger;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- values -------------------------------------------------------------------------------------------------------
+ */
 
 struct head {
     uint64_t number, bytes;
@@ -93,7 +96,9 @@ static int look_up(tarn_reader *reader, struct known *known, enum key key) {
     return number;
 }
 
-/* ---- what the actor does ------------------------------------------------------------------------------------------ */
+/*
+ * ---- what the actor does ------------------------------------------------------------------------------------------
+ */
 
 struct actor {
     tarn_writer *writer;
@@ -373,7 +378,9 @@ static void leave(struct actor *actor) {
     CHECK_STATUS(tarn_keeper_close(actor->keeper), 0);
 }
 
-/* ---- the survivors ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the survivors ------------------------------------------------------------------------------------------------
+ */
 
 struct survivors {
     tarn_writer *writer;
@@ -542,8 +549,8 @@ static void go_on(struct survivors *survivors) {
 }
 
 /*
- * Who takes all keys over goes on behind what was set, or was being set. Then no value of anybody else is left, and no place
- * that somebody had.
+ * Who takes all keys over goes on behind what was set, or was being set. Then no value of anybody else is left, and no
+ * place that somebody had.
  */
 static void check_gone(struct scene *scene) {
     (void)scene;
@@ -569,7 +576,9 @@ static void close_survivors(struct scene *scene) {
     CHECK_STATUS(tarn_reader_close(others.reader), 0);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the table ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct operation operations[] = {
     {.name = "create_as_writer", .operate = open_writer, .alone = true},

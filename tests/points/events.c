@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * All operations of events and monitors: what was notified is counted, and the death of a notifier is told exactly once, also
- * where who repairs it dies, and the next one, too. See scene.h.
+ * All operations of events and monitors: what was notified is counted, and the death of a notifier is told exactly
+ * once, also where who repairs it dies, and the next one, too. See scene.h.
  */
 #include "../multi/events.h"
 #include "scene.h"
@@ -294,7 +294,9 @@ static void close_survivors(struct scene *scene) {
     CHECK_STATUS(tarn_monitor_close(others.monitor), 0);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the table ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct operation operations[] = {
     {.name = "open_notifier", .operate = open_notifier},

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Every system call and every allocation of every operation fails once, with each error that it can give. The operation may
- * fail with an error of its own, and is then done again; or do without. Nothing is lost or left. See scene.h.
+ * Every system call and every allocation of every operation fails once, with each error that it can give. The operation
+ * may fail with an error of its own, and is then done again; or do without. Nothing is lost or left. See scene.h.
  */
 #include <stdlib.h>
 #include <sys/shm.h>
 
 #include "scene.h"
 
-/* ---- system calls ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- system calls -------------------------------------------------------------------------------------------------
+ */
 
 struct failing_call {
     long number;
@@ -61,7 +63,9 @@ static const struct failing_call failing_calls[] = {
     {SYS_kill, false, {EPERM}},
 };
 
-/* What is taken not to fail: it cannot, or what it gives back is one's own. malloc's memory fails with malloc, below. */
+/*
+ * What is taken not to fail: it cannot, or what it gives back is one's own. malloc's memory fails with malloc, below.
+ */
 static bool never_fails(long number) {
     static const long numbers[] = {SYS_getpid, SYS_geteuid, SYS_clock_gettime, SYS_brk, SYS_munmap, SYS_shmdt};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -147,7 +151,9 @@ static void fail_at(const struct operation *operation, unsigned point) {
             fail_with(operation, point, choice);
 }
 
-/* ---- allocations -------------------------------------------------------------------------------------------------- */
+/*
+ * ---- allocations --------------------------------------------------------------------------------------------------
+ */
 
 #ifdef __GLIBC__
 void *__libc_malloc(size_t bytes);

@@ -15,7 +15,9 @@ static void kill_at(const struct operation *operation, unsigned point) {
     check_after_death(&scene);
 }
 
-/* ---- the next one, too -------------------------------------------------------------------------------------------- */
+/*
+ * ---- the next one, too --------------------------------------------------------------------------------------------
+ */
 
 static const struct operation *repair;
 static unsigned first_point;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A worker is stopped at each point of taking and acknowledging a job, while a producer is followed by another, whose cells
- * are where its own were: what the worker looked at before it was stopped must not let it claim a message of the other's
- * for its own's. Each message is acknowledged once.
+ * A worker is stopped at each point of taking and acknowledging a job, while a producer is followed by another, whose
+ * cells are where its own were: what the worker looked at before it was stopped must not let it claim a message of the
+ * other's for its own's. Each message is acknowledged once.
  */
 #include "../multi/common.h"
 #include "tracer.h"

@@ -12,7 +12,9 @@ enum {
     WITNESS_MEMORY = 1 << 20,
 };
 
-/* ---- messages ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- messages -----------------------------------------------------------------------------------------------------
+ */
 
 static void write_message(char *data, size_t bytes, uint64_t seed) {
     if (bytes <= PATTERN_MAX) {
@@ -81,7 +83,9 @@ int send_loan(struct actor *actor) {
     return end_message(tarn_loan_send(&actor->loan));
 }
 
-/* ---- accounts ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- accounts -----------------------------------------------------------------------------------------------------
+ */
 
 static struct account *find_account(struct follower *follower, const tarn_message *message) {
     for (unsigned i = 0; i < follower->count; i++)
@@ -118,7 +122,9 @@ void follow(struct follower *follower) {
     CHECK_STATUS(result, 0);
 }
 
-/* ---- survivors ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- survivors ----------------------------------------------------------------------------------------------------
+ */
 
 static int send_from(tarn_publisher *publisher, uint64_t number, size_t bytes) {
     static char buffer[PRESSURE_BYTES];
@@ -255,7 +261,9 @@ static void check_gone(struct scene *scene) {
         CHECK_INT(lost, ==, 0);
 }
 
-/* ---- sleeping ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- sleeping -----------------------------------------------------------------------------------------------------
+ */
 
 static void sleep_on(void *arg) {
     (void)arg;
@@ -291,7 +299,9 @@ static void end_sleeper(struct survivors *survivors) {
     survivors->sleeper = 0;
 }
 
-/* ---- keeping ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- keeping ------------------------------------------------------------------------------------------------------
+ */
 
 static void keep_on(void *arg) {
     (void)arg;
@@ -316,7 +326,9 @@ static void end_keeper(struct survivors *survivors) {
     survivors->keeper = 0;
 }
 
-/* ---- the actor ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the actor ----------------------------------------------------------------------------------------------------
+ */
 
 /* A subscriber goes on: it gets everything from here on, or is told how much it lost. */
 static void catch_up(struct actor *actor) {
@@ -342,7 +354,9 @@ static void leave(struct actor *actor) {
         CHECK_INT(close(actor->pipe[i]), ==, 0);
 }
 
-/* ---- the pattern ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the pattern ----------------------------------------------------------------------------------------------------
+ */
 
 static void clear(void) {
     others = (struct survivors){.fd = -1};

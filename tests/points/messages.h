@@ -26,7 +26,9 @@ void account_for(struct follower *follower, const tarn_message *message);
 /* The account of a publisher, or one with nothing in it. */
 struct account account_of(const struct follower *follower, uint64_t publisher);
 
-/* ---- the cast ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the cast -----------------------------------------------------------------------------------------------------
+ */
 
 struct ledger {
     _Atomic uint64_t identity;    /* of the actor's publisher */

@@ -4,7 +4,9 @@
 
 #include "messages.h"
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- opening ------------------------------------------------------------------------------------------------------
+ */
 
 static int note_publisher(struct actor *actor, int status) {
     if (status == 0)
@@ -68,7 +70,9 @@ static void remove_domain(struct survivors *survivors) {
     CHECK(rmdir(path) == 0 || errno == ENOENT);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- sending ------------------------------------------------------------------------------------------------------
+ */
 
 static void prepare_publisher(struct actor *actor) {
     CHECK_STATUS(open_publisher(actor), 0);
@@ -154,7 +158,9 @@ static int publish_in_vain(struct actor *actor) {
     return result == TARN_ERROR_FULL ? 0 : result;
 }
 
-/* ---- waking ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- waking -------------------------------------------------------------------------------------------------------
+ */
 
 static void arm_descriptor(struct survivors *survivors) {
     survivors->fd = tarn_subscriber_fd(survivors->loose.subscriber);
@@ -167,7 +173,9 @@ static void arm_and_sleep(struct survivors *survivors) {
     arm_descriptor(survivors);
 }
 
-/* ---- loans -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- loans --------------------------------------------------------------------------------------------------------
+ */
 
 static void prepare_loan(struct actor *actor) {
     prepare_publisher(actor);
@@ -224,7 +232,9 @@ static int send_late_and_more(struct actor *actor) {
     return result;
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- taking -------------------------------------------------------------------------------------------------------
+ */
 
 static void prepare_subscriber(struct actor *actor) {
     CHECK_STATUS(open_subscriber(actor), 0);
@@ -319,7 +329,9 @@ static void prepare_held_after_close(struct actor *actor) {
     actor->subscriber = NULL;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- waiting ------------------------------------------------------------------------------------------------------
+ */
 
 static void prepare_sleeper(struct actor *actor) {
     CHECK_STATUS(open_subscriber_with(actor, (tarn_subscriber_options){.wait_strategy = TARN_WAIT_SLEEP}), 0);
@@ -416,7 +428,9 @@ static int count_peers(struct actor *actor) {
     return tarn_subscriber_publishers(actor->subscriber);
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- leaving ------------------------------------------------------------------------------------------------------
+ */
 
 static int close_publisher(struct actor *actor) {
     int result = tarn_publisher_close(actor->publisher);
@@ -444,7 +458,9 @@ static int register_process(struct actor *actor) {
     return tarn_process_register();
 }
 
-/* ---- keeping ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- keeping ------------------------------------------------------------------------------------------------------
+ */
 
 static int open_keeper_with(struct actor *actor, tarn_keeper_options options) {
     options.struct_bytes = sizeof options;
@@ -528,7 +544,9 @@ static int open_with_history(struct actor *actor) {
     return open_subscriber_with(actor, (tarn_subscriber_options){.history = 3});
 }
 
-/* ---- repairing ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- repairing ----------------------------------------------------------------------------------------------------
+ */
 
 /* A publisher and a subscriber, with messages sent, held, a descriptor, and room for more. */
 static void be_there(void *is_ready) {
@@ -563,7 +581,9 @@ static void prepare_little_memory(struct actor *actor) {
         0);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the table ----------------------------------------------------------------------------------------------------
+ */
 
 const struct operation messages_operations[MESSAGES_OPERATIONS] = {
     {.name = "create_as_publisher", .operate = open_publisher, .alone = true},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * All operations of a work queue. The survivors are a producer and a worker. Whatever the actor had when it was killed goes to
- * that worker; each message is ended once, by one of the two; what the actor had pushed is there. So it is with who died before.
- * See scene.h.
+ * All operations of a work queue. The survivors are a producer and a worker. Whatever the actor had when it was killed
+ * goes to that worker; each message is ended once, by one of the two; what the actor had pushed is there. So it is with
+ * who died before. See scene.h.
  */
 #include "scene.h"
 
@@ -285,7 +285,9 @@ static void leave(struct actor *actor) {
     CHECK_STATUS(tarn_keeper_close(actor->keeper), 0);
 }
 
-/* ---- the survivors ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the survivors ------------------------------------------------------------------------------------------------
+ */
 
 struct survivors {
     tarn_producer *producer;
@@ -421,8 +423,8 @@ static void somebody_is_repaired(struct survivors *survivors) {
 }
 
 /*
- * A living actor has two jobs at most; they go on with all others, and a newcomer with theirs. What the dead had may have to wait
- * for one who stopped while repairing them.
+ * A living actor has two jobs at most; they go on with all others, and a newcomer with theirs. What the dead had may
+ * have to wait for one who stopped while repairing them.
  */
 static void check(struct scene *scene, bool actor_lives) {
     tarn_worker *worker;
@@ -490,7 +492,9 @@ static void close_survivors(struct scene *scene) {
     CHECK_STATUS(tarn_worker_close(others.worker), 0);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the table ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct operation operations[] = {
     {.name = "open_producer", .operate = open_producer},

@@ -20,7 +20,9 @@ void allow_failure(void) {
     outcome->may_fail = true;
 }
 
-/* ---- the actor ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the actor ----------------------------------------------------------------------------------------------------
+ */
 
 static void end_actor(const struct operation *operation, const struct scene *before) {
     if (outcome->result < 0) {
@@ -63,7 +65,9 @@ void let_actor_end(struct scene *scene) {
         FAIL("the process that did the operation ended with status %#x", status);
 }
 
-/* ---- beginning and end -------------------------------------------------------------------------------------------- */
+/*
+ * ---- beginning and end --------------------------------------------------------------------------------------------
+ */
 
 void begin_scene(struct scene *scene, const struct operation *operation) {
     if (!scene_ledger) {
@@ -107,7 +111,9 @@ void end_scene(struct scene *scene) {
     CHECK_INT(count_descriptors(), ==, scene->descriptors);
 }
 
-/* ---- for patterns ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- for patterns -------------------------------------------------------------------------------------------------
+ */
 
 bool is_locked_out(int status, const struct scene *scene, bool actor_lives) {
     char pid[24];
@@ -166,7 +172,9 @@ int sweep(struct actor *actor) {
     return status ? status : swept.topics_failed ? TARN_ERROR_SYSTEM : 0;
 }
 
-/* ---- visiting points ---------------------------------------------------------------------------------------------- */
+/*
+ * ---- visiting points ----------------------------------------------------------------------------------------------
+ */
 
 enum { POINTS_MAX = 20000 };
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Scenes for one process, the actor, that does one operation, and survivors, which are in the same topic and have to go on
- * whatever happens to it. A program of this folder is a fault and a pattern, points_<fault>_<pattern>:
+ * Scenes for one process, the actor, that does one operation, and survivors, which are in the same topic and have to go
+ * on whatever happens to it. A program of this folder is a fault and a pattern, points_<fault>_<pattern>:
  *
  *   kills      the actor is killed at every point of every operation
  *   stops      it is stopped at every point, and goes on later
  *   failures   each of its system calls and allocations fails, with each error that it can give
  *
- *   messages, service, events, board, queue: tables of operations, with survivors that know what must be there after each
+ *   messages, service, events, board, queue: tables of operations, with survivors that know what must be there after
+ *   each
  *
  * A point is any store to shared memory and any system call: see support/tracer.h.
  *
@@ -23,7 +24,9 @@
 
 #define TOPIC "points"
 
-/* ---- what a pattern gives ------------------------------------------------------------------------------------------ */
+/*
+ * ---- what a pattern gives ------------------------------------------------------------------------------------------
+ */
 
 struct actor;     /* what it has; of each pattern its own */
 struct survivors; /* all others: this process, with handles of its own */
@@ -91,8 +94,8 @@ pid_t somebody_comes_as(void (*role)(void *is_ready));
 void somebody_dies_as(void (*role)(void *is_ready));
 
 /*
- * A sweep finds no more than that it repairs all: no dead one has a subscriber's place then; nor a publisher's, but where
- * something of it is needed. How many participants are there.
+ * A sweep finds no more than that it repairs all: no dead one has a subscriber's place then; nor a publisher's, but
+ * where something of it is needed. How many participants are there.
  */
 int count_swept(void);
 
@@ -102,7 +105,9 @@ void check_swept(int participants);
 /* A sweep, as an operation. */
 int sweep(struct actor *actor);
 
-/* ---- playing it --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- playing it ---------------------------------------------------------------------------------------------------
+ */
 
 /* Registers a test for each operation, which calls play for it. */
 void add_scenes(void (*play)(const struct operation *operation), int limit_s);
@@ -115,8 +120,8 @@ int scene_result(void);
 void allow_failure(void);
 
 /*
- * The survivors go on. If the actor lives, it may be in the topic, and keep those who join from it by its lock on the topic's
- * file, which they must say: then false is returned.
+ * The survivors go on. If the actor lives, it may be in the topic, and keep those who join from it by its lock on the
+ * topic's file, which they must say: then false is returned.
  */
 bool check_survivors(struct scene *scene, bool actor_lives);
 
@@ -127,8 +132,8 @@ void end_scene(struct scene *scene);
 void let_actor_end(struct scene *scene);
 
 /*
- * Plays the operation to its end, then calls visit for as many of its points that are wanted (NULL: all) as $TARN_POINTS
- * says, and prints what there was. Returns how many are wanted.
+ * Plays the operation to its end, then calls visit for as many of its points that are wanted (NULL: all) as
+ * $TARN_POINTS says, and prints what there was. Returns how many are wanted.
  */
 unsigned visit_points(const struct operation *operation, bool (*wanted)(const struct traced *traced), unsigned usual,
                       void (*visit)(const struct operation *operation, unsigned point));
@@ -137,8 +142,8 @@ unsigned visit_points(const struct operation *operation, bool (*wanted)(const st
 bool visits_all(void);
 
 /*
- * Begins the scene, and follows the actor up to that point. False: the operation was over before, as the way through it may
- * be some points shorter another time: by what is found where it was left, or by random numbers.
+ * Begins the scene, and follows the actor up to that point. False: the operation was over before, as the way through it
+ * may be some points shorter another time: by what is found where it was left, or by random numbers.
  */
 bool go_to_point(struct scene *scene, unsigned point);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * All operations of clients and servers. Survivors are a client and a server: whatever happens to the actor, the one's requests are
- * answered by the other, and each request that went to the actor, or to who died before, is answered or fails, once. See scene.h.
+ * All operations of clients and servers. Survivors are a client and a server: whatever happens to the actor, the one's
+ * requests are answered by the other, and each request that went to the actor, or to who died before, is answered or
+ * fails, once. See scene.h.
  */
 #include "scene.h"
 
@@ -12,7 +13,9 @@ struct actor {
     uint64_t number;
 };
 
-/* ---- what the actor does ------------------------------------------------------------------------------------------ */
+/*
+ * ---- what the actor does ------------------------------------------------------------------------------------------
+ */
 
 static const char data[1000];
 #define LARGE_BYTES 200000 /* lent, and not written: each store of the actor is a point */
@@ -172,8 +175,8 @@ static void prepare_sent_with_descriptor(struct actor *actor) {
 }
 
 /*
- * Of three requests one at least goes to a dead server, unless it is known by then that it is dead. Nobody answers meanwhile,
- * for long enough to ask who is alive.
+ * Of three requests one at least goes to a dead server, unless it is known by then that it is dead. Nobody answers
+ * meanwhile, for long enough to ask who is alive.
  */
 static int send_and_look(struct actor *actor) {
     int status = 1;
@@ -308,7 +311,9 @@ static void leave(struct actor *actor) {
     CHECK_INT(close_all(actor), >=, 0);
 }
 
-/* ---- the survivors ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the survivors ------------------------------------------------------------------------------------------------
+ */
 
 struct survivors {
     tarn_client *client;
@@ -387,7 +392,10 @@ static void begin_serving(struct survivors *survivors) {
     survivors->other_server = somebody_comes_as(serve_all);
 }
 
-/* It begins to answer all that it is asked, ends nothing, and has requests of its own with all servers, itself included. */
+/*
+ * It begins to answer all that it is asked, ends nothing, and has requests of its own with all servers, itself
+ * included.
+ */
 static void be_there(void *is_ready) {
     struct actor dead = {0};
     prepare_server_with_descriptor(&dead);
@@ -490,7 +498,10 @@ static void hear_all(void) {
     CHECK_INT(others.ended, ==, others.asked);
 }
 
-/* Each request is over, once. Nobody is there any more but the survivors, each with its way to the other, and one to the actor. */
+/*
+ * Each request is over, once. Nobody is there any more but the survivors, each with its way to the other, and one to
+ * the actor.
+ */
 static void check_gone(struct scene *scene) {
     (void)scene;
     end_process(&others.asker);
@@ -510,7 +521,9 @@ static void close_survivors(struct scene *scene) {
     CHECK_STATUS(tarn_server_close(others.server), 0);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the table ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct operation operations[] = {
     {.name = "create_as_client", .operate = open_client, .alone = true},

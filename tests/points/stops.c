@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Stopped at every point of every operation, for as long as others need for all they do; then it goes on. See scene.h. */
+/*
+ * Stopped at every point of every operation, for as long as others need for all they do; then it goes on. See scene.h.
+ */
 #include "scene.h"
 
 #define LONGEST_TIMEOUT (1100 * MS) /* of all that anyone waits for by default: linger, full, the file's lock */

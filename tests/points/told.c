@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * How somebody ended, as a monitor tells it, whatever goes on at each point of a look: a death once, and nothing else; that he
- * left, if he did.
+ * How somebody ended, as a monitor tells it, whatever goes on at each point of a look: a death once, and nothing else;
+ * that he left, if he did.
  */
 #include "../multi/common.h"
 #include "tracer.h"
@@ -21,7 +21,9 @@ static tarn_monitor *monitor_of(int64_t look_ns) {
     return monitor;
 }
 
-/* ---- a death, while it is repaired -------------------------------------------------------------------------------- */
+/*
+ * ---- a death, while it is repaired --------------------------------------------------------------------------------
+ */
 
 /* The process is there yet, without its files, as each is for a moment when it ends. */
 static void end_slowly(void *arg) {
@@ -82,7 +84,9 @@ TEST_LIMIT(a_death_is_told_as_one_wherever_its_repair_is, 60) {
     CHECK_STATUS(tarn_monitor_close(monitor), 0);
 }
 
-/* ---- leaving, while a monitor looks ------------------------------------------------------------------------------- */
+/*
+ * ---- leaving, while a monitor looks -------------------------------------------------------------------------------
+ */
 
 static void look(void *arg) {
     tarn_monitor *monitor = monitor_of(1);

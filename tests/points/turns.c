@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A reader of a key goes on instruction by instruction, and between any two of them the key may be set: to a small value, or to
- * a large one, which lies elsewhere. Each read gives a whole value, and none is said to be damaged.
+ * A reader of a key goes on instruction by instruction, and between any two of them the key may be set: to a small
+ * value, or to a large one, which lies elsewhere. Each read gives a whole value, and none is said to be damaged.
  */
 #include <sys/ptrace.h>
 

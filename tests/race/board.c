@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A blackboard's key in many threads: one sets it, and another when the first has closed, against readers that copy values, wait
- * for them or hold some. A value's size and contents follow from its version, whoever set it, so each is seen to be whole.
+ * A blackboard's key in many threads: one sets it, and another when the first has closed, against readers that copy
+ * values, wait for them or hold some. A value's size and contents follow from its version, whoever set it, so each is
+ * seen to be whole.
  */
 #include "common.h"
 

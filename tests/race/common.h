@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What the tests with threads share: opening handles, and messages whose contents follow from publisher and number. They
- * go through the public API, so ThreadSanitizer sees everything but payloads, which the publisher writes at other
+ * What the tests with threads share: opening handles, and messages whose contents follow from publisher and number.
+ * They go through the public API, so ThreadSanitizer sees everything but payloads, which the publisher writes at other
  * addresses than those that subscribers read: contents are checked instead, and one_mapping.c is for the rest.
  */
 #ifndef TARN_TESTS_RACE_COMMON_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Events and monitors in threads of one process, on one mapping: what is done before an event is raised is visible to who
- * takes it (E1), counts are exact, and who comes and goes meanwhile is told exactly.
+ * Events and monitors in threads of one process, on one mapping: what is done before an event is raised is visible to
+ * who takes it (E1), counts are exact, and who comes and goes meanwhile is told exactly.
  */
 #include "common.h"
 

@@ -208,7 +208,9 @@ static void *working_in_shifts(void *arg) {
     return NULL;
 }
 
-/* A message that is not counted as released keeps its memory, and the publisher has little; one counted twice frees it. */
+/*
+ * A message that is not counted as released keeps its memory, and the publisher has little; one counted twice frees it.
+ */
 TEST_LIMIT(a_subscriber_is_used_by_two_threads_in_turns, 40) {
     CHECK_INT(tarn_process_register(), >=, 0); /* where a sanitizer has a thread of its own, opening does not */
     tarn_publisher *publisher =

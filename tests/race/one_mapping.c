@@ -6,9 +6,9 @@
  * the readers' struct remote is filled with the writer's own base pointers: what reader.c reads are the addresses that
  * writer.c and extents.c write, payload included, and a memory that is used again too early is a reported race.
  *
- * Everything else is the real thing: a roster with slots and rows, holds in cells, words, the change counter. The writer
- * is a realtime one, whose first segment is its only one, so there is nothing to attach later; and the few extents in it
- * are retired and used again all the time.
+ * Everything else is the real thing: a roster with slots and rows, holds in cells, words, the change counter. The
+ * writer is a realtime one, whose first segment is its only one, so there is nothing to attach later; and the few
+ * extents in it are retired and used again all the time.
  */
 #include <pthread.h>
 #include <stdatomic.h>

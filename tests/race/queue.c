@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Producers, workers and those who end the workers' jobs, each in a thread of its own: every message is acknowledged once, and
- * is whole when it is. Small rings and little memory, so that cells and memory are used again all the time.
+ * Producers, workers and those who end the workers' jobs, each in a thread of its own: every message is acknowledged
+ * once, and is whole when it is. Small rings and little memory, so that cells and memory are used again all the time.
  */
 #include <sched.h>
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The storm of the other patterns: clients, servers, notifiers, listeners, writers, readers, producers, workers, keepers and
- * monitors come, go, are killed and stopped. Each request is answered or fails, once; each event that was raised is told, and
- * each death; versions rise, and values are whole; each job is ended once, and none is lost that a keeper has; monitors tell of
- * each who joins, and how it ended; who waits for many does not sleep while there is something. One of those who receive stays
- * while a spell lasts, and has the accounts; every other spell ends with the death of all, after which nothing but orphans may
- * be left.
+ * The storm of the other patterns: clients, servers, notifiers, listeners, writers, readers, producers, workers,
+ * keepers and monitors come, go, are killed and stopped. Each request is answered or fails, once; each event that was
+ * raised is told, and each death; versions rise, and values are whole; each job is ended once, and none is lost that a
+ * keeper has; monitors tell of each who joins, and how it ended; who waits for many does not sleep while there is
+ * something. One of those who receive stays while a spell lasts, and has the accounts; every other spell ends with the
+ * death of all, after which nothing but orphans may be left.
  */
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -73,7 +73,9 @@ static void raise_to(_Atomic uint64_t *highest, uint64_t value) {
         ;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- values -------------------------------------------------------------------------------------------------------
+ */
 
 static size_t make_value(char *data, struct random *random, uint64_t number) {
     size_t bytes =
@@ -95,7 +97,9 @@ static uint64_t number_of(const void *data, size_t bytes) {
 
 static char buffer[VALUE_BYTES_MAX];
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- requests -----------------------------------------------------------------------------------------------------
+ */
 
 struct asked {
     uint64_t request, number; /* 0: none */
@@ -193,7 +197,9 @@ static void be_server(struct random *random, int64_t end_ns) {
     CHECK_INT(tarn_server_close(server), >=, 0); /* what it has is told to have failed */
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- events -------------------------------------------------------------------------------------------------------
+ */
 
 static void be_notifier(struct random *random, int64_t end_ns) {
     tarn_notifier_options options = {.struct_bytes = sizeof options, .death_event = DEATH + 1};
@@ -268,7 +274,9 @@ static void be_listener(struct random *random, int64_t end_ns) {
     CHECK_STATUS(tarn_listener_close(listener), 0);
 }
 
-/* ---- blackboard --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- blackboard ---------------------------------------------------------------------------------------------------
+ */
 
 static const char *const names[KEYS] = {"a", "b", "c", "d"};
 
@@ -332,7 +340,9 @@ static void be_reader(struct random *random, int64_t end_ns) {
             CHECK_STATUS(tarn_message_release(&held[i]), 0);
 }
 
-/* ---- work queue --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- work queue ---------------------------------------------------------------------------------------------------
+ */
 
 /* Jobs that were handed to a keeper, in the order pushed. */
 struct handover {
@@ -341,8 +351,8 @@ struct handover {
 };
 
 /*
- * What was pushed before the keeper that guards began a wait is attached by it once that is over. If it still guards then, who
- * relieves it attaches that, too, before it goes.
+ * What was pushed before the keeper that guards began a wait is attached by it once that is over. If it still guards
+ * then, who relieves it attaches that, too, before it goes.
  */
 static void hand_over(struct handover *handover, const uint32_t *jobs, unsigned count) {
     unsigned guard = page->guard;
@@ -370,7 +380,10 @@ static tarn_producer *open_producer(enum place place) {
     return producer;
 }
 
-/* Who closes waits until a worker has all that was pushed; of the kept queue the ledger says earlier that a keeper has it. */
+/*
+ * Who closes waits until a worker has all that was pushed; of the kept queue the ledger says earlier that a keeper has
+ * it.
+ */
 static void be_producer(struct random *random, int64_t end_ns) {
     static uint32_t mine[JOBS_EACH];
     unsigned count = 0;
@@ -453,7 +466,9 @@ static void check_jobs(bool all_have_ended) {
     }
 }
 
-/* ---- keepers ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- keepers ------------------------------------------------------------------------------------------------------
+ */
 
 static tarn_keeper *open_keeper(enum place place) {
     tarn_keeper *keeper;
@@ -487,7 +502,9 @@ static void guard(void *arg) {
     CHECK_INT(count_attached(), ==, 0);
 }
 
-/* ---- monitors ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- monitors -----------------------------------------------------------------------------------------------------
+ */
 
 struct present {
     uint64_t identity;
@@ -626,7 +643,9 @@ static void be_monitor(struct random *random, int64_t end_ns) {
     CHECK_STATUS(tarn_monitor_close(monitor), 0);
 }
 
-/* ---- waiting for many --------------------------------------------------------------------------------------------- */
+/*
+ * ---- waiting for many ---------------------------------------------------------------------------------------------
+ */
 
 struct many {
     struct random *random;
@@ -788,7 +807,9 @@ static void be_many(struct random *random, int64_t end_ns) {
     close_many(&many);
 }
 
-/* ---- lives -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- lives --------------------------------------------------------------------------------------------------------
+ */
 
 /* In the order in which they end, from the last on: two of the slots are for keepers that relieve one another. */
 enum { MONITOR, GUARD, OTHERS = GUARD + 2, STAYING = OTHERS + 5, SLOTS = STAYING + STORMERS };
@@ -868,7 +889,9 @@ static unsigned reap(unsigned from) {
     return count;
 }
 
-/* ---- keepers that relieve one another ------------------------------------------------------------------------------ */
+/*
+ * ---- keepers that relieve one another ------------------------------------------------------------------------------
+ */
 
 static struct relay {
     bool is_begun, is_handed; /* the next has come; it is the one that guards */
@@ -899,7 +922,9 @@ static void run_relay(struct random *random) {
     }
 }
 
-/* ---- spells ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- spells -------------------------------------------------------------------------------------------------------
+ */
 
 static void let_all_end(bool at_once, struct random *random) {
     for (struct life *life = lives; life < lives + SLOTS; life++) {

@@ -10,8 +10,8 @@
  *   storm.c    starts, kills, stops and ends lives
  *   patterns.c a storm of its own, of all other patterns
  *
- * The ledger is memory that all processes of a spell share. A message's size and bytes follow from its publisher's entry
- * and its number, so whoever takes it knows what it has to be without having been told.
+ * The ledger is memory that all processes of a spell share. A message's size and bytes follow from its publisher's
+ * entry and its number, so whoever takes it knows what it has to be without having been told.
  */
 #ifndef TARN_TESTS_SOAK_H
 #define TARN_TESTS_SOAK_H

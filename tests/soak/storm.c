@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Starts lives, kills, stops and continues them, and ends each spell: by asking all to go, or by killing all at once. After
- * each nothing may be left but small files, which the next ones to come, or tarn gc, remove.
+ * Starts lives, kills, stops and continues them, and ends each spell: by asking all to go, or by killing all at once.
+ * After each nothing may be left but small files, which the next ones to come, or tarn gc, remove.
  *
  *     TARN_SOAK_SECONDS=n     how long, patterns.c included; else two minutes
  *     TARN_SEED=n             the same lives with the same fates (what becomes of their races is chance)

@@ -5,8 +5,8 @@
  *   its publisher stands in the ledger, for this topic; its size, bytes, alignment and time are what they have to be;
  *   the first that it gets of a publisher is, lost ones included, no later than the next one sent after it had joined;
  *   each further one has the number of the one before, plus one, plus what it says was lost;
- *   who is reliable has lost only what the publisher dropped, and that exactly, of what was sent since it joined, but for
- *   what went with a publisher's memory (may_have_gone);
+ *   who is reliable has lost only what the publisher dropped, and that exactly, of what was sent since it joined, but
+ *   for what went with a publisher's memory (may_have_gone);
  *   its bytes are the same when it is released.
  *
  * When a publisher closed and was told that everybody had everything, or flushed, or died after all its memory was
@@ -144,8 +144,9 @@ static bool is_complete_for(const struct taker *taker, const struct entry *entry
 }
 
 /*
- * What lay in a segment that this process had not attached goes with a publisher that is killed, or that exits or closes
- * without waiting long enough; what was sent behind it is read. Whether everybody had everything is known when that is over.
+ * What lay in a segment that this process had not attached goes with a publisher that is killed, or that exits or
+ * closes without waiting long enough; what was sent behind it is read. Whether everybody had everything is known when
+ * that is over.
  */
 static bool may_have_gone(const struct taker *taker, const struct entry *entry, uint64_t sequence) {
     bool one_segment = entry->realtime;
@@ -333,7 +334,10 @@ static bool drain(struct taker *taker) {
 /* ---- whether all has come --------------------------------------------------------------------------------------- */
 
 static void check_settled(const struct taker *taker, const struct entry *entry, const struct seen *seen) {
-    /* Who is not reliable may lose the last one, if more was tried, or it was a loan sent late: that may be the first to go. */
+    /*
+     * Who is not reliable may lose the last one, if more was tried, or it was a loan sent late: that may be the first
+     * to go.
+     */
     bool sees_last = taker->plan.options.reliable || (!entry->late && entry->begun == entry->sent);
     if (!sees_last)
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What lies around while the storm goes on. The bounds follow from how many processes there are, and not from how long it
- * has lasted: whatever each death or departure left for good would pass them within a minute.
+ * What lies around while the storm goes on. The bounds follow from how many processes there are, and not from how long
+ * it has lasted: whatever each death or departure left for good would pass them within a minute.
  */
 #include "soak.h"
 

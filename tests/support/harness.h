@@ -7,8 +7,8 @@
  *         CHECK_INT(tarn_subscriber_take(sub, &m), ==, 1);
  *     }
  *
- * and no main. Each test runs in a process and session of its own, with an empty topic directory ($TARN_DIR), and a time
- * limit. When it has ended, the runner (runner.c) checks that it left nothing behind: no descriptor, no System V
+ * and no main. Each test runs in a process and session of its own, with an empty topic directory ($TARN_DIR), and a
+ * time limit. When it has ended, the runner (runner.c) checks that it left nothing behind: no descriptor, no System V
  * segment, no file in $TARN_DIR (unless it called allow_files), no process. What is left is reported, removed, and
  * makes the test fail.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Runs a shell script as the runner runs a test: run_script SCRIPT [ARGUMENT...]. Topic directory of its own, and a check
- * for leaked segments, files and processes. The script may say, in lines of its own:
+ * Runs a shell script as the runner runs a test: run_script SCRIPT [ARGUMENT...]. Topic directory of its own, and a
+ * check for leaked segments, files and processes. The script may say, in lines of its own:
  *
  *     # limit: 60            seconds, instead of SCRIPT_LIMIT_S
  *     # leaves topic files   for good reason

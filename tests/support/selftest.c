@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Tests that fail on purpose, one way each, and some that pass. selftest.sh runs them and looks at what the harness says
- * about each: a check that never fails proves nothing.
+ * Tests that fail on purpose, one way each, and some that pass. selftest.sh runs them and looks at what the harness
+ * says about each: a check that never fails proves nothing.
  */
 #include <fcntl.h>
 #include <pthread.h>

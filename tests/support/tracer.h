@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A child process that is followed through one operation from point to point, by ptrace (Linux x86-64). A point is a place
- * where what others can see is about to change, or has just changed:
+ * A child process that is followed through one operation from point to point, by ptrace (Linux x86-64). A point is a
+ * place where what others can see is about to change, or has just changed:
  *
  *   POINT_STORE    before an instruction that writes to memory shared by System V segments
  *   POINT_CALL     before a system call
  *   POINT_RETURN   after it
  *
- * No store is missed, whoever makes it, since the segments are write-protected while the operation runs: each store faults,
- * and is let through alone. Between two points the process does nothing that others could see, so to kill it at every point
- * is to kill it at every instruction.
+ * No store is missed, whoever makes it, since the segments are write-protected while the operation runs: each store
+ * faults, and is let through alone. Between two points the process does nothing that others could see, so to kill it at
+ * every point is to kill it at every instruction.
  */
 #ifndef TARN_TESTS_TRACER_H
 #define TARN_TESTS_TRACER_H

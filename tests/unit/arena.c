@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Places outside of a log: what is named stays as it was written for as long as it is not over, or held; what is neither is
- * used again, so that memory stays bounded however often and in whatever order messages end.
+ * Places outside of a log: what is named stays as it was written for as long as it is not over, or held; what is
+ * neither is used again, so that memory stays bounded however often and in whatever order messages end.
  */
 #include "common.h"
 

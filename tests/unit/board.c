@@ -752,7 +752,10 @@ static uint64_t choose_word(struct random *random, const struct board_key *key) 
     }
 }
 
-/* Whatever stands in a key's words: an error, no value, or bytes that somebody wrote; never a crash, and never for long. */
+/*
+ * Whatever stands in a key's words: an error, no value, or bytes that somebody wrote; never a crash, and never for
+ * long.
+ */
 TEST_LIMIT(hostile_words, 60) {
     tarn_writer *writer = open_writer(NULL), *other = open_writer(NULL);
     tarn_reader *reader = open_reader(NULL);

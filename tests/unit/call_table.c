@@ -268,7 +268,10 @@ static struct measured measure(enum call call) {
     return (struct measured){allocations - before.allocations, faults_now() - before.faults};
 }
 
-/* A worker's look at its peers, which comes ten times a second, comes now; so does the wake-up that its sleep asked for. */
+/*
+ * A worker's look at its peers, which comes ten times a second, comes now; so does the wake-up that its sleep asked
+ * for.
+ */
 static void look_after_peers(void) {
     CHECK_STATUS(tarn_worker_wait(fixture.worker, 101000000), 0);
     CHECK_INT(call_once(PUSH, 0) + call_once(TAKE_JOB, 0) + call_once(ACKNOWLEDGE, 0), ==, 3);
@@ -539,7 +542,10 @@ TEST(publish_allocates_at_joins_only) {
     CHECK_STATUS(tarn_publisher_close(publisher), 0);
 }
 
-/* The table: a loan allocates when more are open than ever before, and something else is sent in between, and only then. */
+/*
+ * The table: a loan allocates when more are open than ever before, and something else is sent in between, and only
+ * then.
+ */
 TEST(loan_allocates_at_highs_only) {
     if (!COUNTS_ALLOCATIONS)
         SKIP("the sanitizer has its own malloc");

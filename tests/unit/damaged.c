@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* A roster in which links name the same blocks again and again: whoever goes through it comes to an end all the same. */
+/*
+ * A roster in which links name the same blocks again and again: whoever goes through it comes to an end all the same.
+ */
 #include <errno.h>
 
 #include "common.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Messages that the user holds: as many as max_held says, unchanged and in place whatever the publisher does, until they
- * are released, in any order, by any thread, before or after the handles are closed.
+ * Messages that the user holds: as many as max_held says, unchanged and in place whatever the publisher does, until
+ * they are released, in any order, by any thread, before or after the handles are closed.
  */
 #include <pthread.h>
 #include <stdlib.h>

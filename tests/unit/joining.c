@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A subscriber that joins, or was overrun, while a publisher goes on: between two of its looks the log may have gone on in
- * memory that is not attached yet, and extents that it has just been told of may have come to be something else. The
+ * A subscriber that joins, or was overrun, while a publisher goes on: between two of its looks the log may have gone on
+ * in memory that is not attached yet, and extents that it has just been told of may have come to be something else. The
  * moments are made by hand, on a publisher of the test's own, in states that another process' publisher passes through.
  */
 #include <signal.h>
@@ -97,8 +97,8 @@ TEST_LIMIT(follows_a_jump_to_a_segment_just_added, 5) {
 /* ---- extents that come to be something else -------------------------------------------------------------------- */
 
 /*
- * What the publisher does in the very moment in which the reader first touches a page of its mapping. Until then nobody may
- * touch it, and the fault that this makes is that moment.
+ * What the publisher does in the very moment in which the reader first touches a page of its mapping. Until then nobody
+ * may touch it, and the fault that this makes is that moment.
  */
 static struct {
     char *page;
@@ -188,7 +188,9 @@ static void check_goes_on(void) {
     }
 }
 
-/* Where the log begins and ends, and what is used again, is in the second segment, whose table has a page of its own. */
+/*
+ * Where the log begins and ends, and what is used again, is in the second segment, whose table has a page of its own.
+ */
 static void use_second_segment(void) {
     writer.extents.options.depth = 20;
     send_many(40);
@@ -239,8 +241,8 @@ TEST_LIMIT(oldest_extent_is_renamed_before_one_overrun_enters, 5) {
 }
 
 /*
- * A joiner that asks for history looks through the tables for the extent where that begins. The second page of the fourth
- * segment's table, all unused, comes last; then it goes back to the one that it found.
+ * A joiner that asks for history looks through the tables for the extent where that begins. The second page of the
+ * fourth segment's table, all unused, comes last; then it goes back to the one that it found.
  */
 TEST_LIMIT(extent_with_history_is_renamed_before_a_joiner_enters, 5) {
     enum { HISTORY = 30 };

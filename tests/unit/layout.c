@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The shared layout, in numbers. Processes of different builds share this memory, so a field that moved is a new layout:
- * whoever changes a number here raises TARN_LAYOUT_MINOR (or MAJOR) in shm/layout.h as well, and draws docs/layout.md
- * anew. The same for the words: how they are packed is part of the layout.
+ * The shared layout, in numbers. Processes of different builds share this memory, so a field that moved is a new
+ * layout: whoever changes a number here raises TARN_LAYOUT_MINOR (or MAJOR) in shm/layout.h as well, and draws
+ * docs/layout.md anew. The same for the words: how they are packed is part of the layout.
  */
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The log as a publisher writes it and a subscriber reads it, in one thread: where records lie, every size, loans in any
- * order, what is kept, what is dropped, what is lost. Addresses of payloads tell where records lie, as mappings start
- * at pages.
+ * The log as a publisher writes it and a subscriber reads it, in one thread: where records lie, every size, loans in
+ * any order, what is kept, what is dropped, what is lost. Addresses of payloads tell where records lie, as mappings
+ * start at pages.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -665,7 +665,10 @@ TEST(small_messages_do_not_go_where_large_ones_share_an_extent) {
     close_both(publisher, subscriber);
 }
 
-/* Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let go. */
+/*
+ * Sends messages of all sizes, some of which are held for a while, so that memory ends up in pieces; then all are let
+ * go.
+ */
 static void fragment(tarn_publisher *publisher, tarn_subscriber *subscriber, struct random *random) {
     enum { HELD = 6 };
     tarn_message held[HELD] = {{0}}, message;
@@ -688,7 +691,10 @@ static void fragment(tarn_publisher *publisher, tarn_subscriber *subscriber, str
             release(&held[i]);
 }
 
-/* Where a subscriber keeps the memory that it is in until it looks again: in so many tries, after each of which it looks. */
+/*
+ * Where a subscriber keeps the memory that it is in until it looks again: in so many tries, after each of which it
+ * looks.
+ */
 static void send_within(tarn_publisher *publisher, tarn_subscriber *subscriber, size_t bytes, int tries) {
     int result = send_pattern(publisher, bytes, 0);
     for (int i = 1; i < tries && result == TARN_ERROR_FULL; i++) {
@@ -920,7 +926,9 @@ TEST(many_at_once_do_not_hide_damage) {
     CHECK_STATUS(tarn_publisher_close(damaged), 0);
 }
 
-/* More drops than there are sequence numbers: whoever believed them would count anew, with more credit than there is. */
+/*
+ * More drops than there are sequence numbers: whoever believed them would count anew, with more credit than there is.
+ */
 TEST(sequence_numbers_do_not_go_round) {
     tarn_publisher *publisher = publisher_with();
     tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
@@ -1018,7 +1026,9 @@ static uint64_t drop_some(tarn_publisher *publisher, tarn_subscriber *subscriber
     return sent + *ret_dropped;
 }
 
-/* What is larger than an extent comes in a new one, behind a report of drops, which takes an aligned place of its own. */
+/*
+ * What is larger than an extent comes in a new one, behind a report of drops, which takes an aligned place of its own.
+ */
 static void send_behind_drops(uint32_t alignment, uint32_t timestamps) {
     tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP,
                                                .alignment = alignment, .timestamps = timestamps);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A writer has many ways to the same log: one message after the other where each is easy, the way of packed ones, a plan
- * made ahead for one like the last, such a plan moved on from extent to extent, and the long way. A reader must not be able
- * to tell which was taken. So a publisher changes between them at random, at the places where that goes wrong if anything
- * does, and its users write all over their loans before they shrink or drop them; a reliable and a best-effort subscriber
- * take it all, and compare it with a model of what was sent.
+ * A writer has many ways to the same log: one message after the other where each is easy, the way of packed ones, a
+ * plan made ahead for one like the last, such a plan moved on from extent to extent, and the long way. A reader must
+ * not be able to tell which was taken. So a publisher changes between them at random, at the places where that goes
+ * wrong if anything does, and its users write all over their loans before they shrink or drop them; a reliable and a
+ * best-effort subscriber take it all, and compare it with a model of what was sent.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -305,7 +305,9 @@ static void end_loan(void) {
         send(loan, one_in(2) ? loan->bytes : shrunk(loan->bytes));
 }
 
-/* Between two of the same size: a loan of that size that comes to nothing or to less, or is overtaken, or small ones. */
+/*
+ * Between two of the same size: a loan of that size that comes to nothing or to less, or is overtaken, or small ones.
+ */
 static void send_in_between(size_t bytes) {
     tarn_loan loan;
     uint64_t way = between(0, 5);
@@ -397,7 +399,10 @@ static void open_all(uint64_t limit, uint64_t depth, uint32_t alignment, bool ti
     best_effort = join(false);
 }
 
-/* No subscriber keeps anything, so there is space for one that tells of the last drops, unless an explicit depth takes it. */
+/*
+ * No subscriber keeps anything, so there is space for one that tells of the last drops, unless an explicit depth takes
+ * it.
+ */
 static void close_all(void) {
     settle(&reliable);
     settle(&best_effort);
@@ -534,8 +539,8 @@ static void send_in_a_row(size_t bytes, uint64_t count) {
 }
 
 /*
- * A plan that moves on from extent to extent is for a record at the beginning of each. Those of messages before were larger,
- * or of the least size, and both are used in turn, so that something else fits before one of the row.
+ * A plan that moves on from extent to extent is for a record at the beginning of each. Those of messages before were
+ * larger, or of the least size, and both are used in turn, so that something else fits before one of the row.
  */
 TEST(something_else_between_messages_alike) {
     chance = random_start(4);
@@ -554,8 +559,8 @@ TEST(something_else_between_messages_alike) {
 }
 
 /*
- * A loan from the log's oldest extent, sent after some others, which fill the memory but for what the depth keeps: it is
- * kept, but nothing else with it.
+ * A loan from the log's oldest extent, sent after some others, which fill the memory but for what the depth keeps: it
+ * is kept, but nothing else with it.
  */
 TEST(loans_sent_late_leave_space) {
     chance = random_start(6);

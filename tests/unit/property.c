@@ -6,9 +6,9 @@
  *   model of a publisher     the size of each message by sequence number, DROPPED for those it dropped
  *   model of a subscriber    per publisher, the sequence number that it expects next
  *
- * What holds at every take: numbers per publisher rise; number = expected + lost; size and contents are what was sent; of a
- * reliable subscriber's losses each is a drop. At the start: a joiner begins within the history it asked for, and has at
- * least what is promised to be kept. In the end taken + lost is what was sent since the join.
+ * What holds at every take: numbers per publisher rise; number = expected + lost; size and contents are what was sent;
+ * of a reliable subscriber's losses each is a drop. At the start: a joiner begins within the history it asked for, and
+ * has at least what is promised to be kept. In the end taken + lost is what was sent since the join.
  *
  * TARN_SEED=n replays all runs of a failed test from the first; the number of the run is printed, too.
  */

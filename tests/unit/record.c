@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Struct descriptions against the C compiler: each struct below is compiled, and its own text is parsed. Then what is no
- * description, and descriptions and payload that chance has damaged.
+ * Struct descriptions against the C compiler: each struct below is compiled, and its own text is parsed. Then what is
+ * no description, and descriptions and payload that chance has damaged.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,7 +303,10 @@ TEST(comments_and_spaces) {
 
 /* ---- chance --------------------------------------------------------------------------------------------------- */
 
-/* Damages a text that is right with pieces of others, and uses what is still a description on payload of exactly its size. */
+/*
+ * Damages a text that is right with pieces of others, and uses what is still a description on payload of exactly its
+ * size.
+ */
 static void mutate(struct random *random, char *text, size_t *length, size_t size) {
     static const char *const pieces[] = {"struct {", "}",    ";",       ",",           "[2]",       "[",    "]",
                                          "u64",      "char", "packed ", "big-endian ", "/*",        "//",   "\n",

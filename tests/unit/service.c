@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Clients and servers in one process: what each call does, and says. Processes and deaths are in tests/multi/service.c. */
+/*
+ * Clients and servers in one process: what each call does, and says. Processes and deaths are in tests/multi/service.c.
+ */
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/shm.h>
@@ -106,7 +108,9 @@ TEST(the_client_may_come_first) {
     close_both(client, server);
 }
 
-/* ---- what a request may get ---------------------------------------------------------------------------------------- */
+/*
+ * ---- what a request may get ----------------------------------------------------------------------------------------
+ */
 
 TEST(no_response_one_or_many) {
     tarn_server *server = server_with();
@@ -689,7 +693,9 @@ TEST(a_last_response_that_is_kept_can_be_given_up) {
     close_both(client, server);
 }
 
-/* Those of others that come first fill what may be held: the call says so, and its own answer is given up, not theirs. */
+/*
+ * Those of others that come first fill what may be held: the call says so, and its own answer is given up, not theirs.
+ */
 TEST(a_call_loses_nothing_of_others) {
     tarn_server *server = server_with();
     tarn_client *client = client_with(.max_held = 2);
@@ -808,7 +814,9 @@ TEST(who_takes_the_next_request_sees_what_was_abandoned_before_it) {
     close_both(client, server);
 }
 
-/* ---- what others write --------------------------------------------------------------------------------------------- */
+/*
+ * ---- what others write ---------------------------------------------------------------------------------------------
+ */
 
 /* A participant that says to another's inbox what it likes. */
 struct liar {
@@ -912,7 +920,9 @@ TEST(a_damaged_log_is_said_by_the_call_after_the_waitsets) {
     }
 }
 
-/* A request from one who is no client, as far as its slot says, is answered to where it says; from nobody, it is none. */
+/*
+ * A request from one who is no client, as far as its slot says, is answered to where it says; from nobody, it is none.
+ */
 TEST(a_speaker_that_is_nobody_is_not_heard) {
     tarn_server *server = server_with();
     struct liar liar = lie_to(ROLE_SERVER, 8);
@@ -931,7 +941,9 @@ TEST(a_speaker_that_is_nobody_is_not_heard) {
     CHECK_STATUS(tarn_server_close(server), 0);
 }
 
-/* ---- who sends without a pause ------------------------------------------------------------------------------------- */
+/*
+ * ---- who sends without a pause -------------------------------------------------------------------------------------
+ */
 
 #define FLOOD_MOST 2000000u /* more than is taken in any of the times below */
 
@@ -992,7 +1004,9 @@ TEST(a_call_ends_in_time_whatever_comes_meanwhile) {
     close_both(client, server);
 }
 
-/* From what came first on it would be twice the time, with looks at the clock, and so with more that comes, all along. */
+/*
+ * From what came first on it would be twice the time, with looks at the clock, and so with more that comes, all along.
+ */
 TEST(a_server_receives_in_time_whatever_comes_meanwhile) {
     tarn_server *server = server_with(.wait_strategy = TARN_WAIT_SPIN); /* so it looks at the clock all the time */
     tarn_client *client = client_with();

@@ -86,7 +86,9 @@ static bool is_aligned(const void *data, uintptr_t alignment) {
     return (uintptr_t)data % alignment == 0;
 }
 
-/* Whoever knows the type counts on its alignment, so an option can only raise it. 24 bytes: not aligned by their size. */
+/*
+ * Whoever knows the type counts on its alignment, so an option can only raise it. 24 bytes: not aligned by their size.
+ */
 static void check_messages_alignment(const tarn_type *type, uint32_t option, uintptr_t expected) {
     tarn_subscriber *subscriber = typed_subscriber(type);
     tarn_publisher *publisher = publisher_with(.type = type, .alignment = option);

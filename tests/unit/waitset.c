@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waitsets in one process: what is reported and how often, turns, time-outs, the user's descriptors, interruption, handles that
- * are closed while they are in one, mistakes. Processes are in multi/waitset.c.
+ * Waitsets in one process: what is reported and how often, turns, time-outs, the user's descriptors, interruption,
+ * handles that are closed while they are in one, mistakes. Processes are in multi/waitset.c.
  */
 #include <poll.h>
 #include <pthread.h>

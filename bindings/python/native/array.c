@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * array(): a payload's memory as a numpy array. What is usual is made here, by numpy's own C functions: a receiver that has
- * waited finds none of this code in its caches, so little of it should be run. numpy.frombuffer() asks for a writable buffer
- * first, raises and forgets an error. All else, and what other versions of numpy may be like, goes the way through Python.
+ * array(): a payload's memory as a numpy array. What is usual is made here, by numpy's own C functions: a receiver that
+ * has waited finds none of this code in its caches, so little of it should be run. numpy.frombuffer() asks for a
+ * writable buffer first, raises and forgets an error. All else, and what other versions of numpy may be like, goes the
+ * way through Python.
  */
 #include "binding.h"
 
 /*
- * numpy's table of functions is frozen: it grows at its end only (numpy/_core/code_generators/numpy_api.py). Declared here, as
- * numpy is not needed to build nor to import this module.
+ * numpy's table of functions is frozen: it grows at its end only (numpy/_core/code_generators/numpy_api.py). Declared
+ * here, as numpy is not needed to build nor to import this module.
  */
 #define NUMPY_TABLE_VERSION 0   /* unsigned PyArray_GetNDArrayCVersion(void) */
 #define NUMPY_ARRAY_TYPE 2      /* PyArray_Type */
@@ -110,7 +111,9 @@ int array_add_types(PyObject *module) {
     return add_type(module, &spec, NULL, &view_type);
 }
 
-/* ---- arrays ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- arrays -------------------------------------------------------------------------------------------------------
+ */
 
 static PyObject *array_of_view(const Payload *payload, PyObject *view, PyObject *descr, Py_ssize_t element_bytes) {
     intptr_t count = (intptr_t)payload->place.bytes / element_bytes;

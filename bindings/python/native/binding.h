@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The C half of tarn_ipc: the module _tarn. It knows handles and payloads; what is convenient (types, asyncio, enumerations)
- * is Python, in tarn_ipc/, which derives its classes from the types here and names them to use() (module.c).
+ * The C half of tarn_ipc: the module _tarn. It knows handles and payloads; what is convenient (types, asyncio,
+ * enumerations) is Python, in tarn_ipc/, which derives its classes from the types here and names them to use()
+ * (module.c).
  *
  *   module.c   the module; errors             options.c   keyword arguments to the library's options
  *   handle.c   what all handles share         payload.c   messages, requests, jobs and loans: the buffer protocol
  *   fork.c     views in a forked child        array.c     and numpy arrays of them
  *   messages.c service.c events.c board.c queue.c monitor.c keeper.c waitset.c: patterns
  *
- * Threads. A handle of the library belongs to one thread at a time. Here the GIL sees to that: calls that do not wait keep it.
- * Those that may wait give it up and mark their handle busy meanwhile; whoever comes then gets a ThreadError. What is dropped
- * meanwhile, and may only be given back by the handle's thread, lies with the handle as an orphan until the call is over.
+ * Threads. A handle of the library belongs to one thread at a time. Here the GIL sees to that: calls that do not wait
+ * keep it. Those that may wait give it up and mark their handle busy meanwhile; whoever comes then gets a ThreadError.
+ * What is dropped meanwhile, and may only be given back by the handle's thread, lies with the handle as an orphan until
+ * the call is over.
  *
- * Views. A payload counts the buffers that it has lent. It cannot end while there are any, so memory that others may write again is
- * never seen by Python. Only numpy's np.ndarray(buffer=) gives a buffer back and keeps its pointer: it is refused (payload.c).
+ * Views. A payload counts the buffers that it has lent. It cannot end while there are any, so memory that others may
+ * write again is never seen by Python. Only numpy's np.ndarray(buffer=) gives a buffer back and keeps its pointer: it
+ * is refused (payload.c).
  */
 #ifndef TARN_IPC_BINDING_H
 #define TARN_IPC_BINDING_H
@@ -26,7 +29,9 @@
 #include <stdint.h>
 #include <tarn.h>
 
-/* ---- what the limited API has only since 3.11, and the runtime since 3.9 ------------------------------------------ */
+/*
+ * ---- what the limited API has only since 3.11, and the runtime since 3.9 ------------------------------------------
+ */
 
 /* Py_buffer, as it is since 3.0, and frozen since 3.11. */
 typedef struct Buffer {
@@ -53,7 +58,9 @@ extern int PyBuffer_FillInfo(Buffer *ret, PyObject *object, void *data, Py_ssize
 #define BUFFER_FORMAT 0xc
 #define BUFFER_WRITABLE 1
 
-/* ---- module.c ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- module.c -----------------------------------------------------------------------------------------------------
+ */
 
 /* Of tarn_ipc, given to use(): the classes of what the calls below make, and what they ask Python for. */
 extern struct classes {
@@ -73,7 +80,9 @@ int fail_thread(const char *what);
 
 int add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **ret);
 
-/* ---- handle.c ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- handle.c -----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct Handle Handle;
 
@@ -193,7 +202,9 @@ PyObject *handle_until(PyObject *self, PyObject *arguments, PyObject *names,
             "fileno()\n--\n\nA descriptor for event loops: readable when there may be something. Take until None."     \
     }
 
-/* ---- options.c ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- options.c ----------------------------------------------------------------------------------------------------
+ */
 
 enum option_form {
     OPTION_U32,
@@ -243,7 +254,9 @@ struct parsed {
 int options_parse(struct parsed *ret, const struct kind *kind, PyObject *given);
 void options_free(struct parsed *parsed);
 
-/* ---- payload.c ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- payload.c ----------------------------------------------------------------------------------------------------
+ */
 
 /* What the library's four structs for payload have first. */
 struct place {
@@ -306,12 +319,16 @@ int loan_bytes(PyObject *number, Py_ssize_t *ret);
 /* A call that sends what a Buffer has, and may wait. Returns what it returns; for raise_sent(). */
 int send_data(Handle *handle, const Buffer *data, int (*send)(void *what, const void *data, size_t bytes), void *what);
 
-/* ---- array.c ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- array.c ------------------------------------------------------------------------------------------------------
+ */
 
 int array_add_types(PyObject *module);
 PyObject *payload_array(PyObject *self, PyObject *arguments, PyObject *names);
 
-/* ---- fork.c ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- fork.c -------------------------------------------------------------------------------------------------------
+ */
 
 extern uint32_t fork_epoch; /* of this process: one more in each child */
 int fork_prepare(PyObject *module);
@@ -319,7 +336,9 @@ int fork_prepare(PyObject *module);
 void fork_list(Payload *payload);
 void fork_unlist(Payload *payload);
 
-/* ---- the patterns ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the patterns -------------------------------------------------------------------------------------------------
+ */
 
 int messages_add_types(PyObject *module);
 int service_add_types(PyObject *module);

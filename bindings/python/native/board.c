@@ -2,7 +2,9 @@
 /* Writers and readers of a blackboard. Keys are numbers here; tarn_ipc/ knows their names. */
 #include "binding.h"
 
-/* ---- writers -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- writers --------------------------------------------------------------------------------------------------------
+ */
 
 static int writer_open(void **ret, const char *topic, const void *options) {
     return tarn_writer_open((tarn_writer **)ret, topic, options);
@@ -127,7 +129,9 @@ static PyType_Slot writer_slots[] = {
     {0, NULL},
 };
 
-/* ---- readers -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- readers --------------------------------------------------------------------------------------------------------
+ */
 
 static int reader_open(void **ret, const char *topic, const void *options) {
     return tarn_reader_open((tarn_reader **)ret, topic, options);

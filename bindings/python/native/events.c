@@ -2,7 +2,9 @@
 /* Notifiers and listeners. */
 #include "binding.h"
 
-/* ---- notifiers ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- notifiers ------------------------------------------------------------------------------------------------------
+ */
 
 static int notifier_open(void **ret, const char *topic, const void *options) {
     return tarn_notifier_open((tarn_notifier **)ret, topic, options);
@@ -67,7 +69,9 @@ static PyType_Slot notifier_slots[] = {
     {0, NULL},
 };
 
-/* ---- listeners ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- listeners ------------------------------------------------------------------------------------------------------
+ */
 
 static int listener_open(void **ret, const char *topic, const void *options) {
     return tarn_listener_open((tarn_listener **)ret, topic, options);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What becomes of views in a forked child. The library's memory is not mapped there, so an array that the parent had would
- * point nowhere, or, later, at something else. So in a child the places that views may point into are taken by pages
- * without any access, and a handler of SIGSEGV knows them: who touches one reads zeros, and gets a ForkedError as soon as the
- * interpreter looks for pending calls, which is after the call, or at the next jump back. What others had set for SIGSEGV
- * (faulthandler) gets all other faults. A process that does not fork with views has no such handler, and pays a lock per view.
+ * What becomes of views in a forked child. The library's memory is not mapped there, so an array that the parent had
+ * would point nowhere, or, later, at something else. So in a child the places that views may point into are taken by
+ * pages without any access, and a handler of SIGSEGV knows them: who touches one reads zeros, and gets a ForkedError as
+ * soon as the interpreter looks for pending calls, which is after the call, or at the next jump back. What others had
+ * set for SIGSEGV (faulthandler) gets all other faults. A process that does not fork with views has no such handler,
+ * and pays a lock per view.
  *
- * Objects (messages, handles) say so themselves, and exactly; this is for the pointers that numpy and others got from them.
+ * Objects (messages, handles) say so themselves, and exactly; this is for the pointers that numpy and others got from
+ * them.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -33,7 +35,9 @@ static struct sigaction others_action;
 static bool has_handler;
 static volatile sig_atomic_t is_pending;
 
-/* ---- the list ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the list -------------------------------------------------------------------------------------------------------
+ */
 
 void fork_list(Payload *payload) {
     if (payload->is_listed)
@@ -62,7 +66,9 @@ void fork_unlist(Payload *payload) {
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- a touch -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- a touch --------------------------------------------------------------------------------------------------------
+ */
 
 static void forbid(const struct range *range) {
     mmap((void *)range->start, range->end - range->start, PROT_NONE,
@@ -111,7 +117,9 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     }
 }
 
-/* ---- fork ----------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- fork -----------------------------------------------------------------------------------------------------------
+ */
 
 static void before(void) {
     pthread_mutex_lock(&lock);

@@ -34,7 +34,9 @@ static void list_remove(Handle *handle) {
     handle->next = handle->previous = NULL;
 }
 
-/* ---- whose turn it is --------------------------------------------------------------------------------------------- */
+/*
+ * ---- whose turn it is ---------------------------------------------------------------------------------------------
+ */
 
 static bool is_ours(const Handle *handle) {
     return handle->epoch == fork_epoch;
@@ -132,7 +134,9 @@ void handle_adopt(Handle *handle, int (*discard)(void *what), const void *what, 
     handle->orphans = orphan;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------ */
+/*
+ * ---- opening and closing ------------------------------------------------------------------------------------------
+ */
 
 static void *option_at(const struct kind *kind, struct parsed *parsed, const char *name) {
     for (const struct option *option = kind->options; option->name; option++)
@@ -335,7 +339,9 @@ static void handle_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- waiting ------------------------------------------------------------------------------------------------------
+ */
 
 int timeout_parse(PyObject *seconds, int64_t *ret_ns) {
     *ret_ns = TARN_FOREVER;
@@ -373,7 +379,9 @@ int64_t time_left_ns(int64_t deadline) {
     return left < 0 ? 0 : left;
 }
 
-/* ---- waiting to send ---------------------------------------------------------------------------------------------- */
+/*
+ * ---- waiting to send ----------------------------------------------------------------------------------------------
+ */
 
 /* Whatever is said of servers then. What needs no waiting is said at once. */
 static bool has_waited_for_peer(const Handle *handle, int status, const struct patience *patience) {
@@ -397,7 +405,9 @@ bool handle_goes_on(Handle *handle, int status, struct patience *patience) {
     return true;
 }
 
-/* ---- waiting to receive -------------------------------------------------------------------------------------------- */
+/*
+ * ---- waiting to receive --------------------------------------------------------------------------------------------
+ */
 
 /* One slice: what wait returned; -1 and 0 as handle_wait. */
 static int wait_slice(Handle *handle, int64_t left_ns, int (*wait)(void *, int64_t)) {
@@ -493,7 +503,9 @@ PyObject *handle_ready(PyObject *self, PyObject *arguments, PyObject *names) {
     return handle_until(self, arguments, names, handle->kind ? handle->kind->wait : NULL);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the rest -----------------------------------------------------------------------------------------------------
+ */
 
 PyObject *handle_interrupt(PyObject *self, PyObject *unused) {
     Handle *handle = (Handle *)self;

@@ -2,7 +2,9 @@
 /* Publishers and subscribers. */
 #include "binding.h"
 
-/* ---- publishers ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- publishers -----------------------------------------------------------------------------------------------------
+ */
 
 static int publisher_open(void **ret, const char *topic, const void *options) {
     return tarn_publisher_open((tarn_publisher **)ret, topic, options);
@@ -124,7 +126,9 @@ static PyType_Slot publisher_slots[] = {
     {0, NULL},
 };
 
-/* ---- subscribers ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- subscribers ----------------------------------------------------------------------------------------------------
+ */
 
 static int subscriber_open(void **ret, const char *topic, const void *options) {
     return tarn_subscriber_open((tarn_subscriber **)ret, topic, options);

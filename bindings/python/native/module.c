@@ -52,7 +52,9 @@ int fail_thread(const char *what) {
     return -1;
 }
 
-/* ---- the module --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the module ---------------------------------------------------------------------------------------------------
+ */
 
 int add_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject **ret) {
     PyObject *bases = base ? PyTuple_Pack(1, base) : NULL;

@@ -9,7 +9,9 @@ static const struct option *option_find(const struct kind *kind, const char *nam
     return NULL;
 }
 
-/* ---- one value of each form ----------------------------------------------------------------------------------------- */
+/*
+ * ---- one value of each form -----------------------------------------------------------------------------------------
+ */
 
 static int parse_u64(const struct option *option, PyObject *value, uint64_t max, uint64_t *ret) {
     PyObject *number = PyNumber_Index(value);
@@ -129,7 +131,9 @@ static int option_set(struct parsed *ret, const struct option *option, PyObject 
     return 0;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- all of them ----------------------------------------------------------------------------------------------------
+ */
 
 int options_parse(struct parsed *ret, const struct kind *kind, PyObject *given) {
     PyObject *name, *value;

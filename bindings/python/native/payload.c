@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Messages, requests, jobs and loans as Python sees them: objects with a buffer. One struct for all, as the library's four
- * have the place and size of the payload first, and end in much the same way.
+ * Messages, requests, jobs and loans as Python sees them: objects with a buffer. One struct for all, as the library's
+ * four have the place and size of the payload first, and end in much the same way.
  *
  *   is released by     its collection; release(); or what ends it: reply, acknowledge, send, ...
  *   cannot while       a buffer of it is in use: BufferError, and nothing has changed
@@ -9,7 +9,9 @@
  */
 #include "binding.h"
 
-/* ---- the four ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the four -------------------------------------------------------------------------------------------------------
+ */
 
 static int discard_message(void *what) {
     return tarn_message_release(what);
@@ -77,7 +79,9 @@ PyObject *message_new(Handle *handle, PyObject *type, tarn_message *message) {
     return payload_new(&message_payload, classes.message, handle, type, message);
 }
 
-/* ---- whether it is there -------------------------------------------------------------------------------------------- */
+/*
+ * ---- whether it is there --------------------------------------------------------------------------------------------
+ */
 
 static bool is_inherited(const Payload *payload) {
     return payload->epoch != fork_epoch;
@@ -87,7 +91,9 @@ static bool is_there(const Payload *payload) {
     return payload->kind && !payload->over && !is_inherited(payload) && (!payload->owner || payload->owner->tarn);
 }
 
-/* Raises what the library says of it, which discarding does nothing to: it is over, or its handle is, or its process. */
+/*
+ * Raises what the library says of it, which discarding does nothing to: it is over, or its handle is, or its process.
+ */
 static int fail_absent(Payload *payload) {
     union {
         struct place place;
@@ -127,7 +133,9 @@ void payload_end(Payload *payload) {
     fork_unlist(payload);
 }
 
-/* ---- the buffer ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the buffer -----------------------------------------------------------------------------------------------------
+ */
 
 int payload_may_be_seen(Payload *payload) {
     return is_there(payload) ? 0 : fail_absent(payload);
@@ -176,7 +184,9 @@ static Py_ssize_t payload_length(PyObject *self) {
     return is_there(payload) ? (Py_ssize_t)payload->place.bytes : fail_absent(payload);
 }
 
-/* ---- its end -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- its end --------------------------------------------------------------------------------------------------------
+ */
 
 static void discard(Payload *payload) {
     Handle *owner = payload->owner;
@@ -280,7 +290,9 @@ static PyObject *loan_send(PyObject *self, PyObject *arguments, PyObject *names)
     return sent < 0 ? raise_sent(sent) : PyBool_FromLong(sent);
 }
 
-/* ---- what is known of them ------------------------------------------------------------------------------------------ */
+/*
+ * ---- what is known of them ------------------------------------------------------------------------------------------
+ */
 
 /* A field of the struct; what was known is known no more when it is over. */
 static PyObject *get_number(PyObject *self, void *offset) {
@@ -359,7 +371,9 @@ static PyGetSetDef loan_getters[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* ---- sending -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- sending --------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_plain(PyObject *object) {
     return PyBytes_Check(object) || PyByteArray_Check(object) || PyMemoryView_Check(object);
@@ -548,7 +562,9 @@ static PyObject *request_loan(PyObject *self, PyObject *arguments, PyObject *nam
     Py_RETURN_NONE;
 }
 
-/* ---- jobs ----------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- jobs -----------------------------------------------------------------------------------------------------------
+ */
 
 static PyObject *job_end(PyObject *self, const char *what, int (*end)(tarn_job *job)) {
     Payload *payload = (Payload *)self;
@@ -577,7 +593,9 @@ static PyObject *job_reject(PyObject *self, PyObject *unused) {
     return job_end(self, "rejected", tarn_job_reject);
 }
 
-/* ---- the types ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the types ------------------------------------------------------------------------------------------------------
+ */
 
 #define ARRAY_METHOD                                                                                                   \
     METHOD_WITH_NAMES(                                                                                                 \

@@ -2,7 +2,9 @@
 /* Producers and workers. */
 #include "binding.h"
 
-/* ---- producers ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- producers ------------------------------------------------------------------------------------------------------
+ */
 
 static int producer_open(void **ret, const char *topic, const void *options) {
     return tarn_producer_open((tarn_producer **)ret, topic, options);
@@ -134,7 +136,9 @@ static PyType_Slot producer_slots[] = {
     {0, NULL},
 };
 
-/* ---- workers -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- workers --------------------------------------------------------------------------------------------------------
+ */
 
 static int worker_open(void **ret, const char *topic, const void *options) {
     return tarn_worker_open((tarn_worker **)ret, topic, options);

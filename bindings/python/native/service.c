@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Clients and servers. call() waits in slices, so it cannot be the library's: responses to other requests that come meanwhile
- * are set aside for take() and receive(), which look there first, as are the deaths of their servers.
+ * Clients and servers. call() waits in slices, so it cannot be the library's: responses to other requests that come
+ * meanwhile are set aside for take() and receive(), which look there first, as are the deaths of their servers.
  */
 #include "binding.h"
 
-/* ---- clients -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- clients --------------------------------------------------------------------------------------------------------
+ */
 
 static int client_open(void **ret, const char *topic, const void *options) {
     return tarn_client_open((tarn_client **)ret, topic, options);
@@ -253,7 +255,9 @@ static PyType_Slot client_slots[] = {
     {0, NULL},
 };
 
-/* ---- servers -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- servers --------------------------------------------------------------------------------------------------------
+ */
 
 static int server_open(void **ret, const char *topic, const void *options) {
     return tarn_server_open((tarn_server **)ret, topic, options);

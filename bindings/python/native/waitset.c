@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waitsets. The set and the handles in it belong to one thread together: while it waits all of them are busy. It keeps them
- * alive, and tags are whatever object was given.
+ * Waitsets. The set and the handles in it belong to one thread together: while it waits all of them are busy. It keeps
+ * them alive, and tags are whatever object was given.
  */
 #include "binding.h"
 
@@ -51,7 +51,9 @@ static int waitset_init(PyObject *self, PyObject *arguments, PyObject *options) 
     return set->sources ? handle_open(&set->handle, &waitset_kind, arguments, options) : -1;
 }
 
-/* ---- sources -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- sources --------------------------------------------------------------------------------------------------------
+ */
 
 static PyObject *source_at(const Waitset *set, Py_ssize_t at, int part) {
     return PyTuple_GetItem(PyList_GetItem(set->sources, at), part);
@@ -166,7 +168,9 @@ static PyObject *waitset_remove_fd(PyObject *self, PyObject *object) {
     Py_RETURN_NONE;
 }
 
-/* ---- waiting -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- waiting --------------------------------------------------------------------------------------------------------
+ */
 
 static bool enter_all(Waitset *set) {
     if (!handle_enter(&set->handle))
@@ -270,7 +274,9 @@ static PyObject *waitset_wait(PyObject *self, PyObject *arguments, PyObject *nam
     }
 }
 
-/* ---- the type ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the type -------------------------------------------------------------------------------------------------------
+ */
 
 static int waitset_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(((Waitset *)self)->sources);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* The C side of test_c.py: a struct that Python has as a dataclass. peer send: sends one; peer show: prints one that comes. */
+/*
+ * The C side of test_c.py: a struct that Python has as a dataclass. peer send: sends one; peer show: prints one that
+ * comes.
+ */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
