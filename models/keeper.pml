@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Logs that are kept (V1, V2: src/core/keeper.c, remains.c, reaper.c; publisher_state(), update() and drop_finished() in
- * src/core/subscriber.c). A publisher sends, and closes; who finds it dead repairs its slot; both leave the slot LEAVING if a
+ * Logs that are kept (V1, V2: src/core/keeper.c, remains.c, reaper.c; publisher_state(), subscriber_update() and
+ * subscriber_drop_finished() in src/core/subscriber_follow.c). A publisher sends, and closes; who finds it dead repairs its slot; both leave the slot LEAVING if a
  * keeper that lives has said that it has the memory attached, and else clear it. A keeper attaches, says so, lets go or leaves
  * in order, and then looks at the slot as a repairer. A subscriber that joins at any time reads what it finds; it takes and
  * drops without looking for changes, as realtime ones do. When all is at rest, somebody looks at all slots, as whoever waits

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Requests (src/core/service.c, client.c, server.c; add_reader and note_speaker in subscriber.c; slot_reap): a client asks a
+ * Requests (src/core/service.c, client.c, server.c; add_reader and note_speaker in subscriber_follow.c; slot_reap): a client asks a
  * server. Each has a slot for its inbox, and one for its publisher to the other's, all of which are used again: by a second
  * server, or, with CLIENTS=2, by a second client, whose requests have the same numbers. The first of either may be killed at any
  * step (KILLED_SERVER, KILLED_CLIENT). The client asks the kernel in its slices, and repairs a dead server; with

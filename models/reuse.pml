@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A publisher's slot that is used again (incarnations: src/core/reaper.c, remote.c, update() in src/core/subscriber.c): the
+ * A publisher's slot that is used again (incarnations: src/core/reaper.c, remote.c, subscriber_update() in src/core/subscriber_follow.c): the
  * first publisher sends MESSAGES and dies or leaves, somebody clears the slot, and a second publisher takes it. One
  * reliable subscriber follows both. Its cursor for the slot is one word, whichever of them it is for.
  *

@@ -80,6 +80,36 @@ int subscriber_take_what_is_there(struct tarn_subscriber *subscriber, tarn_messa
 /* Whether something is to be taken of what that speaker sent, or may be. */
 bool subscriber_has_unread(struct tarn_subscriber *subscriber, uint64_t speaker);
 
+/* ---- subscriber_follow.c: whose logs are read ------------------------------------------------------------------- */
+
+/* Brings the readers up to date with the roster. Under process_lock(). 0, or, if joining, -ENOMEM. */
+int subscriber_update(struct tarn_subscriber *subscriber, bool joining);
+
+/* The same, not under process_lock(), and tells the inbox's owner. */
+void subscriber_follow_changes(struct tarn_subscriber *subscriber);
+
+/* Lets readers go whose publisher is gone or left, whose log is read to its end, and of which no message is held. */
+void subscriber_drop_finished(struct tarn_subscriber *subscriber);
+
+/* Under process_lock(). What it took and lost is the subscriber's from now on. */
+void subscriber_free_reader(struct tarn_subscriber *subscriber, struct log_reader *reader);
+
+/* From now on the first so many. The only one has all the credit; of several it is lent to the one whose turn it is. */
+void subscriber_count_readers(struct tarn_subscriber *subscriber, uint32_t count);
+void subscriber_lend_credit(struct tarn_subscriber *subscriber, struct log_reader *reader);
+void subscriber_take_credit_back(struct tarn_subscriber *subscriber, struct log_reader *reader);
+
+/* Keeps the error just made for the next take to tell. */
+void subscriber_keep_trouble(struct tarn_subscriber *subscriber, int status);
+
+int subscriber_say_damaged(const struct tarn_subscriber *subscriber, const struct log_reader *reader);
+
+static inline struct pid_text remote_pid_text(const struct remote *remote) {
+    return process_pid_text(remote->pid, remote->namespaces);
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------- */
+
 /* From which log a message is that was not released yet. */
 static inline struct log_reader *message_reader(const tarn_message *message) {
     const struct hold *hold = message->held_by;
