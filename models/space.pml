@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waiting for space, S1 (src/shm/space.h; find_space and flush in src/core/publisher.c). The log has three extents: who
+ * Waiting for space, S1 (src/shm/space.h; find_space in src/core/publisher.c, flush in publisher_life.c). The log has three extents: who
  * has taken the message of extent k has a cursor of k, and the last extent is being written. Readers do not fence: the
  * publisher's membarrier does it for them (S1, as B1), but for those of a process that is not registered.
  *

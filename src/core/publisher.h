@@ -13,7 +13,16 @@
 #include "shm/writer.h"
 #include "tarn.h"
 
-struct open_loan;
+/*
+ * A loan that something else overtook. While it lies at the log's head, all there is of it is the writer's plan and its
+ * ticket. Kept until the publisher closes, so that one that was sent or dropped can be told from one that is open.
+ */
+struct open_loan {
+    struct place place;
+    uint64_t ticket; /* 0: not open */
+    struct open_loan *next_free;
+    struct open_loan *next; /* of all ever made */
+};
 
 struct tarn_publisher {
     struct handle handle;
@@ -53,6 +62,17 @@ struct publisher_address {
 /* The options' type says alignment and size of payloads; it is not settled. Not under process_lock(). 0 or a status. */
 int publisher_open_addressed(struct tarn_publisher **ret, struct topic *topic, const tarn_publisher_options *options,
                              const struct publisher_address *address);
+
+/* ---- publisher.c: what it sends --------------------------------------------------------------------------------- */
+
+/* How large messages may be, and which are sent the shortest ways, with a memory limit of so much. */
+void publisher_bound_payload(struct tarn_publisher *publisher, uint64_t limit_bytes);
+
+/* The loan at the head may have been overtaken. */
+void publisher_note_overtaken(struct tarn_publisher *publisher);
+
+/* Returns the status. error: a negative errno of shm/writer.c. */
+int publisher_say_reserve_failed(struct tarn_publisher *publisher, int error);
 
 int publisher_wake_sleepers(struct tarn_publisher *publisher); /* returns 1 */
 
