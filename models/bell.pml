@@ -6,8 +6,8 @@
  * With INTERRUPT, another thread calls tarn_subscriber_interrupt(), and a second subscriber waits at its doorbell. With
  * KILLED, a publisher may be killed between any two steps.
  *
- * Checked: when all has come to rest, nobody sleeps who has a message to take, or was interrupted. With KILLED: the look
- * at the end of the slice finds all that was committed.
+ * Checked: when all has come to rest, nobody sleeps who has a message to take, or was interrupted. With KILLED: the
+ * look at the end of the slice finds all that was committed.
  *
  * Broken variants: NO_BARRIER, VALUE_READ_LATE, NO_SLICE (with KILLED); with INTERRUPT: INTERRUPT_TAKES_BIT,
  * WIN_TRIED_ONCE, NO_INTERRUPT_FENCE.

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Deaths that raise an event (shm/counters.h, E2): the notifiers of some slots die, and name the same event. Who repairs one
- * may be killed at any step, and the next one starts over (slot 0); at most one at a time repairs a slot. Slot 0 is used
- * again, by a notifier that dies as well. Each death is counted exactly once.
+ * Deaths that raise an event (shm/counters.h, E2): the notifiers of some slots die, and name the same event. Who
+ * repairs one may be killed at any step, and the next one starts over (slot 0); at most one at a time repairs a slot.
+ * Slot 0 is used again, by a notifier that dies as well. Each death is counted exactly once.
  *
  * There are no store buffers: what matters is written by compare-and-swap, which empties them; marks that begin_slot()
  * clears and incarnations it raises are ordered by locks, which are system calls.
  *
  * SLOTS=3: another slot is repaired, at one moment, and repairers of the second life in slot 0 are killed only.
  *
- * Broken variants: NO_MARK_OF_OTHERS (the word is replaced, though the slot that it names has no mark), MARK_READ_FIRST (the
- * mark is looked at before the word), MARK_STORED (others' marks are set by a plain store, which may be late), NO_MARKS
- * (whose death was the last is all there is), RAISED_FIRST (the mark is set before it is counted).
+ * Broken variants: NO_MARK_OF_OTHERS (the word is replaced, though the slot that it names has no mark), MARK_READ_FIRST
+ * (the mark is looked at before the word), MARK_STORED (others' marks are set by a plain store, which may be late),
+ * NO_MARKS (whose death was the last is all there is), RAISED_FIRST (the mark is set before it is counted).
  */
 #ifndef SLOTS
 #define SLOTS 2

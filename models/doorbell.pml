@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The descriptor (src/core/doorbell.h, found_nothing and ready_for_waitset in src/core/subscriber.c): two publishers send one and two messages;
- * an event loop takes one message whenever the descriptor is readable. Another subscriber sets the bell's bit now and then.
+ * The descriptor (src/core/doorbell.h, found_nothing and ready_for_waitset in src/core/subscriber.c): two publishers
+ * send one and two messages; an event loop takes one message whenever the descriptor is readable. Another subscriber
+ * sets the bell's bit now and then.
  *
  * Checked: when all has come to rest, everything was taken (lost wake-up); takes that find nothing come to an end.
  *
- * Broken variants: each step of found_nothing left out: NO_DRAIN, NO_ARM, NO_BIT, NO_BARRIER, NO_LOOK, NO_RING_SELF;
- * or moved: DRAIN_LATE (behind the look), ARM_LATE (behind the bit); RINGER_DISARMS: who rings makes the doorbell quiet.
+ * Broken variants: each step of found_nothing left out: NO_DRAIN, NO_ARM, NO_BIT, NO_BARRIER, NO_LOOK, NO_RING_SELF; or
+ * moved: DRAIN_LATE (behind the look), ARM_LATE (behind the bit); RINGER_DISARMS: who rings makes the doorbell quiet.
  */
 #define PUBLISHERS 2
 #define MESSAGES(p) ((p) + 1)

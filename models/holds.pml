@@ -2,21 +2,24 @@
 /*
  * Holds, words and generations (src/shm/log.h): one publisher that reuses EXTENTS extents for GENERATIONS generations;
  * READERS subscribers that follow its log from the start, keep a message now and then, and have it released by another
- * thread; one loan, opened in the first extent (or, with LOANED=1, the second) and sent at any time later, as a reference.
+ * thread; one loan, opened in the first extent (or, with LOANED=1, the second) and sent at any time later, as a
+ * reference.
  *
  * Each extent has two records: a message or a reference, and a jump. Sequence numbers count extents.
  *
- * A reader that follows a jump changes over if no message of the extent that it leaves is out: its position's cell names
- * the next extent instead (hold_move). Else, or if that one's segment is not attached yet, it goes the long way, with two
- * cells. What nobody else knows it lets go by plain stores; others clear cells without a fence, too (space.pml).
+ * A reader that follows a jump changes over if no message of the extent that it leaves is out: its position's cell
+ * names the next extent instead (hold_move). Else, or if that one's segment is not attached yet, it goes the long way,
+ * with two cells. What nobody else knows it lets go by plain stores; others clear cells without a fence, too
+ * (space.pml).
  *
- * Checked: an extent that somebody reads is never taken for writing (torn read); what the publisher has not retired can be
- * entered (false loss); a reader never finds the log damaged; with RELIABLE, whose cursor the publisher respects,
+ * Checked: an extent that somebody reads is never taken for writing (torn read); what the publisher has not retired can
+ * be entered (false loss); a reader never finds the log damaged; with RELIABLE, whose cursor the publisher respects,
  * nothing is lost at all. With KILLED, the publisher may be killed between any two of its stores, among them those by
  * which a loan's extent becomes one that is entered by reference only: readers go on with what is there.
  *
  * Broken variants: NO_READER_FENCE, NO_PUBLISHER_FENCE, MOVE_WITHOUT_FENCE, MOVE_WITH_MESSAGES_OUT, REUSED_EARLY,
- * WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION, DETACHED_IN_LOG, MARKED_LATE; RESTORED_GENERATION: see README.md.
+ * WORD_RAISED_EARLY, WORD_LOWERED_LATE, NO_NEW_GENERATION, DETACHED_IN_LOG, MARKED_LATE; RESTORED_GENERATION: see
+ * README.md.
  *
  * An atomic block here has one load of shared memory at most, at its start (behind a fence), besides what only its own
  * process writes: stores go to the buffer, so nobody sees when they are issued.

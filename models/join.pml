@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A reliable reader joins while a publisher retires (R1 and H2 in src/shm/log.h). The publisher sends a message per extent;
- * extents are not used again, as holds.pml has that.
+ * A reliable reader joins while a publisher retires (R1 and H2 in src/shm/log.h). The publisher sends a message per
+ * extent; extents are not used again, as holds.pml has that.
  *
  * Checked: nothing whose record is committed after open returned is skipped, or retired before it was read.
  *

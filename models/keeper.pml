@@ -1,32 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Logs that are kept (V1, V2: src/core/keeper.c, remains.c, reaper.c; publisher_state(), subscriber_update() and
- * subscriber_drop_finished() in src/core/subscriber_follow.c). A publisher sends, and closes; who finds it dead repairs its slot; both leave the slot LEAVING if a
- * keeper that lives has said that it has the memory attached, and else clear it. A keeper attaches, says so, lets go or leaves
- * in order, and then looks at the slot as a repairer. A subscriber that joins at any time reads what it finds; it takes and
- * drops without looking for changes, as realtime ones do. When all is at rest, somebody looks at all slots, as whoever waits
- * does; at last the keepers leave.
+ * subscriber_drop_finished() in src/core/subscriber_follow.c). A publisher sends, and closes; who finds it dead repairs
+ * its slot; both leave the slot LEAVING if a keeper that lives has said that it has the memory attached, and else clear
+ * it. A keeper attaches, says so, lets go or leaves in order, and then looks at the slot as a repairer. A subscriber
+ * that joins at any time reads what it finds; it takes and drops without looking for changes, as realtime ones do. When
+ * all is at rest, somebody looks at all slots, as whoever waits does; at last the keepers leave.
  *
- * Memory is there while a process has it attached. Of who is killed, what it stored is seen, its memory goes, then its locks.
- * That the dead are known as such is reap's: here that is one look. A log is one segment, and nothing in it is retired.
+ * Memory is there while a process has it attached. Of who is killed, what it stored is seen, its memory goes, then its
+ * locks. That the dead are known as such is reap's: here that is one look. A log is one segment, and nothing in it is
+ * retired.
  *
- * Checked: a keeper that lives, and said so before somebody looked, is found, and one that died is not; then the memory and the
- * reference to it are there, and a subscriber reads all; messages are read once; a log that was read to its end, in state
- * LEAVING or after the incarnation was raised, has ended; LIVE and LEAVING are never taken for another life's; how a life ended
- * is noted once, and rightly; at rest a slot that nobody keeps is FREE. Verified with pan -E: some wait for ever, or are killed.
+ * Checked: a keeper that lives, and said so before somebody looked, is found, and one that died is not; then the memory
+ * and the reference to it are there, and a subscriber reads all; messages are read once; a log that was read to its
+ * end, in state LEAVING or after the incarnation was raised, has ended; LIVE and LEAVING are never taken for another
+ * life's; how a life ended is noted once, and rightly; at rest a slot that nobody keeps is FREE. Verified with pan -E:
+ * some wait for ever, or are killed.
  *
- * PUBLISHER_KILLED, KEEPER_KILLED, REPAIRER_KILLED: at any step. STRAY: a killed keeper may have a child that has its lock.
- * LEAVES: a keeper may leave at any time. LETS_GO=n: keepers let go of the logs of so many lives. LIVES=2: the slot is used
- * again; SETTLED: and all have the first one's log attached, and have read it. KEEPERS=2: at a time, or, with SUCCESSOR, in the same slot.
- * BUFFERS: tso.pml; without it a store is seen at once, as all that somebody stores and then loads others' is behind a system
- * call, but for what is sent before a publisher looks for keepers, which do not look at that.
+ * PUBLISHER_KILLED, KEEPER_KILLED, REPAIRER_KILLED: at any step. STRAY: a killed keeper may have a child that has its
+ * lock. LEAVES: a keeper may leave at any time. LETS_GO=n: keepers let go of the logs of so many lives. LIVES=2: the
+ * slot is used again; SETTLED: and all have the first one's log attached, and have read it. KEEPERS=2: at a time, or,
+ * with SUCCESSOR, in the same slot. BUFFERS: tso.pml; without it a store is seen at once, as all that somebody stores
+ * and then loads others' is behind a system call, but for what is sent before a publisher looks for keepers, which do
+ * not look at that.
  *
- * Broken variants. V1: LEAVING_EARLY (before the last message is sent), EMPTY_FIRST (the log is looked at before the state). V2:
- * SAID_FIRST (and then attached), DETACHED_FIRST (and then said that it is let go). STATE_FIRST (and then the incarnation, once),
- * NO_SECOND_LOOK (the incarnation, and then the state), NO_LOOK_BEHIND (at the incarnation, when the memory is attached), NO_ASK
- * (whether a keeper lives), NOT_THOROUGH (only whether it is locked), LEAVING_IS_KEPT (whether or not somebody keeps it),
- * NOTED_AGAIN (how it ended), NOTED_LATE (after LEAVING), NOT_PASSED (what was read to its end), ROW_LEFT (by a keeper to the next
- * one in its slot); NO_REFERENCE, PASSED_BLINDLY: see README.md.
+ * Broken variants. V1: LEAVING_EARLY (before the last message is sent), EMPTY_FIRST (the log is looked at before the
+ * state). V2: SAID_FIRST (and then attached), DETACHED_FIRST (and then said that it is let go). STATE_FIRST (and then
+ * the incarnation, once), NO_SECOND_LOOK (the incarnation, and then the state), NO_LOOK_BEHIND (at the incarnation,
+ * when the memory is attached), NO_ASK (whether a keeper lives), NOT_THOROUGH (only whether it is locked),
+ * LEAVING_IS_KEPT (whether or not somebody keeps it), NOTED_AGAIN (how it ended), NOTED_LATE (after LEAVING),
+ * NOT_PASSED (what was read to its end), ROW_LEFT (by a keeper to the next one in its slot); NO_REFERENCE,
+ * PASSED_BLINDLY: see README.md.
  */
 #ifndef LIVES
 #define LIVES 1 /* one publisher after the other in the slot */

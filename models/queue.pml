@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A work queue: claims, holds and the memory of messages (src/shm/queue.h; P1 of src/shm/arena.h; claim and end_claim in
- * src/core/worker.c). A producer sends two messages through a ring of one cell, each in one of two extents, and takes an
- * extent again when its message is over and nobody holds it. Two workers look for messages, name the extent, claim, look at
- * what they have, and acknowledge or give back. Deliveries are counted to two; then a message is not given back.
+ * A work queue: claims, holds and the memory of messages (src/shm/queue.h; P1 of src/shm/arena.h; claim and end_claim
+ * in src/core/worker.c). A producer sends two messages through a ring of one cell, each in one of two extents, and
+ * takes an extent again when its message is over and nobody holds it. Two workers look for messages, name the extent,
+ * claim, look at what they have, and acknowledge or give back. Deliveries are counted to two; then a message is not
+ * given back.
  *
- * With KILLED, the first worker may be killed at any step, and is repaired: its hold is cleared, then its incarnation ends.
- * With TAKEOVER, a worker may claim what the other has, at any time, as where claims have a time limit. With SHORT_ROUNDS
- * the cell's word does not tell one message from the next, as when 2^25 rounds go by between a worker's load and its swap.
+ * With KILLED, the first worker may be killed at any step, and is repaired: its hold is cleared, then its incarnation
+ * ends. With TAKEOVER, a worker may claim what the other has, at any time, as where claims have a time limit. With
+ * SHORT_ROUNDS the cell's word does not tell one message from the next, as when 2^25 rounds go by between a worker's
+ * load and its swap.
  *
- * Checked: each message is acknowledged exactly once, and none stays behind; a worker that has claimed a message reads that
- * one and no other, until it lets go of it, also when it was given to the other one meanwhile.
+ * Checked: each message is acknowledged exactly once, and none stays behind; a worker that has claimed a message reads
+ * that one and no other, until it lets go of it, also when it was given to the other one meanwhile.
  *
- * Broken variants: NOTE_APART with KILLED (the claim says only that somebody has it, and another word, who); CLAIM_FIRST (and
- * then the hold) with TAKEOVER; NO_LOOK_AT_HOLDS (by the producer) with TAKEOVER; NO_SECOND_LOOK with SHORT_ROUNDS; STATE_FIRST
- * (the producer tells of the message before its place); PLACE_FIRST (and then the state, with no second look); BLIND_END (a
- * job is ended by a store) with TAKEOVER.
+ * Broken variants: NOTE_APART with KILLED (the claim says only that somebody has it, and another word, who);
+ * CLAIM_FIRST (and then the hold) with TAKEOVER; NO_LOOK_AT_HOLDS (by the producer) with TAKEOVER; NO_SECOND_LOOK with
+ * SHORT_ROUNDS; STATE_FIRST (the producer tells of the message before its place); PLACE_FIRST (and then the state, with
+ * no second look); BLIND_END (a job is ended by a store) with TAKEOVER.
  */
 #define MESSAGES 2
 #define DELIVERIES 2

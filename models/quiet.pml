@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The short way of a take that finds nothing (is_quiet in src/core/subscriber.c): it returns at once where an earlier take
- * has done all that there is to do, and nothing has changed since. One subscriber polls, then opens its descriptor or
- * goes on polling; one publisher is there from the start, sends and leaves; a second one joins and sends, or does not. The
- * user may hold a message of the first.
+ * The short way of a take that finds nothing (is_quiet in src/core/subscriber.c): it returns at once where an earlier
+ * take has done all that there is to do, and nothing has changed since. One subscriber polls, then opens its descriptor
+ * or goes on polling; one publisher is there from the start, sends and leaves; a second one joins and sends, or does
+ * not. The user may hold a message of the first.
  *
- * Checked: when all has come to rest, some more takes take everything, let go of the reader whose publisher has left, and,
- * where there is a descriptor, find it quiet.
+ * Checked: when all has come to rest, some more takes take everything, let go of the reader whose publisher has left,
+ * and, where there is a descriptor, find it quiet.
  *
- * Broken variants: QUIET_IGNORES_CHANGES, QUIET_IGNORES_LOG, QUIET_WHEN_GONE, FD_LEAVES_QUIET (opening the descriptor does
- * not end the quiet), QUIET_WITH_FD (a take with a descriptor begins one).
+ * Broken variants: QUIET_IGNORES_CHANGES, QUIET_IGNORES_LOG, QUIET_WHEN_GONE, FD_LEAVES_QUIET (opening the descriptor
+ * does not end the quiet), QUIET_WITH_FD (a take with a descriptor begins one).
  *
  * All loads here are of words that only rise, and nobody waits for an answer: store buffers would change nothing.
  */

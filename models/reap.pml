@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Repair of a slot against its claim (src/core/reaper.c; lock_slot, begin_slot and topic_leave in src/core/topic.c). The
- * slot's first owner leaves, or is killed, perhaps leaving a stray child that keeps its locks for a while; a claimer takes
- * the slot when it is free, and leaves or is killed; two repairers look after it all the time, one of which may be killed.
+ * Repair of a slot against its claim (src/core/reaper.c; lock_slot and topic_begin_slot in src/core/topic_slots.c,
+ * topic_leave in topic.c). The slot's first owner leaves, or is killed, perhaps leaving a stray child that keeps its
+ * locks for a while; a claimer takes the slot when it is free, and leaves or is killed; two repairers look after it all
+ * the time, one of which may be killed.
  *
- * There are no store buffers here: between two system calls, which order everything, each side only stores, or only loads,
- * so a store that waits in a buffer cannot be told from a slow processor.
+ * There are no store buffers here: between two system calls, which order everything, each side only stores, or only
+ * loads, so a store that waits in a buffer cannot be told from a slow processor.
  *
- * Checked: nobody repairs a slot whose owner lives; when all has come to rest, the slot is free. Verified with pan -E: the killed do not end.
+ * Checked: nobody repairs a slot whose owner lives; when all has come to rest, the slot is free. Verified with pan -E:
+ * the killed do not end.
  *
- * Broken variants: NO_RECHECK (slot_is_dead does not look at state and incarnation again), NO_SECOND_LOOK (not under the
- * repair byte), NO_REPAIR_BYTE; FREE_FIRST: a repair that makes the slot FREE before its last step; STATE_READ_FIRST: see
- * README.md. TWO_CLAIMERS: two, and only the first owner is killed.
+ * Broken variants: NO_RECHECK (slot_is_dead does not look at state and incarnation again), NO_SECOND_LOOK (not under
+ * the repair byte), NO_REPAIR_BYTE; FREE_FIRST: a repair that makes the slot FREE before its last step;
+ * STATE_READ_FIRST: see README.md. TWO_CLAIMERS: two, and only the first owner is killed.
  */
 #define STATE 0
 #define INCARNATION 1

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Messages released without a locked instruction, by the thread that took them (T1, T2: src/shm/holds.h), while the subscriber
- * moves on in another thread. The first thread has taken MESSAGES of an extent, of which it releases all but one, and hands
- * that one to a third thread. The second thread uses the subscriber from then on: it takes another message of the extent or
- * does not, releases it or keeps it for a while, and leaves the extent at any time.
+ * Messages released without a locked instruction, by the thread that took them (T1, T2: src/shm/holds.h), while the
+ * subscriber moves on in another thread. The first thread has taken MESSAGES of an extent, of which it releases all but
+ * one, and hands that one to a third thread. The second thread uses the subscriber from then on: it takes another
+ * message of the extent or does not, releases it or keeps it for a while, and leaves the extent at any time.
  *
- * Checked: the hold is let go once, and only when all messages were released; when it is let go, no store to it is under way
- * and none follows, as it may be used again or freed; nobody waits for good.
+ * Checked: the hold is let go once, and only when all messages were released; when it is let go, no store to it is
+ * under way and none follows, as it may be used again or freed; nobody waits for good.
  *
- * Broken variants: NO_BARRIER (the second thread does not have the first one fence), NO_SECOND_LOOK (the first one does not
- * look again whether it may count), NO_WAIT (the second one takes a count that is being raised for one that is not),
- * COUNTED_FIRST (the first one raises it before it looks again, and takes it back if it may not), NOT_PARTED (the second one
- * leaves the first one's word as it is).
+ * Broken variants: NO_BARRIER (the second thread does not have the first one fence), NO_SECOND_LOOK (the first one does
+ * not look again whether it may count), NO_WAIT (the second one takes a count that is being raised for one that is
+ * not), COUNTED_FIRST (the first one raises it before it looks again, and takes it back if it may not), NOT_PARTED (the
+ * second one leaves the first one's word as it is).
  */
 #define THREAD 0   /* which thread may count by itself */
 #define RETURNED 1 /* twice the count, odd while it is being raised */

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Requests (src/core/service.c, client.c, server.c; add_reader and note_speaker in subscriber_follow.c; slot_reap): a client asks a
- * server. Each has a slot for its inbox, and one for its publisher to the other's, all of which are used again: by a second
- * server, or, with CLIENTS=2, by a second client, whose requests have the same numbers. The first of either may be killed at any
- * step (KILLED_SERVER, KILLED_CLIENT). The client asks the kernel in its slices, and repairs a dead server; with
- * REPAIRED_BY_OTHERS somebody else may do that for one slot. A server stays, or leaves at any time. With STREAMS it
- * sends something before the answer; with ABANDONS the client may abandon its request.
+ * Requests (src/core/service.c, client.c, server.c; add_reader and note_speaker in subscriber_follow.c; slot_reap): a
+ * client asks a server. Each has a slot for its inbox, and one for its publisher to the other's, all of which are used
+ * again: by a second server, or, with CLIENTS=2, by a second client, whose requests have the same numbers. The first of
+ * either may be killed at any step (KILLED_SERVER, KILLED_CLIENT). The client asks the kernel in its slices, and
+ * repairs a dead server; with REPAIRED_BY_OTHERS somebody else may do that for one slot. A server stays, or leaves at
+ * any time. With STREAMS it sends something before the answer; with ABANDONS the client may abandon its request.
  *
- * There are no store buffers: what one process writes is read in that order (A1, A2), and that sleepers are woken is bell.pml's.
- * A log's memory can be attached as long as its writer lives, and is read for as long as one likes.
+ * There are no store buffers: what one process writes is read in that order (A1, A2), and that sleepers are woken is
+ * bell.pml's. A log's memory can be attached as long as its writer lives, and is read for as long as one likes.
  *
- * Checked: a client never waits for good; no request fails that was answered, if the client had attached the log with the
- * answer, or the server left in order and its patience (linger) lasted; a server takes no request that was sent to its
- * predecessor; an answer is one to this client's request, from the server that it was sent to.
+ * Checked: a client never waits for good; no request fails that was answered, if the client had attached the log with
+ * the answer, or the server left in order and its patience (linger) lasted; a server takes no request that was sent to
+ * its predecessor; an answer is one to this client's request, from the server that it was sent to.
  *
- * Broken variants: UNREAD_FIRST (the client looks at what is unread before it looks whether the server is over), STATE_ONLY
- * (who is over is told by the slot's state alone), FREE_IS_NOT_OVER (by LEAVING and the incarnation), INBOX_FIRST (a server that
- * leaves gives up its inbox first), NO_LINGER (it does not wait until its answers are attached), SLOT_ONLY (an address does
- * not say which incarnation); with KILLED_SERVER: NO_ASK (of the kernel); with CLIENTS=2 and ABANDONS: NO_SECOND_LOOK (at the
- * incarnation, behind the speaker).
+ * Broken variants: UNREAD_FIRST (the client looks at what is unread before it looks whether the server is over),
+ * STATE_ONLY (who is over is told by the slot's state alone), FREE_IS_NOT_OVER (by LEAVING and the incarnation),
+ * INBOX_FIRST (a server that leaves gives up its inbox first), NO_LINGER (it does not wait until its answers are
+ * attached), SLOT_ONLY (an address does not say which incarnation); with KILLED_SERVER: NO_ASK (of the kernel); with
+ * CLIENTS=2 and ABANDONS: NO_SECOND_LOOK (at the incarnation, behind the speaker).
  */
 #ifndef CLIENTS
 #define CLIENTS 1
@@ -172,7 +172,10 @@ inline commit(role, what)
 
 /* ---- inboxes ---- */
 
-/* of the publishers' lives in the slot that is addressed to us: who speaks there, 0: not attached, or unknown; what was taken */
+/*
+ * of the publishers' lives in the slot that is addressed to us: who speaks there, 0: not attached, or unknown; what was
+ * taken
+ */
 #define HAS_UNREAD(role, l) (heard[l] != 0 && taken[l] < sent[2 * (role) + (l)])
 
 #ifdef NO_SECOND_LOOK

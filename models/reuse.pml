@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * A publisher's slot that is used again (incarnations: src/core/reaper.c, remote.c, subscriber_update() in src/core/subscriber_follow.c): the
- * first publisher sends MESSAGES and dies or leaves, somebody clears the slot, and a second publisher takes it. One
- * reliable subscriber follows both. Its cursor for the slot is one word, whichever of them it is for.
+ * A publisher's slot that is used again (incarnations: src/core/reaper.c, remote.c, subscriber_update() in
+ * src/core/subscriber_follow.c): the first publisher sends MESSAGES and dies or leaves, somebody clears the slot, and a
+ * second publisher takes it. One reliable subscriber follows both. Its cursor for the slot is one word, whichever of
+ * them it is for.
  *
  * A publisher retires message k only when the cursor, if it carries the publisher's incarnation, has passed k. A reader
  * attaches by what the slot says: incarnation, state, reference to a segment, then the incarnation again.
@@ -10,9 +11,9 @@
  * Checked: no message of the second publisher is retired unread; the subscriber never reads one publisher's segment as
  * the other's; when all has come to rest, it has taken all of the second one.
  *
- * Broken variants: NO_STAMP (words do not carry the incarnation), NOT_RAISED (it stays the same), NO_SECOND_LOOK (at the
- * incarnation), NEVER_PARTS (the reader of a slot's previous publisher goes on telling its cursor); REFERENCE_LATE: see
- * README.md.
+ * Broken variants: NO_STAMP (words do not carry the incarnation), NOT_RAISED (it stays the same), NO_SECOND_LOOK (at
+ * the incarnation), NEVER_PARTS (the reader of a slot's previous publisher goes on telling its cursor); REFERENCE_LATE:
+ * see README.md.
  */
 #define MESSAGES 2
 #define STATE 0

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The life of a topic file and its roster (F1 in src/core/topic.h): PROCESSES processes join and leave, LIVES times each,
- * and KILLS of them are killed between any two system calls. Each has its own slot byte; claiming is in reap.pml.
+ * The life of a topic file and its roster (F1 in src/core/topic.h): PROCESSES processes join and leave, LIVES times
+ * each, and KILLS of them are killed between any two system calls. Each has its own slot byte; claiming is in reap.pml.
  *
  * Each atomic block is one system call: they are sequentially consistent, so there are no store buffers here. A killed
  * process lets go of its memory first and of its locks later, as in the kernel; or a stray child keeps its slot's byte
  * locked for ever. Verified with pan -E: the killed do not end.
  *
- * Checked: participants of one topic have one roster; the file of a live participant is never unlinked; a joiner is told
- * no error; when the others have left or died, the next one joins at the second try at the latest.
+ * Checked: participants of one topic have one roster; the file of a live participant is never unlinked; a joiner is
+ * told no error; when the others have left or died, the next one joins at the second try at the latest.
  *
- * Broken variants: SWEEPER_LEAVES_OPEN (the header is not closed before the look at the locks), JOINER_TRUSTS (it does not
- * look again); ATTACH_FAILURE_IS_FINAL, SECOND_LOOK_DECIDES: see README.md. JOINER_TRUSTS_PATH (it does not look at the path
- * again) is none: tarn never unlinks a file whose header is open, so that look is for files that somebody else deletes.
+ * Broken variants: SWEEPER_LEAVES_OPEN (the header is not closed before the look at the locks), JOINER_TRUSTS (it does
+ * not look again); ATTACH_FAILURE_IS_FINAL, SECOND_LOOK_DECIDES: see README.md. JOINER_TRUSTS_PATH (it does not look at
+ * the path again) is none: tarn never unlinks a file whose header is open, so that look is for files that somebody else
+ * deletes.
  */
 #ifndef PROCESSES
 #define PROCESSES 2

@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waiting for space, S1 (src/shm/space.h; find_space in src/core/publisher.c, flush in publisher_life.c). The log has three extents: who
- * has taken the message of extent k has a cursor of k, and the last extent is being written. Readers do not fence: the
- * publisher's membarrier does it for them (S1, as B1), but for those of a process that is not registered.
+ * Waiting for space, S1 (src/shm/space.h; find_space in src/core/publisher.c, flush in publisher_life.c). The log has
+ * three extents: who has taken the message of extent k has a cursor of k, and the last extent is being written. Readers
+ * do not fence: the publisher's membarrier does it for them (S1, as B1), but for those of a process that is not
+ * registered.
  *
- * The publisher starts a flush and gives up, or not; needs one extent; then another, for each of which it wants the least
- * sequence that helps, or a later one; then it flushes with patience. Retired is enough, since what is held is charged
- * beyond the limit. Two reliable readers, one of them in a process that is not registered, tell their cursors message by
- * message (log_reader_tell), and may stop for ever after each.
+ * The publisher starts a flush and gives up, or not; needs one extent; then another, for each of which it wants the
+ * least sequence that helps, or a later one; then it flushes with patience. Retired is enough, since what is held is
+ * charged beyond the limit. Two reliable readers, one of them in a process that is not registered, tell their cursors
+ * message by message (log_reader_tell), and may stop for ever after each.
  *
  * With REALTIME, there is no flush, and the extents must be free. One reliable reader, which follows the jumps, too
  * (hold_move); a process that is not registered holds the second extent (hold_clear), or, with LATE, another reader
  * enters the first or the second, perhaps too late (hold_cancel).
  *
- * With DEAD_READER, one of the reliable readers is dead, perhaps killed in leaving, between LEAVING and the counted change,
- * and somebody repairs its slot (slot_reap); with KILLED, he may be killed at any step.
+ * With DEAD_READER, one of the reliable readers is dead, perhaps killed in leaving, between LEAVING and the counted
+ * change, and somebody repairs its slot (slot_reap); with KILLED, he may be killed at any step.
  *
- * Checked: when all has come to rest, the publisher does not sleep if one more try would succeed, and readers are as far
- * as it wanted (lost wake-up). With DEAD_READER: after the slice's look for the dead it waits for the living only.
+ * Checked: when all has come to rest, the publisher does not sleep if one more try would succeed, and readers are as
+ * far as it wanted (lost wake-up). With DEAD_READER: after the slice's look for the dead it waits for the living only.
  *
  * Broken variants: NO_BARRIER, LOOK_BEFORE_ANNOUNCING, NO_FENCE_UNREGISTERED, these with REALTIME, too;
  * WANTED_AFTER_BARRIER, NO_RING_AT_WANTED; with REALTIME: CANCEL_WITHOUT_RING, MOVE_WITHOUT_RING; with DEAD_READER:
- * RING_BEFORE_CHANGES, and with KILLED, too: FREE_BEFORE_CHANGES, LEAVING_IS_COUNTED. Good all the same, as that is before the barrier:
- * WANTED_AFTER_BIT.
+ * RING_BEFORE_CHANGES, and with KILLED, too: FREE_BEFORE_CHANGES, LEAVING_IS_COUNTED. Good all the same, as that is
+ * before the barrier: WANTED_AFTER_BIT.
  */
 #define TAIL 3 /* the extent that is being written */
 #ifdef REALTIME

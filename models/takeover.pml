@@ -3,17 +3,18 @@
  * A key of a blackboard that changes hands, K1, K2, K3, and a reader that holds, P1 (src/shm/board.h; publish and
  * forget_taken_over in src/core/board_writer.c, view_easily and view_slowly in board_reader.c).
  *
- * Two writers (or, with ONE_WRITER, one) take the key in turn: from nobody, or, with KILLED, the first one being killed at any step, from the dead. Each has two
- * extents of one place each; a value is its version, and something else while it is being written. A writer that has given the key up, and sees that the other
- * has set it, writes something else where its value was. A reader reads the value some times, along both its ways: the extent
- * that it holds anyway, or another, by its name or by that of all of the writer's.
+ * Two writers (or, with ONE_WRITER, one) take the key in turn: from nobody, or, with KILLED, the first one being killed
+ * at any step, from the dead. Each has two extents of one place each; a value is its version, and something else while
+ * it is being written. A writer that has given the key up, and sees that the other has set it, writes something else
+ * where its value was. A reader reads the value some times, along both its ways: the extent that it holds anyway, or
+ * another, by its name or by that of all of the writer's.
  *
  * Checked: a value read is whole, and no older than the one that was there when reading began.
  *
- * Broken variants: SAME_PAIR: who takes over fills the pair that counts; CURRENT_FIRST: it says that the other counts before
- * that is filled; NO_READER_FENCE, NO_LOOK_AT_CELL; with ONE_WRITER: NO_WRITER_FENCE, NO_LOOK_AT_PLACE: the long way without
- * its second look. That the short way needs its second look at current, and that owner comes before place, takes three writers
- * and several places in an extent to see: that is argued in board.h only.
+ * Broken variants: SAME_PAIR: who takes over fills the pair that counts; CURRENT_FIRST: it says that the other counts
+ * before that is filled; NO_READER_FENCE, NO_LOOK_AT_CELL; with ONE_WRITER: NO_WRITER_FENCE, NO_LOOK_AT_PLACE: the long
+ * way without its second look. That the short way needs its second look at current, and that owner comes before place,
+ * takes three writers and several places in an extent to see: that is argued in board.h only.
  */
 #define CURRENT 0
 #define OWNER(pair) (1 + (pair))

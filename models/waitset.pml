@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * Waiting for many, and what makes a handle's descriptor quiet (src/core/waitset.c; waiter_make_quiet and waiter_interrupt in
- * waiter.c; service_seek in service.c): two handles, each of which sleeps on a bell of its own and has one publisher, in an
- * epoll descriptor that is level-triggered. The publishers send one and two messages (with KEEPS one each, with INTERRUPTED one and none); with KILLED, the second one may be
- * killed between its commit and its ring. A descriptor is readable while its FIFO has bytes, or its timer has run out.
+ * Waiting for many, and what makes a handle's descriptor quiet (src/core/waitset.c; waiter_make_quiet and
+ * waiter_interrupt in waiter.c; service_seek in service.c): two handles, each of which sleeps on a bell of its own and
+ * has one publisher, in an epoll descriptor that is level-triggered. The publishers send one and two messages (with
+ * KEEPS one each, with INTERRUPTED one and none); with KILLED, the second one may be killed between its commit and its
+ * ring. A descriptor is readable while its FIFO has bytes, or its timer has run out.
  *
  * The user waits; of what is reported he takes one message, or all until a take finds nothing, or he looks at it
- * another time. Handles are looked at in memory before the kernel is asked, or, with NO_LOOKS, as where there are more than 64, are
- * not. Once in a while all that are readable are asked (tend). With KEEPS, a message that is found is kept by its handle for
- * the take, as clients and servers do. With INTERRUPTED, somebody interrupts the wait twice.
+ * another time. Handles are looked at in memory before the kernel is asked, or, with NO_LOOKS, as where there are more
+ * than 64, are not. Once in a while all that are readable are asked (tend). With KEEPS, a message that is found is kept
+ * by its handle for the take, as clients and servers do. With INTERRUPTED, somebody interrupts the wait twice.
  *
- * Checked: when all has come to rest, the waitset does not sleep while a handle has something, or an interruption was not
- * told (lost wake-up); what is reported is there; what the kernel reports in vain comes to an end.
+ * Checked: when all has come to rest, the waitset does not sleep while a handle has something, or an interruption was
+ * not told (lost wake-up); what is reported is there; what the kernel reports in vain comes to an end.
  *
- * Broken variants: NO_ARM, NO_BIT, NO_BARRIER, DRAIN_LATE (behind the last look), LOOK_DRAINS (without arming), EDGE (what
- * was reported is not reported again); with NO_LOOKS: NO_LOOK_BEHIND (the arming), NO_RING_SELF; with KILLED: NO_TIMER; with
- * INTERRUPTED: FLAG_LATE (stored behind the write), DRAINED_LATE (and the flag cleared once more). Where handles are looked at in
- * memory, the first two of those with NO_LOOKS do no harm.
+ * Broken variants: NO_ARM, NO_BIT, NO_BARRIER, DRAIN_LATE (behind the last look), LOOK_DRAINS (without arming), EDGE
+ * (what was reported is not reported again); with NO_LOOKS: NO_LOOK_BEHIND (the arming), NO_RING_SELF; with KILLED:
+ * NO_TIMER; with INTERRUPTED: FLAG_LATE (stored behind the write), DRAINED_LATE (and the flag cleared once more). Where
+ * handles are looked at in memory, the first two of those with NO_LOOKS do no harm.
  */
 #define HANDLES 2
 #ifdef INTERRUPTED
@@ -157,7 +158,9 @@ inline make_quiet(h)
 #endif
 }
 
-/* What was found is kept for the take, as service_seek does. That rings, too, where it is ready: not needed for this. */
+/*
+ * What was found is kept for the take, as service_seek does. That rings, too, where it is ready: not needed for this.
+ */
 inline keep(h)
 {
 #ifdef KEEPS
