@@ -48,6 +48,7 @@ static const struct failing_call failing_calls[] = {
     {SYS_flock, false, {EWOULDBLOCK, ENOLCK, EINTR}},
     {SYS_readlink, false, {ENOENT, EACCES, ENOMEM}},
     {SYS_sysinfo, false, {EPERM, ENOSYS}},
+    {SYS_prlimit64, false, {EPERM, ENOSYS}},
     {SYS_timerfd_settime, false, {EPERM, ENOSYS}},
     {SYS_getdents64, false, {ENOMEM}},
     {SYS_epoll_create1, false, {EMFILE, ENOMEM}},
