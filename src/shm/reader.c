@@ -337,11 +337,14 @@ static bool skip_message(struct log_reader *reader);
 static bool walk_to(struct log_reader *reader, uint64_t sequence) {
     uint64_t generation = reader->generation;
     for (uint32_t extents = 0; reader->sequence < sequence;) {
+        const char *at = reader->at;
         enum reader_look look = log_reader_look(reader);
         if (look == READER_EMPTY)
             break;
         if (look == READER_DAMAGED || look == READER_NO_MEMORY || !reader->position)
             return false;
+        if (look == READER_PENDING && reader->generation == generation && reader->at == at)
+            return false; /* overrun, and a publisher may say for ever that it goes on where it has retired */
         if (reader->generation != generation && ++extents > WALK_EXTENTS_MAX)
             return false; /* a publisher may put off its end for ever */
         generation = reader->generation;

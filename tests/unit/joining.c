@@ -264,3 +264,28 @@ TEST_LIMIT(extent_with_history_is_renamed_before_a_joiner_enters, 5) {
     check_goes_on();
     close_all();
 }
+
+/* The jump at the end of an extent that has one message. */
+static struct record_jump *jump_of(const struct extent *extent) {
+    uint64_t word = atomic_load(word_at(extent->base, 0));
+    char *end = extent->base + RECORD_HEADER_BYTES + round_up(word & RECORD_SIZE_MASK, 8) + record_pad_bytes(word);
+    CHECK_INT(atomic_load(word_at(end, 0)) >> RECORD_KIND_SHIFT, ==, RECORD_JUMP);
+    return (void *)(end + RECORD_HEADER_BYTES);
+}
+
+/* What no publisher writes: its newest extent leads to no segment, and the one named as the oldest is retired for ever. */
+TEST_LIMIT(joining_ends_where_the_log_goes_on_nowhere, 5) {
+    open_publisher();
+    for (int i = 0; i < 5; i++)
+        send_one();
+    open_reader();
+    struct segment_header *header = extents_header(&writer.extents);
+    struct extent *first = writer.extents.log.head, *second = first->next;
+    atomic_store(&jump_of(first)->extent, extent_ref_make(SEGMENTS_MAX - 1, 0));
+    atomic_store(&second->entry->generation, 0);
+    atomic_store(&header->oldest, second->ref);
+    atomic_store(&header->newest, first->ref);
+    CHECK(!log_reader_start_newest(&reader, 0));
+    CHECK(!log_reader_start_newest(&reader, 3));
+    close_all();
+}
