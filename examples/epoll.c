@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/*
- * A subscriber in an epoll loop of one's own, beside standard input; takes one message each time. Ends with the input.
- */
+/* A subscriber in an epoll loop of one's own, beside standard input; takes one message each time. Ends with the input. */
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <tarn.h>

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/*
- * Sets the key "speed" of the blackboard "robot" to its argument, and stays: a value lives as long as somebody has it.
- */
+/* Sets the key "speed" of the blackboard "robot" to its argument, and stays: a value lives as long as somebody has it. */
 #include <stdio.h>
 #include <string.h>
 #include <tarn.h>

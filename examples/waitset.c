@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/*
- * One wait for two topics, a timer and signals: prints what comes, and every second how much; SIGINT and SIGTERM end
- * it.
- */
+/* One wait for two topics, a timer and signals: prints what comes, and every second how much; SIGINT and SIGTERM end it. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/*
- * A worker: takes jobs from the work queue "jobs", one at a time, and says which. What it has when it dies, another
- * gets.
- */
+/* A worker: takes jobs from the work queue "jobs", one at a time, and says which. What it has when it dies, another gets. */
 #include <stdio.h>
 #include <tarn.h>
 
