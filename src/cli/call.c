@@ -135,9 +135,10 @@ static int send_request(struct call *call) {
 static void print(const struct call *call, const tarn_message *message) {
     if (message->flags & TARN_MESSAGE_NO_DATA)
         return;
-    output_bytes(message->data, message->bytes);
-    if (call->is_line && (message->bytes == 0 || ((const char *)message->data)[message->bytes - 1] != '\n'))
-        output_bytes("\n", 1);
+    if (call->is_line)
+        format_line(message->data, message->bytes, false);
+    else
+        output_bytes(message->data, message->bytes);
     output_flush();
 }
 

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "core/reaper.h"
 #include "core/topic.h"
+#include "core/topic_master.h"
 #include "core/view.h"
 
 /* ---- files of a domain ---------------------------------------------------------------------------------------- */

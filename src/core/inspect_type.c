@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "core/inspect.h"
 #include "core/topic.h"
+#include "core/topic_master.h"
 #include "core/type.h"
 
 /* 1, 0 or a status, as inspect_type. */

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "core/inspect.h"
 #include "core/topic.h"
+#include "core/topic_master.h"
 
 /* ---- the kernel ----------------------------------------------------------------------------------------------- */
 

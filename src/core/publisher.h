@@ -2,7 +2,8 @@
 /*
  * Publishers within the library: those of requests and responses, each with one subscriber that it writes for. Their
  * topic is joined already; they wake that one only, are read by that one only, and have a word of their own before each
- * payload, in what is called its lead.
+ * payload, in what is called its lead. And what publisher.c (sending) and publisher_life.c (opening, closing) have in
+ * common.
  */
 #ifndef TARN_CORE_PUBLISHER_H
 #define TARN_CORE_PUBLISHER_H
@@ -63,6 +64,9 @@ struct publisher_address {
 int publisher_open_addressed(struct tarn_publisher **ret, struct topic *topic, const tarn_publisher_options *options,
                              const struct publisher_address *address);
 
+/* Waits until the addressee has attached all of the memory, so that it can read to the end when this is closed. */
+bool publisher_is_attached(struct tarn_publisher *publisher, int64_t timeout_ns);
+
 /* ---- publisher.c: what it sends --------------------------------------------------------------------------------- */
 
 /* How large messages may be, and which are sent the shortest ways, with a memory limit of so much. */
@@ -102,8 +106,5 @@ SHORT_HALF int publisher_publish_led(struct tarn_publisher *publisher, uint64_t 
 
 /* The same, but for when it is full: TARN_ERROR_FULL at once. */
 int publisher_publish_led_now(struct tarn_publisher *publisher, uint64_t word, const void *data, uint64_t bytes);
-
-/* Waits until the addressee has attached all of the memory, so that it can read to the end when this is closed. */
-bool publisher_is_attached(struct tarn_publisher *publisher, int64_t timeout_ns);
 
 #endif

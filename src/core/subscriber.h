@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
  * Subscribers within the library: the inboxes of clients and servers, which read what is addressed to them, and nothing
- * else, reliably. All public calls serve them, too.
+ * else, reliably. All public calls serve them, too. And what subscriber.c (taking, waiting, the public calls) and
+ * subscriber_follow.c (whose logs are read) have in common.
  */
 #ifndef TARN_CORE_SUBSCRIBER_H
 #define TARN_CORE_SUBSCRIBER_H

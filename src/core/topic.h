@@ -93,18 +93,4 @@ int topic_remote_in_part(struct topic *topic, struct remote **ret, struct publis
                          uint16_t incarnation);
 void topic_remote_drop(struct topic *topic, struct remote *remote);
 
-/* ---- for inspect.c: the same file handling without joining ---- */
-
-/*
- * Opens a topic's file, if it is a plain file. Returns 0, 1 (absent), or a status.
- */
-int topic_file_open(const struct directory *directory, const char *file, const char *name, bool create, int *ret_fd);
-/*
- * Deletes the file if nobody is in it. 1: deleted; 0: in use; or a status (TARN_ERROR_BUSY: somebody has the master).
- */
-int topic_file_sweep(const struct directory *directory, const char *file, int fd);
-/* Notes which file topic->fd is, and what follows from that. 0, or -1 and errno. */
-int topic_file_identify(struct topic *topic);
-bool topic_file_in_use(int fd);
-
 #endif

@@ -12,8 +12,24 @@
 
 enum { AGAIN = 1 }; /* the file or the roster changed under our hands: from the start */
 
+/* ---- the file, for who looks into topics without joining them, too ---- */
+
+/*
+ * Opens a topic's file, if it is a plain file. Returns 0, 1 (absent), or a status.
+ */
+int topic_file_open(const struct directory *directory, const char *file, const char *name, bool create, int *ret_fd);
+/*
+ * Deletes the file if nobody is in it. 1: deleted; 0: in use; or a status (TARN_ERROR_BUSY: somebody has the master).
+ */
+int topic_file_sweep(const struct directory *directory, const char *file, int fd);
+/* Notes which file topic->fd is, and what follows from that. 0, or -1 and errno. */
+int topic_file_identify(struct topic *topic);
+bool topic_file_in_use(int fd);
+
 /* Whether the directory has that file in its place. */
 bool topic_file_is_in_place(int directory_fd, const char *file, dev_t device, ino_t inode);
+
+/* ---- joining ---- */
 
 /*
  * Another process is waited for: this one's other threads go on meanwhile. The topic being joined is not in any list

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What arrives when publishers and subscribers live in processes of their own: any start order, reliable and best
- * effort, publishers that exit at once, and participants that are killed or stopped in the middle.
+ * What arrives when publishers and subscribers live in processes of their own: any start order, all sizes, reliable and
+ * best effort, publishers that exit at once, and participants that are killed or stopped in the middle.
  */
 #include "common.h"
 

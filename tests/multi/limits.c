@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * What happens when the system has no more: descriptors, address space, segments, memory, also a control group's, room
- * or inodes in the topic directory, locks, permission to write there, lockable memory. Always a clear code and
- * sentence; nothing leaked, nothing lost for others, and all is well again when there is more.
+ * What happens when the system has no more: descriptors, sizes of files, address space, segments, memory, also a control
+ * group's, room or inodes in the topic directory, locks, permission to write there, lockable memory. Always a clear code
+ * and sentence; nothing leaked, nothing lost for others, and all is well again when there is more.
  */
 #include <sys/ipc.h>
 #include <sys/mount.h>

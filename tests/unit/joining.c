@@ -2,7 +2,8 @@
 /*
  * A subscriber that joins, or was overrun, while a publisher goes on: between two of its looks the log may have gone on
  * in memory that is not attached yet, and extents that it has just been told of may have come to be something else. The
- * moments are made by hand, on a publisher of the test's own, in states that another process' publisher passes through.
+ * moments are made by hand, on a publisher of the test's own, in states that another process' publisher passes through;
+ * at the end one that only a hostile one is in.
  */
 #include <signal.h>
 #include <sys/mman.h>
