@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WORDS_BYTES 128 /* of what the operating system says */
+
 static _Thread_local char sentence[768];
 
 static const struct {
@@ -69,23 +71,42 @@ int fail(enum tarn_status status, const char *format, ...) {
     return status;
 }
 
+static void say(const char *reason, const char *format, va_list arguments) {
+    int used = vsnprintf(sentence, sizeof(sentence), format, arguments);
+    size_t length = used < 0 ? 0 : (size_t)used;
+    if (length < sizeof(sentence))
+        snprintf(sentence + length, sizeof(sentence) - length, ": %s", reason);
+}
+
+static const char *text_of_errno(int error_number, char *words, size_t size) {
+#if defined(__GLIBC__)
+    return strerror_r(error_number, words, size);
+#else
+    strerror_r(error_number, words, size);
+    return words;
+#endif
+}
+
 int fail_system(enum tarn_status status, int error_number, const char *format, ...) {
+    char words[WORDS_BYTES] = "";
     va_list arguments;
     va_start(arguments, format);
-    int used = vsnprintf(sentence, sizeof(sentence), format, arguments);
+    say(text_of_errno(error_number, words, sizeof(words)), format, arguments);
     va_end(arguments);
-    size_t length = used < 0 ? 0 : (size_t)used;
-    if (length < sizeof(sentence)) {
-        char words[128] = "";
-#if defined(__GLIBC__)
-        const char *text = strerror_r(error_number, words, sizeof(words));
-#else
-        strerror_r(error_number, words, sizeof(words));
-        const char *text = words;
-#endif
-        snprintf(sentence + length, sizeof(sentence) - length, ": %s", text);
-    }
     return status;
+}
+
+int fail_memory(int error_number, const char *format, ...) {
+    char words[WORDS_BYTES] = "";
+    va_list arguments;
+    va_start(arguments, format);
+    say(error_number == ENOSPC
+            ? "no shared memory segment is left (kernel.shmmni allows 4096 by default, kernel.shmall "
+              "bounds their memory)"
+            : text_of_errno(error_number, words, sizeof(words)),
+        format, arguments);
+    va_end(arguments);
+    return status_of_errno(error_number);
 }
 
 enum tarn_status status_of_errno(int error_number) {

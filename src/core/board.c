@@ -22,6 +22,5 @@ int board_find_key(struct topic *topic, const char *name, const struct roster_ta
                     "topic \"%s\": another key has the place of \"%s\" (a peer wrote nonsense, or both have the same "
                     "hash): take another name",
                     topic->name, name);
-    return fail_system(status_of_errno((int)-number), (int)-number, "topic \"%s\": cannot look for key \"%s\"",
-                       topic->name, name);
+    return fail_memory((int)-number, "topic \"%s\": cannot look for key \"%s\"", topic->name, name);
 }

@@ -137,11 +137,14 @@ static int make_source(struct tarn_reader *reader, uint64_t owner, struct board_
     int error = topic_remote_in_part(topic, &remote, publisher, slot, key_owner_incarnation(owner));
     if (error)
         return error;
-    struct reader_row *row = roster_make_row(&topic->roster, publisher, slot, &taker);
-    struct board_source *source = row ? calloc(1, sizeof(*source)) : NULL;
-    if (!source) {
+    struct reader_row *row;
+    struct board_source *source = NULL;
+    error = roster_make_row(&row, &topic->roster, publisher, slot, &taker);
+    if (!error && !(source = calloc(1, sizeof(*source))))
+        error = -ENOMEM;
+    if (error) {
         topic_remote_drop(topic, remote);
-        return -ENOMEM;
+        return error;
     }
     source->owner = owner;
     source_init(&source->source, &reader->holds, remote, row, row_place(reader->waiter.slot_number));
@@ -167,8 +170,7 @@ static int find_source(struct tarn_reader *reader, uint64_t owner, struct board_
 static int say_unattached(struct tarn_reader *reader, const struct read_key *key, uint64_t owner, int error) {
     struct publisher_slot *publisher = roster_publisher(&reader->waiter.topic->roster, key_owner_slot(owner));
     const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
-    return fail_system(status_of_errno(-error), -error,
-                       "topic \"%s\": memory of the writer of key \"%.63s\" (%.15s) cannot be attached%s",
+    return fail_memory(-error, "topic \"%s\": memory of the writer of key \"%.63s\" (%.15s) cannot be attached%s",
                        reader->waiter.topic->name, key->name, publisher ? publisher->who.command : "?", reason);
 }
 

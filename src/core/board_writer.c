@@ -113,13 +113,7 @@ static int say_no_space(struct tarn_writer *writer, int error) {
                     " value%s and %" PRIu32 " open loan%s (readers hold theirs beyond it); raise the limit",
                     writer->topic->name, extents_limit(&writer->arena.extents) / 1024, values, values == 1 ? "" : "s",
                     loans, loans == 1 ? "" : "s");
-    if (error == -ENOSPC)
-        return fail(TARN_ERROR_LIMIT,
-                    "topic \"%s\": no shared memory segment for more values is left (kernel.shmmni allows 4096 by "
-                    "default, kernel.shmall bounds their memory)",
-                    writer->topic->name);
-    return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot add memory for values",
-                       writer->topic->name);
+    return fail_memory(-error, "topic \"%s\": cannot add memory for values", writer->topic->name);
 }
 
 /* ---- packing -------------------------------------------------------------------------------------------------- */
@@ -473,8 +467,8 @@ static int adopt_value(struct tarn_writer *writer, struct written *written) {
         return 0; /* nobody has it any more: there is no value, until we set one */
     if (error) {
         written->remote = NULL;
-        return fail_system(status_of_errno(-error), -error,
-                           "topic \"%s\": memory of a key's last writer cannot be attached", writer->topic->name);
+        return fail_memory(-error, "topic \"%s\": memory of a key's last writer cannot be attached",
+                           writer->topic->name);
     }
     uint64_t version = version_at(written->remote, value.place);
     if (version) /* else what the key says, which may be one more */

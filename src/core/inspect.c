@@ -101,7 +101,7 @@ static bool attach_if_in_use(struct inspect_topic *view, struct topic *topic) {
     return view->in_use && !problem;
 }
 
-static int fail_memory(void) {
+static int say_no_memory(void) {
     return fail(TARN_ERROR_NO_MEMORY, "no memory for a list of topics and participants");
 }
 
@@ -127,7 +127,7 @@ static int view_topic(void *context, struct topic *topic, const char *file) {
     if ((count & (count + 1)) == 0) { /* twice as large each time */
         struct inspect_topic *topics = realloc(domain->topics, (2 * (size_t)count + 1) * sizeof(*topics));
         if (!topics)
-            return fail_memory();
+            return say_no_memory();
         domain->topics = topics;
     }
     struct inspect_topic *view = &domain->topics[count];
@@ -143,7 +143,7 @@ static int view_topic(void *context, struct topic *topic, const char *file) {
     }
     bool done = view_roster(view, topic);
     close(topic->fd);
-    return done ? 0 : fail_memory();
+    return done ? 0 : say_no_memory();
 }
 
 static int by_name(const void *a, const void *b) {
@@ -154,7 +154,7 @@ int inspect_domain_open(struct inspect_domain **ret, const char *directory_path,
     struct inspect_domain *domain = calloc(1, sizeof(*domain));
     struct directory directory;
     if (!domain)
-        return fail_memory();
+        return say_no_memory();
     int status = directory_open(&directory, directory_path, domain_name, false);
     if (status >= 0)
         memcpy(domain->path, directory.path, sizeof(domain->path));
@@ -203,7 +203,7 @@ int inspect_watch_open(struct inspect_watch **ret, const char *topic, const char
     }
     if (!watch || (directory && !watch->directory) || (domain && !watch->domain)) {
         inspect_watch_close(watch);
-        return fail_memory();
+        return say_no_memory();
     }
     *ret = watch;
     return 0;
@@ -264,13 +264,13 @@ static int look(struct inspect_watch *watch, struct inspect_topic *view) {
         }
     }
     view->in_use = true;
-    return view_fill(view, topic) ? 1 : fail_memory();
+    return view_fill(view, topic) ? 1 : say_no_memory();
 }
 
 int inspect_watch_look(struct inspect_watch *watch, struct inspect_topic **ret) {
     struct inspect_topic *view = calloc(1, sizeof(*view));
     if (!view)
-        return fail_memory();
+        return say_no_memory();
     strcpy(view->name, watch->topic.name);
     int status = directory_open(&watch->topic.directory, watch->directory, watch->domain, false);
     if (status == 0) {

@@ -87,11 +87,11 @@ static int begin(struct tarn_keeper *keeper, struct kept *kept, struct publisher
     struct topic *topic = keeper->waiter.topic;
     struct roster_taker taker = {false, keeper->waiter.slot_number, keeper->incarnation,
                                  &keeper->waiter.slot->pending_key};
-    struct reader_row *row = roster_make_row(&topic->roster, publisher, slot, &taker);
-    if (!row)
-        return -ENOMEM;
+    struct reader_row *row;
     struct remote *remote;
-    int error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation);
+    int error = roster_make_row(&row, &topic->roster, publisher, slot, &taker);
+    if (!error)
+        error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation);
     if (error)
         return error;
     *kept = (struct kept){.incarnation = incarnation,
@@ -111,7 +111,7 @@ static void note_trouble(struct tarn_keeper *keeper, struct kept *kept, struct p
         return; /* nobody has its memory any more; or said before; or another one's turn */
     kept->told = number;
     keep_trouble(keeper,
-                 fail_system(status_of_errno(-error), -error,
+                 fail_memory(-error,
                              "topic \"%s\": memory of %.15s (%s) cannot be attached, and is not kept, or only in part",
                              keeper->waiter.topic->name, publisher->who.command,
                              process_pid_text(publisher->who.pid, publisher->who.namespaces).text));

@@ -38,8 +38,7 @@ int event_check_id(const struct topic *topic, uint32_t id) {
 }
 
 int event_say_failed(const struct topic *topic, int error) {
-    return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for its events' counters",
-                       topic->name);
+    return fail_memory(-error, "topic \"%s\": no memory for its events' counters", topic->name);
 }
 
 /* ---- notifying ------------------------------------------------------------------------------------------------ */

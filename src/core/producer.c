@@ -173,13 +173,7 @@ static int say_full(struct tarn_producer *producer) {
 static int say_no_space(struct tarn_producer *producer, int error) {
     if (error == -EAGAIN)
         return say_full(producer);
-    if (error == -ENOSPC)
-        return fail(TARN_ERROR_LIMIT,
-                    "topic \"%s\": no shared memory segment for more messages is left (kernel.shmmni allows 4096 by "
-                    "default, kernel.shmall bounds their memory)",
-                    producer->topic->name);
-    return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot add memory for messages",
-                       producer->topic->name);
+    return fail_memory(-error, "topic \"%s\": cannot add memory for messages", producer->topic->name);
 }
 
 static bool has_cell(const struct tarn_producer *producer) {
@@ -423,8 +417,8 @@ static int open_queue(struct tarn_producer *producer, const tarn_producer_option
     store_relaxed(&words->attempts_max, options->attempts_max);
     int error = queue_make(&producer->ring, &producer->topic->roster, producer->slot, capacity, taker);
     if (error)
-        return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot make a queue of %" PRIu32 " messages",
-                           producer->topic->name, capacity);
+        return fail_memory(-error, "topic \"%s\": cannot make a queue of %" PRIu32 " messages", producer->topic->name,
+                           capacity);
     return 0;
 }
 

@@ -68,14 +68,7 @@ static int say_full(struct tarn_publisher *publisher) {
 int publisher_say_reserve_failed(struct tarn_publisher *publisher, int error) {
     if (error == -EAGAIN)
         return say_full(publisher);
-    if (error == -ENOSPC)
-        return fail(
-            TARN_ERROR_LIMIT,
-            "topic \"%s\": no shared memory segment for more messages is left (kernel.shmmni allows 4096 by default, "
-            "kernel.shmall bounds their memory)",
-            publisher->topic->name);
-    return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot add memory for messages",
-                       publisher->topic->name);
+    return fail_memory(-error, "topic \"%s\": cannot add memory for messages", publisher->topic->name);
 }
 
 /* One more try, at whatever cost: what a send needs is in context of the caller. */

@@ -74,10 +74,8 @@ static int say_trouble(struct tarn_subscriber *subscriber) {
 
 static int say_no_memory(const struct tarn_subscriber *subscriber, const struct log_reader *reader) {
     int error = -reader->attach_error;
-    return fail_system(status_of_errno(error), error,
-                       "topic \"%s\": cannot follow publisher %016" PRIx64 " (%s), which is tried again%s",
-                       subscriber->waiter.topic->name, reader->remote->number, remote_pid_text(reader->remote).text,
-                       error == ENOSPC ? " (kernel.shmmni or kernel.shmall allows no segment more)" : "");
+    return fail_memory(error, "topic \"%s\": cannot follow publisher %016" PRIx64 " (%s), which is tried again",
+                       subscriber->waiter.topic->name, reader->remote->number, remote_pid_text(reader->remote).text);
 }
 
 /* Not with each look, as it is tried again with each: who waits for memory, and looks again, is to sleep in between. */
@@ -565,8 +563,7 @@ static int open_in_slot(struct tarn_subscriber *subscriber, const tarn_subscribe
     if (subscriber->realtime) {
         int error = holds_reserve(&subscriber->holds, subscriber->max_held + CELLS_INLINE);
         if (error)
-            return fail_system(status_of_errno(-error), -error, "topic \"%s\": no memory for holds",
-                               subscriber->waiter.topic->name);
+            return fail_memory(-error, "topic \"%s\": no memory for holds", subscriber->waiter.topic->name);
     }
     store_relaxed(&subscriber->waiter.slot->reliable, subscriber->reliable);
     store_relaxed(&subscriber->waiter.slot->role, inbox ? (uint32_t)inbox->role : ROLE_PLAIN);

@@ -42,8 +42,7 @@ static void note_trouble(struct tarn_subscriber *subscriber, struct publisher_sl
     subscriber->retry = true;
     const char *reason = error == -EACCES || error == -EPERM ? ", as its owner and group do not let this user" : "";
     subscriber_keep_trouble(subscriber,
-                            fail_system(status_of_errno(-error), -error,
-                                        "topic \"%s\": memory of publisher %.15s (%s) cannot be attached%s",
+                            fail_memory(-error, "topic \"%s\": memory of publisher %.15s (%s) cannot be attached%s",
                                         subscriber->waiter.topic->name, publisher->who.command,
                                         process_pid_text(publisher->who.pid, publisher->who.namespaces).text, reason));
 }
@@ -60,14 +59,16 @@ static int make_reader(struct tarn_subscriber *subscriber, struct publisher_slot
     }
     struct roster_taker taker = {false, subscriber->waiter.slot_number, subscriber->holds.incarnation,
                                  &subscriber->waiter.slot->pending_key};
-    struct reader_row *row = roster_make_row(&subscriber->waiter.topic->roster, publisher, slot, &taker);
-    struct log_reader *reader =
-        row ? aligned_alloc(CACHE_LINE_BYTES, round_up(sizeof(*reader), CACHE_LINE_BYTES)) : NULL;
+    struct reader_row *row;
+    int error = roster_make_row(&row, &subscriber->waiter.topic->roster, publisher, slot, &taker);
+    if (error)
+        return error;
+    struct log_reader *reader = aligned_alloc(CACHE_LINE_BYTES, round_up(sizeof(*reader), CACHE_LINE_BYTES));
     struct remote *remote;
     if (!reader)
         return -ENOMEM;
-    int error = left ? topic_remote_in_part(subscriber->waiter.topic, &remote, publisher, slot, incarnation)
-                     : topic_remote(subscriber->waiter.topic, &remote, publisher, slot, incarnation);
+    error = left ? topic_remote_in_part(subscriber->waiter.topic, &remote, publisher, slot, incarnation)
+                 : topic_remote(subscriber->waiter.topic, &remote, publisher, slot, incarnation);
     if (error) {
         free(reader);
         return error;

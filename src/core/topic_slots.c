@@ -74,9 +74,9 @@ static int claim_used(struct topic *topic, enum slot_kind kind, uint32_t *ret_sl
     return -ENOENT;
 }
 
-static bool make_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
-    return kind == PUBLISHER ? (void *)roster_make_publisher(&topic->roster, slot) != NULL
-                             : (void *)roster_make_subscriber(&topic->roster, slot) != NULL;
+static int make_slot(struct topic *topic, enum slot_kind kind, uint32_t slot) {
+    return kind == PUBLISHER ? roster_make_publisher(&topic->roster, slot)
+                             : roster_make_subscriber(&topic->roster, slot);
 }
 
 static int claim_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {
@@ -84,9 +84,10 @@ static int claim_new(struct topic *topic, enum slot_kind kind, uint32_t *ret_slo
         kind == PUBLISHER ? &topic->roster.header->publisher_slots : &topic->roster.header->subscriber_slots;
     uint32_t limit = kind == PUBLISHER ? PUBLISHERS_MAX : SUBSCRIBERS_MAX;
     for (uint32_t slot = slots_of(topic, kind); slot < limit; slot++) {
-        if (!make_slot(topic, kind, slot))
-            return -ENOMEM;
-        int error = lock_slot(topic, kind, slot);
+        int error = make_slot(topic, kind, slot);
+        if (error)
+            return error;
+        error = lock_slot(topic, kind, slot);
         if (error == -EAGAIN)
             continue;
         if (error)
@@ -156,7 +157,7 @@ int topic_say_no_slot(const struct topic *topic, enum slot_kind kind, int error)
         return fail(TARN_ERROR_LIMIT, "topic \"%s\" has as many %s as there can be (%u)", topic->name,
                     kind == PUBLISHER ? "publishers" : "subscribers",
                     kind == PUBLISHER ? PUBLISHERS_MAX : SUBSCRIBERS_MAX);
-    return fail_system(status_of_errno(-error), -error, "topic \"%s\": cannot claim a place in it", topic->name);
+    return fail_memory(-error, "topic \"%s\": cannot claim a place in it", topic->name);
 }
 
 int topic_claim_slot(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot) {

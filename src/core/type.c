@@ -113,8 +113,7 @@ static int settle(struct topic *topic, _Atomic uint32_t *link, const tarn_type *
     uint32_t total = (uint32_t)(sizeof(struct roster_type) + name_bytes + encoding_bytes + type->schema_bytes);
     int64_t block = roster_take_run(&topic->roster, (total + BLOCK_BYTES - 1) / BLOCK_BYTES, taker);
     if (block < 0)
-        return fail_system(status_of_errno((int)-block), (int)-block, "topic \"%s\": no space for its payload type",
-                           topic->name);
+        return fail_memory((int)-block, "topic \"%s\": no space for its payload type", topic->name);
     struct roster_type *made = roster_block(&topic->roster, (uint32_t)block);
     *made = (struct roster_type){
         total, alignment_of(type), type->bytes, name_bytes, encoding_bytes, (uint32_t)type->schema_bytes, 0};

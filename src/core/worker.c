@@ -89,8 +89,7 @@ static int say_trouble(struct tarn_worker *worker) {
 static void note_trouble(struct tarn_worker *worker, struct publisher_slot *publisher, int error) {
     if (error == -EINVAL)
         return; /* it left or died meanwhile, and nobody has its memory */
-    keep_trouble(worker, fail_system(status_of_errno(-error), -error,
-                                     "topic \"%s\": memory of producer %.15s (%s) cannot be attached",
+    keep_trouble(worker, fail_memory(-error, "topic \"%s\": memory of producer %.15s (%s) cannot be attached",
                                      worker->waiter.topic->name, publisher->who.command,
                                      process_pid_text(publisher->who.pid, publisher->who.namespaces).text));
 }
@@ -121,12 +120,15 @@ static int make_source(struct tarn_worker *worker, struct publisher_slot *publis
     struct topic *topic = worker->waiter.topic;
     struct roster_taker taker = {false, worker->waiter.slot_number, worker->holds.incarnation,
                                  &worker->waiter.slot->pending_key};
-    struct reader_row *row = roster_make_row(&topic->roster, publisher, slot, &taker);
-    struct job_source *source = row && grow_sources(worker) ? malloc(sizeof(*source)) : NULL;
+    struct reader_row *row;
+    int error = roster_make_row(&row, &topic->roster, publisher, slot, &taker);
+    if (error)
+        return error;
+    struct job_source *source = grow_sources(worker) ? malloc(sizeof(*source)) : NULL;
     struct remote *remote;
     if (!source)
         return -ENOMEM;
-    int error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation);
+    error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation);
     if (error) {
         free(source);
         return error;

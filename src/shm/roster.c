@@ -326,22 +326,30 @@ struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot) 
     return block ? (void *)(block + slot % SUBSCRIBERS_PER_BLOCK * (BLOCK_BYTES / SUBSCRIBERS_PER_BLOCK)) : NULL;
 }
 
-static const struct roster_taker nobody;
-
-struct publisher_slot *roster_make_publisher(struct roster *roster, uint32_t slot) {
-    uint32_t index = slot / PUBLISHERS_PER_BLOCK;
-    if (slot >= PUBLISHERS_MAX ||
-        roster_link_block(roster, &roster->header->publisher_blocks[index], BLOCK_PUBLISHERS, index, &nobody) < 0)
-        return NULL;
-    return roster_publisher(roster, slot);
+/* Its errors are not passed on, as -EINVAL means to callers that a publisher has gone. */
+static int make_block(void **ret, struct roster *roster, _Atomic uint32_t *link, enum block_use use, uint64_t place,
+                      const struct roster_taker *taker) {
+    int64_t block = roster_link_block(roster, link, use, place, taker);
+    *ret = block < 0 ? NULL : roster_block(roster, (uint32_t)block);
+    return *ret ? 0 : block == -ENOSPC ? -ENOSPC : -ENOMEM;
 }
 
-struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t slot) {
+static const struct roster_taker nobody;
+
+int roster_make_publisher(struct roster *roster, uint32_t slot) {
+    void *made;
+    uint32_t index = slot / PUBLISHERS_PER_BLOCK;
+    if (slot >= PUBLISHERS_MAX)
+        return -ENOSPC;
+    return make_block(&made, roster, &roster->header->publisher_blocks[index], BLOCK_PUBLISHERS, index, &nobody);
+}
+
+int roster_make_subscriber(struct roster *roster, uint32_t slot) {
+    void *made;
     uint32_t index = slot / SUBSCRIBERS_PER_BLOCK;
-    if (slot >= SUBSCRIBERS_MAX ||
-        roster_link_block(roster, &roster->header->subscriber_blocks[index], BLOCK_SUBSCRIBERS, index, &nobody) < 0)
-        return NULL;
-    return roster_subscriber(roster, slot);
+    if (slot >= SUBSCRIBERS_MAX)
+        return -ENOSPC;
+    return make_block(&made, roster, &roster->header->subscriber_blocks[index], BLOCK_SUBSCRIBERS, index, &nobody);
 }
 
 struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publisher, uint32_t subscriber_slot) {
@@ -350,13 +358,16 @@ struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publ
     return roster_block(roster, load_acquire(&publisher->rows[subscriber_slot / ROW_SUBSCRIBERS]));
 }
 
-struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot *publisher, uint32_t publisher_slot,
-                                   const struct roster_taker *subscriber) {
+int roster_make_row(struct reader_row **ret, struct roster *roster, struct publisher_slot *publisher,
+                    uint32_t publisher_slot, const struct roster_taker *subscriber) {
+    void *made;
     uint32_t row = subscriber->slot / ROW_SUBSCRIBERS;
-    if (subscriber->slot >= SUBSCRIBERS_MAX || roster_link_block(roster, &publisher->rows[row], BLOCK_ROW,
-                                                                 (uint64_t)publisher_slot << 8 | row, subscriber) < 0)
-        return NULL;
-    return roster_row(roster, publisher, subscriber->slot);
+    if (subscriber->slot >= SUBSCRIBERS_MAX)
+        return -ENOSPC;
+    int error =
+        make_block(&made, roster, &publisher->rows[row], BLOCK_ROW, (uint64_t)publisher_slot << 8 | row, subscriber);
+    *ret = made;
+    return error;
 }
 
 uint32_t roster_attached_blocks(const struct roster *roster) {

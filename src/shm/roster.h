@@ -78,14 +78,15 @@ int64_t roster_take_run(struct roster *roster, uint32_t count, const struct rost
 struct publisher_slot *roster_publisher(struct roster *roster, uint32_t slot);
 struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot);
 
-/* As above, making the block if need be. */
-struct publisher_slot *roster_make_publisher(struct roster *roster, uint32_t slot);
-struct subscriber_slot *roster_make_subscriber(struct roster *roster, uint32_t slot);
+/* Make the block that it is in, if need be. 0; -ENOSPC: no segment is left for that; -ENOMEM. */
+int roster_make_publisher(struct roster *roster, uint32_t slot);
+int roster_make_subscriber(struct roster *roster, uint32_t slot);
 
-/* The row where the subscriber's words for that publisher stand; NULL if there is none (and make is NULL). */
+/* The row where the subscriber's words for that publisher stand; NULL if there is none. */
 struct reader_row *roster_row(struct roster *roster, struct publisher_slot *publisher, uint32_t subscriber_slot);
-struct reader_row *roster_make_row(struct roster *roster, struct publisher_slot *publisher, uint32_t publisher_slot,
-                                   const struct roster_taker *subscriber);
+/* As that, making it if need be. 0 or a negative errno, as above. */
+int roster_make_row(struct reader_row **ret, struct roster *roster, struct publisher_slot *publisher,
+                    uint32_t publisher_slot, const struct roster_taker *subscriber);
 
 /* Blocks of the segments that are attached: links that are right name each of them once at most. */
 uint32_t roster_attached_blocks(const struct roster *roster);

@@ -25,8 +25,8 @@ static struct identity identity_of(uint64_t number) {
 }
 
 static void make_publisher(uint32_t slot) {
-    struct publisher_slot *publisher = roster_make_publisher(&image_roster, slot);
-    EXPECT(publisher);
+    EXPECT(roster_make_publisher(&image_roster, slot) == 0);
+    struct publisher_slot *publisher = image_publisher(slot);
     publisher->incarnation = IMAGE_INCARNATION;
     publisher->who = identity_of(slot + 1);
     publisher->state = SLOT_LIVE;
@@ -34,8 +34,8 @@ static void make_publisher(uint32_t slot) {
 }
 
 static void make_subscriber(uint32_t slot) {
-    struct subscriber_slot *subscriber = roster_make_subscriber(&image_roster, slot);
-    EXPECT(subscriber);
+    EXPECT(roster_make_subscriber(&image_roster, slot) == 0);
+    struct subscriber_slot *subscriber = roster_subscriber(&image_roster, slot);
     subscriber->incarnation = IMAGE_INCARNATION;
     subscriber->who = identity_of(1000 + slot);
     subscriber->reliable = slot % 2;
@@ -60,8 +60,8 @@ void image_build_roster(void) {
 
 struct reader_row *image_row(uint32_t publisher_slot, uint32_t subscriber_slot) {
     struct roster_taker taker = {false, subscriber_slot, IMAGE_INCARNATION, NULL};
-    struct reader_row *row = roster_make_row(&image_roster, image_publisher(publisher_slot), publisher_slot, &taker);
-    EXPECT(row);
+    struct reader_row *row;
+    EXPECT(roster_make_row(&row, &image_roster, image_publisher(publisher_slot), publisher_slot, &taker) == 0);
     uint32_t place = row_place(subscriber_slot);
     ADD_WORD(row->oldest[place]);
     ADD_WORD(row->cursor[place]);

@@ -240,8 +240,9 @@ void target_run(const struct input *input) {
     struct subscriber_slot *subscriber = image_subscriber(0);
     damage(input, 0);
     struct roster_taker taker = {false, 0, IMAGE_INCARNATION, &subscriber->pending_key};
-    struct reader_row *row = roster_make_row(&image_roster, publisher, 0, &taker);
-    if (!row || remote_open(&run.remote, publisher, 0, IMAGE_INCARNATION) != 0)
+    struct reader_row *row;
+    if (roster_make_row(&row, &image_roster, publisher, 0, &taker) != 0 ||
+        remote_open(&run.remote, publisher, 0, IMAGE_INCARNATION) != 0)
         return;
     EXPECT(holds_open(&run.holds, &image_roster, subscriber, 0, IMAGE_INCARNATION) == 0);
     read_log(&run, row);

@@ -93,13 +93,11 @@ static void use_slot(void *slot, size_t bytes) {
 static void link_block(uint32_t slot, bool publisher) {
     struct roster *roster = &topic.roster;
     if (publisher) {
-        struct publisher_slot *made = roster_make_publisher(roster, slot);
-        if (made)
-            use_slot(made, sizeof *made);
+        if (roster_make_publisher(roster, slot) == 0)
+            use_slot(roster_publisher(roster, slot), sizeof(struct publisher_slot));
     } else {
-        struct subscriber_slot *made = roster_make_subscriber(roster, slot);
-        if (made)
-            use_slot(made, sizeof *made);
+        if (roster_make_subscriber(roster, slot) == 0)
+            use_slot(roster_subscriber(roster, slot), sizeof(struct subscriber_slot));
     }
 }
 
@@ -113,8 +111,8 @@ static void take_run(uint32_t count) {
 static void make_row(uint32_t subscriber_slot) {
     struct publisher_slot *publisher = roster_publisher(&topic.roster, 1);
     struct roster_taker taker = {false, subscriber_slot, IMAGE_INCARNATION, NULL};
-    struct reader_row *row = publisher ? roster_make_row(&topic.roster, publisher, 1, &taker) : NULL;
-    if (row)
+    struct reader_row *row;
+    if (publisher && roster_make_row(&row, &topic.roster, publisher, 1, &taker) == 0)
         use_block(row);
 }
 

@@ -47,7 +47,8 @@ static void open_world(uint64_t limit_bytes) {
     struct segment_access access = {.group = getgid(), .directory_mode = 0700};
     struct segment_name name;
     CHECK_INT(roster_create(&world.roster, &name, &access), ==, 0);
-    CHECK((world.publisher = roster_make_publisher(&world.roster, 0)) != NULL);
+    CHECK_INT(roster_make_publisher(&world.roster, 0), ==, 0);
+    world.publisher = roster_publisher(&world.roster, 0);
     atomic_store(&world.roster.header->publisher_slots, 1);
     atomic_store(&world.publisher->incarnation, 1);
     world.publisher->who.number = 4711;
@@ -293,8 +294,10 @@ static struct handover handovers[READERS_MOST];
 /* Readers number 1 and up hand some messages to another thread; those from rejoin_from on leave and join again. */
 static void run(uint32_t readers, uint32_t rejoin_from, struct one_reader ret[READERS_MOST]) {
     pthread_t writer, threads[READERS_MOST];
-    CHECK(roster_make_subscriber(&world.roster, READERS_MOST - 1) != NULL);
-    CHECK(roster_make_row(&world.roster, world.publisher, 0, &(struct roster_taker){.incarnation = 1}) != NULL);
+    struct reader_row *row;
+    CHECK_INT(roster_make_subscriber(&world.roster, READERS_MOST - 1), ==, 0);
+    CHECK_INT(roster_make_row(&row, &world.roster, world.publisher, 0, &(struct roster_taker){.incarnation = 1}), ==,
+              0);
     atomic_store(&world.roster.header->subscriber_slots, READERS_MOST);
     open_remote();
     world.reader_count = readers;

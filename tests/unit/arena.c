@@ -50,9 +50,9 @@ static void open_ends(struct ends *ends, uint64_t alignment) {
     CHECK_INT(holds_open(&ends->holds, roster, subscriber, ends->subscriber_slot, subscriber_incarnation), ==, 0);
     ends->holds.emptied = nothing_left;
     struct roster_taker taker = {false, ends->subscriber_slot, subscriber_incarnation, &subscriber->pending_key};
-    struct reader_row *row = roster_make_row(roster, publisher, ends->publisher_slot, &taker);
+    struct reader_row *row;
     struct remote *remote;
-    CHECK(row != NULL);
+    CHECK_INT(roster_make_row(&row, roster, publisher, ends->publisher_slot, &taker), ==, 0);
     CHECK_INT(topic_remote(ends->topic, &remote, publisher, ends->publisher_slot, incarnation), ==, 0);
     source_init(&ends->source, &ends->holds, remote, row, row_place(ends->subscriber_slot));
     atomic_store(&subscriber->state, SLOT_LIVE);

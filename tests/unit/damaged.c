@@ -22,11 +22,12 @@ static struct cell_list *open_roster(void) {
     struct segment_name name;
     struct holds holds;
     CHECK_INT(roster_create(&roster, &name, &options.access), ==, 0);
-    CHECK((publisher = roster_make_publisher(&roster, 0)) != NULL);
+    CHECK_INT(roster_make_publisher(&roster, 0), ==, 0);
+    publisher = roster_publisher(&roster, 0);
     publisher->incarnation = 1;
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        struct subscriber_slot *subscriber = roster_make_subscriber(&roster, slot);
-        CHECK(subscriber != NULL);
+        CHECK_INT(roster_make_subscriber(&roster, slot), ==, 0);
+        struct subscriber_slot *subscriber = roster_subscriber(&roster, slot);
         subscriber->incarnation = 1;
         subscriber->state = SLOT_LIVE;
     }

@@ -31,7 +31,8 @@ static void open_publisher(void) {
     struct segment_name name;
     struct extents_options options = {.access = access, .depth = 1000, .limit_bytes = 64 << 20};
     CHECK_INT(roster_create(&roster, &name, &access), ==, 0);
-    publisher = roster_make_publisher(&roster, 0);
+    CHECK_INT(roster_make_publisher(&roster, 0), ==, 0);
+    publisher = roster_publisher(&roster, 0);
     atomic_store(&publisher->incarnation, 1);
     readers_init(&readers, &roster, publisher, 1);
     CHECK_INT(writer_open(&writer, &options, publisher, &readers, 1, 8, false), ==, 0);
@@ -40,11 +41,13 @@ static void open_publisher(void) {
 
 /* As core/subscriber.c makes a reader for a publisher that was there before. */
 static void open_reader(void) {
-    struct subscriber_slot *subscriber = roster_make_subscriber(&roster, 0);
+    struct reader_row *row;
+    CHECK_INT(roster_make_subscriber(&roster, 0), ==, 0);
+    struct subscriber_slot *subscriber = roster_subscriber(&roster, 0);
     CHECK_INT(remote_open(&remote, publisher, 0, 1), ==, 0);
     CHECK_INT(holds_open(&holds, &roster, subscriber, 0, 1), ==, 0);
     holds.emptied = nothing_held;
-    struct reader_row *row = roster_make_row(&roster, publisher, 0, &(struct roster_taker){.incarnation = 1});
+    CHECK_INT(roster_make_row(&row, &roster, publisher, 0, &(struct roster_taker){.incarnation = 1}), ==, 0);
     log_reader_init(&reader, &holds, &remote, row, 0, true);
 }
 
