@@ -25,10 +25,10 @@
 #define WRITTEN_PER_NS_MAX 100u         /* bytes: no processor writes more into memory */
 #define WANTED_BYTES_MAX (1024u * 1024) /* that a publisher waits for at once */
 /* In an extent, where large ones share one: fewer, but not fewer than that, where they would have more bytes than */
-#define RECORDS_AT_ONCE 32u
+#define RECORDS_AT_ONCE 64u
 #define RECORDS_AT_ONCE_MIN 4u
 #define SHARED_BYTES_MAX                                                                                               \
-    (16u * 1024 * 1024)  /* as all of it is written for a while, if all of each message suddenly is */
+    (64u * 1024 * 1024)  /* as all of it is written for a while, if all of each message suddenly is */
 #define EXTENTS_ROUND 4u /* there, beside those that are kept */
 #define PACED_AT_ONCE 8u /* extents, for a look at how fast they are used */
 #define TRIM_INTERVAL_NS NS_PER_SECOND

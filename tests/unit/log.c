@@ -555,12 +555,12 @@ static uint64_t extents_for(tarn_publisher *publisher, size_t bytes, int count) 
     return publisher->writer.extents.generation - before;
 }
 
-/* As many as 16 MB have room for, but four at least, and 32 at most. */
+/* As many as 64 MB have room for, but four at least, and 64 at most. */
 TEST(of_large_messages_of_which_little_is_written_the_smaller_share_an_extent_with_more) {
     static const struct {
         size_t bytes;
         int messages, extents;
-    } shared[] = {{64 * KIB, 320, 10}, {512 * KIB, 310, 10}, {2 * MIB, 70, 10}, {16 * MIB, 40, 10}};
+    } shared[] = {{64 * KIB, 640, 10}, {MIB, 630, 10}, {4 * MIB, 150, 10}, {16 * MIB, 40, 10}};
     for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
         tarn_publisher *publisher = publisher_with(.depth = 1, .memory_limit_bytes = 4096 * MIB);
         lend_in_a_row(publisher, shared[i].bytes, 1000);
@@ -594,7 +594,7 @@ int shmget(key_t key, size_t bytes, int flags) {
 
 /* What is free does for others, though in pieces of another size. */
 TEST(what_is_free_is_cut_anew_where_no_memory_can_be_added) {
-    for (uint64_t left = 12 * MIB; left <= 40 * MIB; left += 4 * MIB) {
+    for (uint64_t left = 12 * MIB; left <= 80 * MIB; left += 4 * MIB) {
         memory_left = left;
         tarn_publisher *publisher = publisher_with();
         lend_in_a_row(publisher, 512 * KIB, 4000);
@@ -606,7 +606,7 @@ TEST(what_is_free_is_cut_anew_where_no_memory_can_be_added) {
 
 /* No message that is kept is given up for an extent that several are to share. */
 TEST(nothing_kept_is_lost_where_there_is_no_memory_to_share) {
-    for (uint64_t left = 12 * MIB; left <= 40 * MIB; left += 4 * MIB) {
+    for (uint64_t left = 12 * MIB; left <= 80 * MIB; left += 4 * MIB) {
         enum { BEHIND = 6, MESSAGES = 400 };
         tarn_publisher *publisher = publisher_with();
         tarn_subscriber *subscriber = subscriber_with();
@@ -627,7 +627,7 @@ TEST(nothing_kept_is_lost_where_there_is_no_memory_to_share) {
 
 /* Where there is no memory for an extent that they share, each has its own. */
 TEST(large_messages_go_on_where_there_is_no_memory_to_share) {
-    for (uint64_t spare = 8 * MIB; spare <= 64 * MIB; spare += 4 * MIB) {
+    for (uint64_t spare = 8 * MIB; spare <= 96 * MIB; spare += 4 * MIB) {
         tarn_publisher *publisher = publisher_with(.depth = 1);
         CHECK_STATUS(send_pattern(publisher, 2 * MIB, 1), 1);
         struct rlimit limit, old;
