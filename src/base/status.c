@@ -96,15 +96,20 @@ int fail_system(enum tarn_status status, int error_number, const char *format, .
     return status;
 }
 
+static const char *reason_of(int error_number, char *words, size_t size) {
+    if (error_number == ENOSPC)
+        return "no shared memory segment is left (kernel.shmmni allows 4096 by default, kernel.shmall bounds their "
+               "memory)";
+    if (error_number == EOVERFLOW)
+        return "the topic's roster cannot grow any more; it begins anew when all have left";
+    return text_of_errno(error_number, words, size);
+}
+
 int fail_memory(int error_number, const char *format, ...) {
     char words[WORDS_BYTES] = "";
     va_list arguments;
     va_start(arguments, format);
-    say(error_number == ENOSPC
-            ? "no shared memory segment is left (kernel.shmmni allows 4096 by default, kernel.shmall "
-              "bounds their memory)"
-            : text_of_errno(error_number, words, sizeof(words)),
-        format, arguments);
+    say(reason_of(error_number, words, sizeof(words)), format, arguments);
     va_end(arguments);
     return status_of_errno(error_number);
 }
@@ -116,6 +121,7 @@ enum tarn_status status_of_errno(int error_number) {
     case EMFILE:
     case ENFILE:
     case ENOSPC:
+    case EOVERFLOW:
     case EDQUOT:
     case ENOLCK:
         return TARN_ERROR_LIMIT;

@@ -12,7 +12,7 @@ int fail(enum tarn_status status, const char *format, ...) __attribute__((format
 int fail_system(enum tarn_status status, int error_number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As that, where shared memory was asked for, of which an errno tells its own story; with the errno's status. */
+/* As that, where shared memory was asked for: what errnos mean there; with the errno's status. */
 int fail_memory(int error_number, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What an errno means to our callers where no better reason is known. */

@@ -269,10 +269,27 @@ static uint32_t wait_for_readers(struct tarn_publisher *publisher, uint64_t sequ
     }
 }
 
-static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
-    writer_report_drops(&publisher->writer);
+static bool report_drops(struct tarn_publisher *publisher) {
+    if (!publisher->writer.dropped)
+        return true;
+    bool reported = writer_report_drops(&publisher->writer);
     publisher_note_overtaken(publisher);
-    return wait_for_readers(publisher, publisher->writer.sequence, timeout_ns);
+    if (reported)
+        wake(publisher);
+    return reported;
+}
+
+/* How many subscribers have not got all, be it the news of the last drops. */
+static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
+    int64_t deadline_ns = os_deadline_ns(timeout_ns);
+    bool reported = report_drops(publisher);
+    uint32_t behind = wait_for_readers(publisher, publisher->writer.sequence, timeout_ns);
+    if (reported || behind)
+        return behind;
+    if (!report_drops(publisher)) /* though nobody is behind any more, who kept the space for that */
+        return publisher->readers.count;
+    int64_t now = os_now_ns();
+    return wait_for_readers(publisher, publisher->writer.sequence, now < deadline_ns ? deadline_ns - now : 0);
 }
 
 bool publisher_is_attached(struct tarn_publisher *publisher, int64_t timeout_ns) {

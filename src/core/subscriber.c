@@ -499,7 +499,8 @@ static int check_options(const tarn_subscriber_options *options, tarn_subscriber
 static int check_refused(struct tarn_subscriber *subscriber) {
     for (uint32_t i = 0; i < subscriber->reader_count; i++) {
         struct log_reader *reader = subscriber->readers[i];
-        if (load_acquire(&reader->holder.publisher->refuses_reliable) && !log_reader_is_over(reader))
+        if (load_acquire(&reader->holder.publisher->refuses_reliable) && !log_reader_is_over(reader) &&
+            !slot_is_dead(subscriber->waiter.topic, PUBLISHER, reader->remote->slot, true))
             return fail(TARN_ERROR_REFUSED,
                         "topic \"%s\": publisher %.15s (%s) refuses reliable subscribers: open a best-effort one",
                         subscriber->waiter.topic->name, reader->holder.publisher->who.command,

@@ -31,7 +31,8 @@ static int attach(struct remote *remote, uint32_t number, struct segment_ref *re
     segment->data_offset = header->data_offset;
     segment->extent_count = header->extent_count;
     uint64_t table_bytes = (uint64_t)segment->extent_count * sizeof(struct extent_entry);
-    if (segment->data_offset > bytes || segment->table_offset + table_bytes > segment->data_offset) {
+    if (segment->data_offset > bytes || segment->extent_count >= 1u << EXTENT_INDEX_BITS ||
+        segment->table_offset + table_bytes > segment->data_offset) {
         segment_detach(base);
         return -EINVAL;
     }

@@ -102,9 +102,18 @@ static char *segment_base(struct roster *roster, uint32_t number) {
     return segment_base_or(roster, number, &error);
 }
 
+/* Not so in an IPC namespace that this process came to later: there nothing of the topic is found. */
+static bool is_at_home(const struct roster *roster) {
+    void *first;
+    if (attach_segment(&first, roster->id, 0, roster->nonce, false) != 0)
+        return false;
+    segment_detach(first);
+    return true;
+}
+
 /*
- * A segment of the chain whose maker died before anyone else attached it has gone. Nobody alive uses a block of it, but
- * links into it may stand in blocks that live: so its number is given up for good, and such links are replaced.
+ * A segment of the chain that all have left who had attached it has gone. Nobody alive uses a block of it, but links
+ * into it may stand in blocks that live: so its number is given up for good, and such links are replaced.
  */
 static bool segment_is_gone(struct roster *roster, uint32_t number) {
     int error;
@@ -113,7 +122,11 @@ static bool segment_is_gone(struct roster *roster, uint32_t number) {
     uint32_t word = number == 0 ? 0 : load_acquire(&roster->header->chain[number]);
     if (word == 0 || segment_base_or(roster, number, &error) || error != -EINVAL)
         return false;
-    return word == ROSTER_SEGMENT_GONE || compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE);
+    if (word == ROSTER_SEGMENT_GONE)
+        return true;
+    if (!is_at_home(roster))
+        return false;
+    return !roster->writable || compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE);
 }
 
 /* Makes segment number exist, unless it has gone. Returns 0 or a negative errno. */
@@ -149,6 +162,7 @@ int roster_create(struct roster *ret, struct segment_name *ret_name, const struc
     memset(ret, 0, sizeof(*ret));
     ret->base[0] = base;
     ret->header = (struct roster_header *)(void *)((char *)base + ROSTER_HEADER_OFFSET);
+    ret->id = id;
     ret->nonce = nonce;
     ret->access = *access;
     ret->writable = true;
@@ -167,6 +181,7 @@ int roster_attach(struct roster *ret, const struct segment_name *name, const str
     memset(ret, 0, sizeof(*ret));
     ret->base[0] = base;
     ret->header = (struct roster_header *)(void *)((char *)base + ROSTER_HEADER_OFFSET);
+    ret->id = name->id;
     ret->nonce = name->nonce;
     ret->access = *access;
     ret->writable = writable;
@@ -276,7 +291,7 @@ static int64_t take_blocks(struct roster *roster, uint32_t count, enum block_use
         if (block)
             return block;
     }
-    return -ENOSPC;
+    return -EOVERFLOW;
 }
 
 static void give_back(struct roster *roster, uint32_t block) {
@@ -326,12 +341,12 @@ struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot) 
     return block ? (void *)(block + slot % SUBSCRIBERS_PER_BLOCK * (BLOCK_BYTES / SUBSCRIBERS_PER_BLOCK)) : NULL;
 }
 
-/* Its errors are not passed on, as -EINVAL means to callers that a publisher has gone. */
+/* -EINVAL is not passed on, as it means to callers that a publisher has gone. */
 static int make_block(void **ret, struct roster *roster, _Atomic uint32_t *link, enum block_use use, uint64_t place,
                       const struct roster_taker *taker) {
     int64_t block = roster_link_block(roster, link, use, place, taker);
     *ret = block < 0 ? NULL : roster_block(roster, (uint32_t)block);
-    return *ret ? 0 : block == -ENOSPC ? -ENOSPC : -ENOMEM;
+    return *ret ? 0 : block < 0 && block != -EINVAL ? (int)block : -ENOMEM;
 }
 
 static const struct roster_taker nobody;
@@ -340,7 +355,7 @@ int roster_make_publisher(struct roster *roster, uint32_t slot) {
     void *made;
     uint32_t index = slot / PUBLISHERS_PER_BLOCK;
     if (slot >= PUBLISHERS_MAX)
-        return -ENOSPC;
+        return -EOVERFLOW;
     return make_block(&made, roster, &roster->header->publisher_blocks[index], BLOCK_PUBLISHERS, index, &nobody);
 }
 
@@ -348,7 +363,7 @@ int roster_make_subscriber(struct roster *roster, uint32_t slot) {
     void *made;
     uint32_t index = slot / SUBSCRIBERS_PER_BLOCK;
     if (slot >= SUBSCRIBERS_MAX)
-        return -ENOSPC;
+        return -EOVERFLOW;
     return make_block(&made, roster, &roster->header->subscriber_blocks[index], BLOCK_SUBSCRIBERS, index, &nobody);
 }
 
@@ -363,7 +378,7 @@ int roster_make_row(struct reader_row **ret, struct roster *roster, struct publi
     void *made;
     uint32_t row = subscriber->slot / ROW_SUBSCRIBERS;
     if (subscriber->slot >= SUBSCRIBERS_MAX)
-        return -ENOSPC;
+        return -EOVERFLOW;
     int error =
         make_block(&made, roster, &publisher->rows[row], BLOCK_ROW, (uint64_t)publisher_slot << 8 | row, subscriber);
     *ret = made;

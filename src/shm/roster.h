@@ -26,6 +26,7 @@
 struct roster {
     _Atomic(char *) base[ROSTER_SEGMENTS_MAX];
     struct roster_header *header;
+    int32_t id; /* of the first segment */
     uint64_t nonce;
     struct segment_access access;
     bool writable;
@@ -78,7 +79,10 @@ int64_t roster_take_run(struct roster *roster, uint32_t count, const struct rost
 struct publisher_slot *roster_publisher(struct roster *roster, uint32_t slot);
 struct subscriber_slot *roster_subscriber(struct roster *roster, uint32_t slot);
 
-/* Make the block that it is in, if need be. 0; -ENOSPC: no segment is left for that; -ENOMEM. */
+/*
+ * Make the block that it is in, if need be. 0 or a negative errno, but not -EINVAL: -ENOSPC: no segment is left for
+ * that; -EOVERFLOW: the roster cannot grow any more.
+ */
 int roster_make_publisher(struct roster *roster, uint32_t slot);
 int roster_make_subscriber(struct roster *roster, uint32_t slot);
 

@@ -193,12 +193,12 @@ static int make_room(struct writer *writer, uint64_t record_bytes, enum extents_
     return 0;
 }
 
-void writer_report_drops(struct writer *writer) {
+bool writer_report_drops(struct writer *writer) {
     if (!writer->dropped)
-        return;
+        return true;
     if (writer->loan)
         overtake(writer);
-    make_room(writer, RECORD_HEADER_BYTES, EFFORT_ALL); /* where it goes on in place if there is no other */
+    return make_room(writer, RECORD_HEADER_BYTES, EFFORT_ALL) == 0; /* where it goes on in place if there is no other */
 }
 
 /*

@@ -91,8 +91,8 @@ int writer_refer(struct writer *writer, const struct place *place, uint64_t byte
 /* A message is not sent, for want of space: readers will be told. */
 void writer_drop(struct writer *writer);
 
-/* Tells readers of messages dropped since the last record, if that is possible without waiting. */
-void writer_report_drops(struct writer *writer);
+/* Tells readers of messages dropped since the last record. False: there is no space for that now. */
+bool writer_report_drops(struct writer *writer);
 
 /* ---- the easy ways -------------------------------------------------------------------------------------------- */
 

@@ -3,7 +3,9 @@
  * Events between processes: totals are exact, whoever is killed, stopped or slow; sleeping listeners are woken;
  * children of fork are told so; nonsense in the counters does no more than to give wrong counts.
  */
+#include <errno.h>
 #include <poll.h>
+#include <sched.h>
 
 #include "events.h"
 #include "hostile.h"
@@ -182,6 +184,40 @@ TEST(counts_outlive_who_made_room_for_them) {
         CHECK_STATUS(tarn_listener_receive(listener, &event, SECOND), 1);
     CHECK_INT(wait_child(child, LIMIT_S), ==, 0);
     CHECK_STATUS(tarn_listener_close(listener), 0);
+}
+
+/* Where nothing of the topic is found, nothing of it has gone. */
+static void go_elsewhere_and_notify(void *arg) {
+    const struct gate *gates = arg;
+    tarn_notifier *notifier = NOTIFIER("far");
+    gate_signal(gates[0]);
+    gate_wait(gates[1], LIMIT_S);
+    if (unshare(CLONE_NEWIPC) != 0)
+        SKIP("no IPC namespace of its own: %s", strerror(errno));
+    CHECK_STATUS(tarn_notifier_notify(notifier, (FAR_APART - 1) * 256), TARN_ERROR_NO_MEMORY);
+    CHECK_STATUS(tarn_notifier_notify(notifier, 0), 1);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+}
+
+TEST(who_went_to_another_ipc_namespace_gives_up_no_memory) {
+    struct gate gates[] = {gate_open(), gate_open()};
+    pid_t child = spawn(go_elsewhere_and_notify, gates);
+    gate_wait(gates[0], LIMIT_S);
+    tarn_notifier *notifier = NOTIFIER("far");
+    for (uint32_t i = 0; i < FAR_APART; i++)
+        notify(notifier, i * 256, 1);
+    gate_signal(gates[1]);
+    if (wait_child(child, LIMIT_S) == 77)
+        SKIP("no IPC namespace of its own");
+    uint32_t last = (FAR_APART - 1) * 256;
+    tarn_listener *listener = LISTENER("far", .ids = &last, .ids_count = 1);
+    tarn_event event;
+    notify(notifier, last, 1);
+    CHECK_STATUS(tarn_listener_receive(listener, &event, GENEROUS), 1);
+    CHECK_STATUS(tarn_listener_close(listener), 0);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+    for (int i = 0; i < 2; i++)
+        gate_close(gates[i]);
 }
 
 static void hear_far_apart(void *arg) {

@@ -426,6 +426,30 @@ TEST(the_last_of_a_crowd_is_seen) {
     CHECK_STATUS(tarn_subscriber_close(subscriber_of("crowd", NULL)), 0); /* sweeps */
 }
 
+static void refuse_reliable_ones(void *arg) {
+    const struct gate *there = arg;
+    tarn_publisher_options options = {.struct_bytes = sizeof options, .refuse_reliable = 1};
+    publish_word(publisher_of(TOPIC, &options), 1);
+    gate_signal(*there);
+    sleep_until_killed();
+}
+
+/* Nobody has noticed its death: the best-effort one does not wait, but has its memory. */
+TEST(a_dead_publisher_refuses_nobody) {
+    struct gate there = gate_open();
+    tarn_subscriber *best_effort = subscriber_of(TOPIC, NULL), *reliable;
+    pid_t publisher = spawn(refuse_reliable_ones, &there);
+    gate_wait(there, LIMIT_S);
+    receive_word(best_effort, 1);
+    tarn_subscriber_options options = {.struct_bytes = sizeof options, .reliable = 1};
+    CHECK_REFUSED(tarn_subscriber_open(&reliable, TOPIC, &options), TARN_ERROR_REFUSED, "refuses reliable");
+    kill_child(publisher);
+    CHECK_STATUS(tarn_subscriber_open(&reliable, TOPIC, &options), 0);
+    CHECK_STATUS(tarn_subscriber_close(reliable), 0);
+    CHECK_STATUS(tarn_subscriber_close(best_effort), 0);
+    gate_close(there);
+}
+
 /* ---- a part of the roster that cannot be attached ------------------------------------------------------------- */
 
 static bool no_more_attached; /* but for the roster's first segment */

@@ -317,6 +317,33 @@ TEST(events_are_counted_one_by_one) {
     inspect_watch_close(watch);
 }
 
+static void raise_far_apart_and_close(void *arg) {
+    tarn_notifier *notifier = NULL;
+    (void)arg;
+    CHECK_STATUS(tarn_notifier_open(&notifier, TOPIC, NULL), 0);
+    for (uint32_t i = 0; i < 40; i++) /* so many blocks of counters need more than the roster's first segment */
+        CHECK_STATUS(tarn_notifier_notify(notifier, i * 256), 1);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+}
+
+/* What nobody else had attached has gone with it, but is still referred to. */
+TEST(events_that_went_with_who_raised_them_are_not_seen) {
+    tarn_notifier *notifier = NULL;
+    CHECK_STATUS(tarn_notifier_open(&notifier, TOPIC, NULL), 0);
+    CHECK_INT(wait_child(spawn(raise_far_apart_and_close, NULL), 10), ==, 0);
+    struct inspect_topic *view = look();
+    CHECK_INT(view->flow_count, >, 10);
+    CHECK_INT(view->flow_count, <, 40);
+    inspect_topic_free(view);
+    CHECK_STATUS(tarn_notifier_notify(notifier, 39 * 256), 1);
+    view = look();
+    CHECK_INT(view->flows[view->flow_count - 1].id, ==, 39 * 256);
+    CHECK_INT(view->flows[view->flow_count - 1].traffic.sent, ==, 1);
+    inspect_topic_free(view);
+    CHECK_STATUS(tarn_notifier_close(notifier), 0);
+    inspect_watch_close(watch);
+}
+
 TEST(values_are_counted_key_by_key) {
     tarn_writer *writer = NULL;
     CHECK_STATUS(tarn_writer_open(&writer, TOPIC, NULL), 0);

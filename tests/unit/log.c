@@ -5,6 +5,8 @@
  * start at pages.
  */
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -1006,6 +1008,74 @@ TEST(drops_are_told_once_whoever_came_to_them) {
             CHECK_INT(message.lost, ==, 0);
             release(&message);
         }
+    }
+    close_both(publisher, subscriber);
+}
+
+static int drop_five(tarn_publisher *publisher) {
+    int sent = 0;
+    while (tarn_publisher_publish(publisher, "a number", 8) == 1) /* packed: then there is no place for the report */
+        sent++;
+    for (int i = 1; i < 5; i++)
+        CHECK_STATUS(tarn_publisher_publish(publisher, "a number", 8), 0);
+    return sent;
+}
+
+static void *close_in_time(void *publisher) {
+    return (void *)(intptr_t)tarn_publisher_close(publisher);
+}
+
+/* Where all is kept by who is to be told, there is space for that as soon as he has taken it. */
+TEST(drops_before_closing_are_told) {
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_publisher *publisher =
+        open_publisher(TOPIC, PUBLISHER_OPTIONS(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP,
+                                                .linger_ns = TARN_FOREVER));
+    tarn_message message;
+    int sent = drop_five(publisher), taken = 0;
+    pthread_t closer;
+    void *behind;
+    CHECK_INT(pthread_create(&closer, NULL, close_in_time, publisher), ==, 0);
+    usleep(20000); /* so that it finds no space at first */
+    for (int i = 0; i < 1000 && tarn_subscriber_lost(subscriber) == 0; i++)
+        for (; tarn_subscriber_receive(subscriber, &message, INT64_C(1000000)) == 1; taken++)
+            release(&message);
+    CHECK_INT(pthread_join(closer, &behind), ==, 0);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_INT(taken, ==, sent);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 5);
+    CHECK_INT((intptr_t)behind, ==, 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+/* Where depth keeps all, they cannot be told; then flushing and closing say so. */
+TEST(drops_that_cannot_be_told_are_not_kept_from_who_closes) {
+    tarn_subscriber *subscriber = subscriber_with();
+    tarn_publisher *publisher =
+        publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP, .depth = 1000000);
+    tarn_message message;
+    drop_five(publisher);
+    while (tarn_subscriber_take(subscriber, &message) == 1)
+        release(&message);
+    CHECK_STATUS(tarn_publisher_flush(publisher, 0), 0);
+    CHECK_STATUS(tarn_publisher_close(publisher), 1);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
+/* Who sleeps is woken for it, rather than to find it at the next look. */
+TEST(a_report_of_drops_wakes) {
+    tarn_subscriber *subscriber = subscriber_with(.reliable = 1);
+    tarn_publisher *publisher = publisher_with(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP);
+    struct pollfd descriptor = {.fd = tarn_subscriber_fd(subscriber), .events = POLLIN};
+    tarn_message message;
+    for (int round = 0; round < 20; round++) {
+        drop_five(publisher);
+        do {
+            while (tarn_subscriber_take(subscriber, &message) == 1)
+                release(&message);
+        } while (poll(&descriptor, 1, 0) != 0); /* be it for its look at the peers */
+        CHECK_STATUS(tarn_publisher_flush(publisher, 0), 0);
+        CHECK_INT(poll(&descriptor, 1, 0), ==, 1);
     }
     close_both(publisher, subscriber);
 }

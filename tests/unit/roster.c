@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* Many participants of one topic in one process, and what becomes of their places when they leave. */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "base/status.h"
 #include "core/inspect.h"
 #include "shm/roster.h"
 
@@ -192,5 +194,24 @@ TEST(roster_grows_by_segments) {
     CHECK(roster_publisher(&roster, PUBLISHERS_MAX) == NULL);
     CHECK(roster_subscriber(&roster, SUBSCRIBERS_MAX) == NULL);
     roster_detach(&other);
+    roster_detach(&roster);
+}
+
+/* Segments that went with their makers take their numbers with them, and who has no more is told so. */
+TEST(a_roster_that_cannot_grow_says_so) {
+    struct segment_access access = {.group = getgid(), .directory_mode = 0700};
+    struct segment_name name;
+    struct roster roster;
+    CHECK_INT(roster_create(&roster, &name, &access), ==, 0);
+    for (uint32_t number = 1; number < ROSTER_SEGMENTS_MAX; number++)
+        atomic_store(&roster.header->chain[number], ROSTER_SEGMENT_GONE);
+    static _Atomic uint32_t links[LINKS];
+    int64_t block = 1;
+    for (uint32_t i = 0; i < LINKS && block > 0; i++)
+        block = roster_link_block(&roster, &links[i], BLOCK_ROW, i, &(struct roster_taker){.incarnation = 1});
+    CHECK_INT(block, ==, -EOVERFLOW);
+    CHECK_INT(roster_make_publisher(&roster, 0), ==, -EOVERFLOW);
+    CHECK_STATUS(fail_memory(EOVERFLOW, "no place"), TARN_ERROR_LIMIT);
+    CHECK(strstr(tarn_error(), "when all have left"));
     roster_detach(&roster);
 }
