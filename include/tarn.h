@@ -15,12 +15,15 @@
  * BEFORE YOU USE IT
  *  - Results: 1 (or a count) for success with something to tell, 0 for "nothing in time" or plain success, a
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
- *    to which topic, who is involved and what to do. Out parameters are untouched on failure.
- *  - Threads: one handle belongs to one thread at a time; different handles are independent. A message may be released
- *    from any thread, fastest from the one that took it. A handle that goes on in another thread while the first one
- *    has messages that it took there enters the kernel for that, 16 times at most, and waits for a release that is
- *    under way. Signal handlers release nothing. The calls named _interrupt may be made from any thread and any signal
- *    handler. A waitset and the handles in it belong to one thread together.
+ *    to which topic, who is involved and what to do. Out parameters are untouched on failure. A handle that is NULL
+ *    is TARN_ERROR_ARGUMENT to all calls but _close.
+ *  - Threads: one handle belongs to one thread at a time; different handles are independent, but for one lock of the
+ *    process: opening, closing, joins, looks at the peers and fork() take it, so that who populates or frees gigabytes
+ *    in one thread delays these in others. A message may be released from any thread, fastest from the one that took
+ *    it. A handle that goes on in another thread while the first one has messages that it took there enters the kernel
+ *    for that, 16 times at most, and waits for a release that is under way. Signal handlers release nothing. The calls
+ *    named _interrupt may be made from any thread and any signal handler. A waitset and the handles in it belong to one
+ *    thread together.
  *  - fork: handles, loans and messages of the parent do not work in the child (TARN_ERROR_FORKED; message and loan
  *    memory is not mapped there). The child opens its own. The parent's are untouched.
  *  - Memory: payload belongs to the kernel and is freed with the last process that uses it, however that ends.
@@ -31,11 +34,12 @@
  *
  *   call                          wait-free    allocates   page faults    enters the kernel
  *   ----------------------------  -----------  ----------  -------------  ---------------------------------
- *   tarn_publisher_publish        unless full  at growth   at growth      at growth, at joins, when full
- *                                              and joins   and joins
+ *   tarn_publisher_publish        unless full  at growth   at growth      at growth, at joins, when full; to wake
+ *                                              and joins   and joins      subscribers that sleep; once a second, while
+ *                                                                         some hold messages for longer
  *   tarn_publisher_loan           unless full  the same,   the same       the same
  *                                              at highs
- *   tarn_loan_send                unless full  as publish  as publish     as publish; to wake subscribers that sleep
+ *   tarn_loan_send                unless full  as publish  as publish     as publish
  *                                 (overtaken)
  *   tarn_loan_drop                yes          no          no             no
  *   tarn_subscriber_take          yes          at joins    first touch    at joins; to wake a publisher waiting for
@@ -150,10 +154,10 @@ typedef struct tarn_waitset tarn_waitset;
 /* ---- payload types -------------------------------------------------------------------------------------------- */
 
 /*
- * Says what the payload of a topic is. The first typed participant settles the topic's type for as long as the topic
- * has participants; a later one whose type differs is refused with TARN_ERROR_TYPE. Untyped participants match all;
- * what an untyped one sends is held to neither the type's size nor its alignment.
- * The library copies it when a handle is opened.
+ * Says what the payload of a topic is. The first typed participant settles the topic's type, though its opening may
+ * fail later, for as long as the topic has participants; a later one whose type differs is refused with
+ * TARN_ERROR_TYPE. Untyped participants match all; what an untyped one sends is held to neither the type's size nor its
+ * alignment. The library copies it when a handle is opened.
  */
 typedef struct tarn_type {
     size_t struct_bytes;     /* sizeof(tarn_type) */
@@ -172,7 +176,8 @@ enum tarn_when_full {
     TARN_FULL_WAIT = 0, /* wait for space, at most full_timeout_ns, then TARN_ERROR_FULL; which comes at once where no
                            subscriber keeps any: then depth and open loans, or what the limit has room for, do */
     TARN_FULL_FAIL = 1, /* TARN_ERROR_FULL at once */
-    TARN_FULL_DROP = 2, /* the message is not sent (the call returns 0) and counted: subscribers see it as lost */
+    TARN_FULL_DROP = 2, /* the message is sent to nobody (the call returns 0), and counted: all subscribers see it as
+                           lost, reliable ones, too */
 };
 
 enum tarn_wake {
@@ -197,11 +202,12 @@ typedef struct tarn_publisher_options {
     int64_t linger_ns;       /* how long closing waits for those that had joined. 0: 1 s; TARN_IMMEDIATELY: not at all */
     uint32_t alignment;      /* of payloads, where that is more than the type's and than 8: a power of two up to 4096 */
     uint32_t timestamps;     /* 1: each message carries its time of sending (costs about 20 ns) */
-    uint32_t refuse_reliable; /* 1: reliable subscribers are refused, so nobody can hold this publisher back. Reliable
-                                 ones that are there already make opening fail with TARN_ERROR_REFUSED */
-    uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening; never grows, gives
-                                nothing back; what subscribers hold counts, too; the dead are repaired by others, but for
-                                when it waits for space, flushes or closes */
+    uint32_t refuse_reliable; /* 1: reliable subscribers are refused, so nobody's slowness holds this publisher back (with
+                                 realtime what subscribers hold may). Reliable ones that are there already make opening
+                                 fail with TARN_ERROR_REFUSED */
+    uint32_t realtime;       /* 1: memory_limit_bytes (0: 1 MiB) is allocated and populated on opening (before Linux 5.14
+                                only after mlockall); never grows, gives nothing back; what subscribers hold counts, too;
+                                the dead are repaired by others, but for when it waits for space, flushes or closes */
     uint64_t rotation_bytes; /* how much memory messages of 64 KiB and more, and streams of smaller ones, rotate through
                                 before it is reused: decides their bandwidth. 0: from the cache sizes; 1: as little as
                                 depth allows, which is often faster where one message is under way at a time */
@@ -210,8 +216,8 @@ typedef struct tarn_publisher_options {
 /*
  * Opens a publisher on a topic, creating what is missing. Does not wait for anybody (for at most 1 s for a process
  * stopped in the few instructions that create or delete a topic file).
- * ret: receives the handle, yours until tarn_publisher_close. topic: segments of letters, digits, '_', '-' and '.',
- * joined by single slashes, at most 255 bytes; copied. options: may be NULL; read during the call only.
+ * ret: receives the handle, yours until tarn_publisher_close. topic: segments of ASCII letters, digits, '_', '-' and
+ * '.', joined by single slashes, at most 255 bytes, none of them "." or ".."; copied. options: may be NULL; read during the call only.
  * Any thread; not in a signal handler. Returns 0 or an error: any of _ARGUMENT, _TOPIC_NAME, _DIRECTORY, _PERMISSION,
  * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _DAMAGED, _SYSTEM; _PATTERN: the topic is in
  * use for something else.
@@ -223,7 +229,7 @@ int tarn_publisher_open(tarn_publisher **ret, const char *topic, const tarn_publ
  * A process that ends without closing, be it by exit or return from main, is as one that was killed: who has not
  * attached the message's memory yet may lose it, reliable subscribers, too.
  * Returns 1: sent; 0: dropped because full (TARN_FULL_DROP); an error: _ARGUMENT, _CLOSED, _FORKED, _TOO_BIG,
- * _FULL (nothing was sent), _NO_MEMORY, _LIMIT.
+ * _FULL (nothing was sent); _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM: the kernel adds no memory.
  */
 int tarn_publisher_publish(tarn_publisher *publisher, const void *data, size_t bytes);
 
@@ -248,8 +254,9 @@ int tarn_publisher_loan(tarn_publisher *publisher, size_t bytes, tarn_loan *ret)
  * Sends the loan's first loan->bytes bytes. Its memory must not be written any more. The loan is cleared. Fastest with
  * as many bytes as were asked for.
  * Same thread rule as the publisher. Returns 1: sent; or an error: _ARGUMENT (bytes was raised), _RELEASED (sent or
- * dropped before), _CLOSED, _FORKED; _FULL, _NO_MEMORY or _LIMIT when something else was sent since the loan was
- * made, and there is no space for the small record that refers to it: the loan stays yours.
+ * dropped before), _CLOSED, _FORKED; what publish says of space when something else was sent, lent or tried since the
+ * loan was made, and there is none for the small record that refers to it (_FULL where publish would drop, after a wait
+ * where it would wait): the loan stays yours.
  */
 int tarn_loan_send(tarn_loan *loan);
 
@@ -258,7 +265,8 @@ int tarn_loan_drop(tarn_loan *loan);
 
 /*
  * Waits until every live subscriber has attached the memory of what was sent before this call, and every reliable one
- * has taken all of it. Returns 1: done; 0: not in time; or _CLOSED, _FORKED.
+ * has taken all of it. Returns 1: done; 0: not in time, or there is no space to tell of messages that were dropped; or
+ * _CLOSED, _FORKED.
  */
 int tarn_publisher_flush(tarn_publisher *publisher, int64_t timeout_ns);
 
@@ -277,8 +285,8 @@ uint64_t tarn_publisher_identity(const tarn_publisher *publisher);
 /*
  * Flushes for up to linger, then leaves. Open loans are dropped. Messages that subscribers hold or have not yet read
  * stay valid for them. The handle is invalid afterwards, whatever is returned; NULL is allowed.
- * Returns 0: everybody had everything; 1 or more: so many subscribers had not, when linger ended; or _CLOSED, _FORKED
- * (the inherited handle is dropped without touching the parent's).
+ * Returns 0: everybody had everything; 1 or more: so many subscribers had not when linger ended, or could not be told
+ * of the last dropped messages; or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
  */
 int tarn_publisher_close(tarn_publisher *publisher);
 
@@ -297,11 +305,12 @@ typedef struct tarn_subscriber_options {
     const char *domain;    /* as for publishers */
     const tarn_type *type; /* NULL: untyped, matches all */
     uint64_t history;      /* so many messages that each publisher sent before this joined, as far as kept. 0: none */
-    uint32_t reliable;     /* 1: publishers wait for this subscriber rather than overrun it.
-                              0: best effort: falls behind, loses the oldest, and is told how many */
+    uint32_t reliable;     /* 1: never overrun: publishers that are full because of this one wait, fail or drop, as
+                              their when_full says. 0: best effort: falls behind, loses the oldest, and is told how many */
     uint32_t max_held;     /* messages taken and not yet released, at most. 0: 64; up to 65536 */
     uint32_t wait_strategy; /* enum tarn_wait_strategy */
-    uint32_t realtime;     /* 1: take never attaches or repairs; only open and wait do (wait with timeout 0 suffices) */
+    uint32_t realtime;     /* 1: take, and receive with a timeout of 0, never attach or repair; open, wait (a timeout of 0
+                              suffices), receive with a timeout and a waitset's wait do */
     int64_t spin_ns;       /* 0: 10 us */
 } tarn_subscriber_options;
 
@@ -362,8 +371,9 @@ int tarn_subscriber_receive(tarn_subscriber *subscriber, tarn_message *ret, int6
 int tarn_subscriber_wait(tarn_subscriber *subscriber, int64_t timeout_ns);
 
 /*
- * Ends the wait under way (or, if none is, the next one) with TARN_ERROR_INTERRUPTED. From any thread and from signal
- * handlers, while the handle is open. Returns 0, or _CLOSED, _FORKED.
+ * Ends the wait under way (or, if none is, the next one) with TARN_ERROR_INTERRUPTED. A call that finds a message at
+ * once does not wait, and leaves that to the next one: where messages come without a pause, look at a flag of your own,
+ * too. From any thread and from signal handlers, while the handle is open. Returns 0, or _CLOSED, _FORKED.
  */
 int tarn_subscriber_interrupt(tarn_subscriber *subscriber);
 
@@ -371,7 +381,7 @@ int tarn_subscriber_interrupt(tarn_subscriber *subscriber);
  * A file descriptor for poll, epoll and event loops: readable when there may be something to take. Level-triggered:
  * take until it returns 0, which makes the descriptor quiet again (it also becomes readable ten times a second, for
  * a look at the peers). It belongs to the subscriber: do not read, write or close it.
- * Returns the descriptor, or an error: _CLOSED, _FORKED, _LIMIT, _PERMISSION, _SYSTEM.
+ * Returns the descriptor, or an error: _CLOSED, _FORKED, _NO_MEMORY, _LIMIT, _PERMISSION, _SYSTEM.
  */
 int tarn_subscriber_fd(tarn_subscriber *subscriber);
 
