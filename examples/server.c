@@ -19,8 +19,10 @@ int main(void) {
     tarn_request request;
     int result = tarn_server_open(&server, "upper", NULL);
     while (result >= 0 && (result = tarn_server_receive(server, &request, TARN_FOREVER)) == 1)
-        if (answer(&request) < 0) /* its client has died, for one; others have not */
+        if (answer(&request) < 0) { /* its client has died, for one; others have not */
             fprintf(stderr, "%s\n", tarn_error());
+            tarn_request_end(&request); /* nothing, where it is over by that */
+        }
     fprintf(stderr, "%s\n", tarn_error());
     return 1;
 }

@@ -15,7 +15,8 @@
  * BEFORE YOU USE IT
  *  - Results: 1 (or a count) for success with something to tell, 0 for "nothing in time" or plain success, a
  *    negative enum tarn_status for an error. After an error tarn_error() says in one sentence what happened,
- *    to which topic, who is involved and what to do. Out parameters are untouched on failure. A handle that is NULL
+ *    to which topic, who is involved and what to do. Out parameters are untouched on failure, but that for a response
+ *    may be cleared. A handle that is NULL
  *    is TARN_ERROR_ARGUMENT to all calls but _close.
  *  - Threads: one handle belongs to one thread at a time; different handles are independent, but for one lock of the
  *    process: opening, closing, joins, looks at the peers and fork() take it, so that who populates or frees gigabytes
@@ -48,7 +49,8 @@
  *   tarn_message_release          yes          no          no             to wake a publisher waiting for space;
  *                                                                         the last one of a closed subscriber
  *   tarn_client_send, loan        where there  as loan     as publish     as publish; to wait for a server
- *                                 is a server
+ *                                 is a server,
+ *                                 unless full
  *   tarn_client_take              yes          as take     first touch    as take; every 10 ms, while requests are
  *                                                                         pending, to ask whether their servers live
  *   tarn_server_take              yes          at highs    first touch    as tarn_subscriber_take
@@ -61,17 +63,18 @@
  *   tarn_writer_set, loan         yes          as loan     as publish     at growth, at joins; to wake readers that sleep
  *   tarn_writer_key, release_key, no           yes         yes            yes
  *   tarn_reader_key, keys
- *   tarn_reader_get, take         yes          at joins    first touch    at joins
+ *   tarn_reader_get, take         yes          at joins    first touch    at joins and highs
+ *                                              and highs
  *   tarn_producer_push, loan      unless full  as loan     as publish     as publish; push: to wake workers
- *   tarn_worker_take              yes          at joins    first touch    at joins, ten times a second for its peers;
- *                                              and highs                  with an fd: when it finds nothing
+ *   tarn_worker_take              yes          at joins    first touch    at joins; 10 to 100 times a second for its
+ *                                              and highs                  peers; with an fd: when it finds nothing
  *   tarn_job_acknowledge, reject  yes          no          no             to wake a producer waiting for space
  *   tarn_job_give_back            yes          no          no             to wake workers that sleep
  *   tarn_monitor_take             no           at joins    yes            for a look at the peers, every look_ns
  *   tarn_keeper_wait, left        no           at joins    at joins       to sleep; at joins; ten times a second
  *   tarn_waitset_wait             no           as take     first touch    to sleep, to ask for your own descriptors,
  *                                                                         and ten times a second
- *   wait, receive, of all         no           as take     first touch    to sleep
+ *   wait, receive, of all         no           as take     first touch    to sleep, and for looks at the peers
  *   interrupt, of all             yes          no          no             to wake the sleeper
  *   open, close, flush, fd, add,  no           yes         yes            yes
  *   remove, and counts of peers
@@ -217,7 +220,8 @@ typedef struct tarn_publisher_options {
  * Opens a publisher on a topic, creating what is missing. Does not wait for anybody (for at most 1 s for a process
  * stopped in the few instructions that create or delete a topic file).
  * ret: receives the handle, yours until tarn_publisher_close. topic: segments of ASCII letters, digits, '_', '-' and
- * '.', joined by single slashes, at most 255 bytes, none of them "." or ".."; copied. options: may be NULL; read during the call only.
+ * '.', joined by single slashes, at most 255 bytes, none of them "." or ".."; copied. options: may be NULL; read during
+ * the call only.
  * Any thread; not in a signal handler. Returns 0 or an error: any of _ARGUMENT, _TOPIC_NAME, _DIRECTORY, _PERMISSION,
  * _TOPIC_FILE, _VERSION, _TYPE, _BUSY, _NO_MEMORY, _LIMIT, _REFUSED, _DAMAGED, _SYSTEM; _PATTERN: the topic is in
  * use for something else.
@@ -446,13 +450,15 @@ int tarn_client_open(tarn_client **ret, const char *topic, const tarn_client_opt
  * the options say; enters the kernel for that, and when participants came or left.
  * ret_request: receives the request's number, which its responses carry; may be NULL.
  * Returns 1: sent; or an error: _ARGUMENT, _CLOSED, _FORKED, _PENDING (max_pending: receive or abandon one first),
- * _NO_PEER (no server in time), _TOO_BIG, _FULL (nothing was sent), _NO_MEMORY, _LIMIT, _INTERRUPTED.
+ * _NO_PEER (no server in time), _TOO_BIG, _FULL (nothing was sent); _INTERRUPTED, _TOPIC_REMOVED (while it waited for a
+ * server); _NO_MEMORY, _LIMIT, _PERMISSION, _DAMAGED, _SYSTEM: there is no memory, or none to reach the server by.
  */
 int tarn_client_send(tarn_client *client, const void *data, size_t bytes, uint64_t *ret_request);
 
 /*
  * Lends the place where a request of up to bytes will be: tarn_loan_send sends it, tarn_loan_drop gives it back, with
- * what they return for a publisher. It counts as pending from here on. Results as for tarn_client_send.
+ * what they return for a publisher; 0 if the request was abandoned since: then it is not sent, and the loan is over. It
+ * counts as pending from here on. Results as for tarn_client_send.
  */
 int tarn_client_loan(tarn_client *client, size_t bytes, tarn_loan *ret, uint64_t *ret_request);
 
@@ -501,7 +507,7 @@ int tarn_client_servers(tarn_client *client);
  */
 int tarn_client_wait(tarn_client *client, int64_t timeout_ns);
 
-/* As tarn_subscriber_interrupt, for the waits of this client. */
+/* As tarn_subscriber_interrupt, for the waits of this client; but a wait for space ends by its time only. */
 int tarn_client_interrupt(tarn_client *client);
 
 /* As tarn_subscriber_fd. While requests are pending, a death is told within 100 ms. */
@@ -565,10 +571,12 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
 
 /*
  * Copies bytes from data and sends them as the request's last, or only, response.
- * Returns 1: sent, if to a client that died unnoticed, in vain; 0: not sent, as the client had abandoned the request;
- * or _PEER_DIED: the client is gone, and that was noticed. With these the request is over. Or an error that leaves it
- * as it is: _ARGUMENT, _RELEASED (it was over before), _CLOSED, _FORKED, _TOO_BIG, _FULL (the client does not take its
- * responses, as the options allow for), _NO_MEMORY, _LIMIT.
+ * Returns 1: sent, in vain if to a client that died, or abandoned it, unnoticed; 0: not sent, as the client is known to
+ * have abandoned it (taking, streaming and tarn_request_abandoned find that out); or _PEER_DIED: the client is gone, and
+ * that was noticed. With these the request is over. Or an error that leaves it as it is, and counted: _ARGUMENT,
+ * _RELEASED (it was over before), _CLOSED, _FORKED, _TOO_BIG, _FULL (the client does not take its responses, as the
+ * options allow for), _NO_MEMORY, _LIMIT, _PERMISSION, _DAMAGED, _SYSTEM. Requests belong to the thread of their server:
+ * to answer in several threads, open a server in each.
  */
 int tarn_request_reply(tarn_request *request, const void *data, size_t bytes);
 
@@ -582,7 +590,10 @@ int tarn_request_stream(tarn_request *request, const void *data, size_t bytes);
  */
 int tarn_request_loan(tarn_request *request, size_t bytes, int last, tarn_loan *ret);
 
-/* Ends the request without a (further) response. The client is told. Results as for tarn_request_reply. */
+/*
+ * Ends the request without a (further) response. The client is told. Results as for tarn_request_reply: with _FULL it
+ * is open still, until its client takes responses, abandons it or leaves.
+ */
 int tarn_request_end(tarn_request *request);
 
 /*
@@ -595,7 +606,8 @@ int tarn_request_abandoned(tarn_request *request);
 int tarn_server_clients(tarn_server *server);
 
 /*
- * As tarn_subscriber_wait (1 also where the next take has yet to see whether there is a request), _interrupt and _fd.
+ * As tarn_subscriber_wait (1 also where the next take has yet to see whether there is a request), _interrupt (a wait for
+ * space ends by its time only) and _fd. They tell of requests also where take would say _HOLDING: do not wait then.
  */
 int tarn_server_wait(tarn_server *server, int64_t timeout_ns);
 int tarn_server_interrupt(tarn_server *server);
@@ -717,8 +729,8 @@ int tarn_listener_close(tarn_listener *listener);
  * A blackboard is a topic that keeps the latest value of each key. A key has one writer at a time; any number read it.
  * Reading waits for nobody, whatever writers do or have died of, and never gives half a value. Each value has a
  * version, which rises by one with each set, also when another writer takes the key over. A value lives as long as its
- * writer, or a reader that has read one of that writer's; keys stay as long as the topic has participants (at most
- * 16384).
+ * writer, a keeper, or a reader for which one of that writer's is the latest value of some key that it looked up. Keys
+ * stay as long as the topic has participants that have them (at most 16384).
  *
  * Keys are called by number: names are looked up once. A key's name is 1 to 63 bytes without spaces and control
  * characters.
@@ -772,23 +784,26 @@ int tarn_writer_set(tarn_writer *writer, int key, const void *data, size_t bytes
  */
 int tarn_writer_loan(tarn_writer *writer, int key, size_t bytes, tarn_loan *ret);
 
-/* Gives a key up: another writer may take it. Its value stays, while this writer or a reader of it lives, until the next.
- * Returns 0, or _ARGUMENT (no key of this writer), _CLOSED, _FORKED. */
+/*
+ * Gives a key up: another writer may take it. Its value stays, while this writer or a reader of it lives, until the
+ * next (one that another writer had left, and this one never set: while others have that). Returns 0, or _ARGUMENT (no
+ * key of this writer), _CLOSED, _FORKED.
+ */
 int tarn_writer_release_key(tarn_writer *writer, int key);
 
 /* This writer's identity, as its values carry it. 0 for a handle that is none. */
 uint64_t tarn_writer_identity(const tarn_writer *writer);
 
 /*
- * How many live readers have read some value of this writer, so that all its values live on while they do. Asks the
- * kernel about each. ret_ever, which may be NULL, receives how many have come so far, those included that have left.
+ * How many live readers have some value of this writer, so that all its values live on while they do. Asks the kernel
+ * about each. ret_ever, which may be NULL, receives how many have come so far, those included that have left.
  * Returns the count, or _CLOSED, _FORKED.
  */
 int tarn_writer_readers(tarn_writer *writer, uint64_t *ret_ever);
 
 /*
- * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has read some value of this
- * writer. The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has some value of this writer.
+ * The handle is invalid afterwards, whatever is returned; NULL is allowed.
  * Returns 1: values of it live on; 0: none does; or _CLOSED, _FORKED (the inherited handle is dropped without touching
  * the parent's).
  */
@@ -951,8 +966,8 @@ uint64_t tarn_producer_identity(const tarn_producer *producer);
 /*
  * Waits for up to linger as tarn_producer_kept does, then leaves. Open loans are dropped. The handle is invalid
  * afterwards, whatever is returned; NULL is allowed. Returns 0: all messages are acknowledged or kept; 1 or more: so
- * many had no keeper when linger ended, and are lost; or _CLOSED, _FORKED (the inherited handle is dropped without
- * touching the parent's).
+ * many were not acknowledged when linger ended, and nobody had all memory that they are in: what lies in memory that
+ * nobody had is lost; or _CLOSED, _FORKED (the inherited handle is dropped without touching the parent's).
  */
 int tarn_producer_close(tarn_producer *producer);
 
@@ -1004,7 +1019,8 @@ int tarn_worker_receive(tarn_worker *worker, tarn_job *ret, int64_t timeout_ns);
 
 /*
  * Waits up to timeout_ns until there may be a job to take. Returns 1: there is; 0: not in time; or _CLOSED, _FORKED,
- * _INTERRUPTED, _TOPIC_REMOVED, or what take would say.
+ * _INTERRUPTED, _TOPIC_REMOVED, or what take would say; but 1 also where that is _HOLDING, as with the descriptor and in
+ * a waitset: do not wait then.
  */
 int tarn_worker_wait(tarn_worker *worker, int64_t timeout_ns);
 
@@ -1013,8 +1029,8 @@ int tarn_worker_interrupt(tarn_worker *worker);
 int tarn_worker_fd(tarn_worker *worker);
 
 /*
- * End a job, from any thread, once: it is done; somebody else may have it; nobody may (the producer counts it). The
- * struct is cleared. Return 0, or _ARGUMENT, _RELEASED (the job was ended before, by this struct or a copy of it),
+ * End a job, from any thread, once, but not while its worker is being closed: it is done; somebody else may have it;
+ * nobody may (the producer counts it). The struct is cleared. Return 0, or _ARGUMENT, _RELEASED (the job was ended before, by this struct or a copy of it),
  * _CLOSED (the worker was closed), _FORKED, _TAKEN: it was given to another worker, as the producer's claim_limit_ns
  * had passed: nothing is said about it here.
  */
@@ -1035,7 +1051,8 @@ int tarn_worker_close(tarn_worker *worker);
  * A keeper has a topic's memory attached, so that what is in it outlives the processes that wrote it, killed ones too:
  * the messages that publishers had kept for those who come later (history), as many as each would have given them;
  * messages of a work queue that are not acknowledged; values of a blackboard. It takes no copy, reads nothing and holds
- * nobody back; whoever comes finds it where it is. What nobody else has goes with the last keeper, also when that is
+ * nobody back, but that a publisher that closes or flushes waits for it, for a second at most: so always wait with it.
+ * Whoever comes finds it where it is. What nobody else has goes with the last keeper, also when that is
  * killed.
  *
  * It may join a topic before anybody has settled what that is for. It is not counted as subscriber, worker or reader.
@@ -1235,7 +1252,7 @@ int tarn_waitset_remove_fd(tarn_waitset *waitset, int fd);
 /*
  * Waits up to timeout_ns until something is ready. ret: receives up to capacity sources, each once.
  * Signals do not end it. While it waits, the handles look after their peers as in waits of their own;
- * TARN_ERROR_TOPIC_REMOVED comes as a source's status, and then from that subscriber's next take that finds nothing.
+ * TARN_ERROR_TOPIC_REMOVED comes as a source's status, and then from that handle's next take that finds nothing.
  * Returns how many; 0: none in time; or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _SYSTEM.
  */
 int tarn_waitset_wait(tarn_waitset *waitset, tarn_ready *ret, size_t capacity, int64_t timeout_ns);

@@ -560,7 +560,8 @@ int tarn_reader_changed(tarn_reader *reader, int *ret_key) {
         return fail(TARN_ERROR_ARGUMENT, "the place for the key is NULL");
     follow_changes(reader);
     status = find_changed(reader, &number, true);
-    if (!status && waiter_make_quiet(&reader->waiter, look_for_waitset, reader))
+    if (!status && (status = waiter_make_quiet(&reader->waiter, look_for_waitset, reader)) != 0 &&
+        status != TARN_ERROR_TOPIC_REMOVED)
         status = find_changed(reader, &number, true);
     if (status == 1) {
         *ret_key = (int)number;
@@ -611,7 +612,7 @@ static int waitable_fd(void *handle) {
 static int ready_for_waitset(void *handle) {
     struct tarn_reader *reader = handle;
     int status = look_for_waitset(reader);
-    return status ? status : waiter_make_quiet(&reader->waiter, look_for_waitset, reader);
+    return status ? status : waiter_make_quiet_for_waitset(&reader->waiter, look_for_waitset, reader);
 }
 
 const struct waitable reader_waitable = {waitable_fd, ready_for_waitset, look_for_waitset};

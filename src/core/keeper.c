@@ -298,7 +298,7 @@ static int ready_for_waitset(void *handle) {
     int status = check(keeper);
     if (!status)
         status = look(keeper);
-    return status ? status : waiter_make_quiet(&keeper->waiter, look, keeper);
+    return status ? status : waiter_make_quiet_for_waitset(&keeper->waiter, look, keeper);
 }
 
 const struct waitable keeper_waitable = {fd_for_waitset, ready_for_waitset, look};

@@ -197,7 +197,7 @@ static int waitable_ready(void *handle) {
     int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
     if (!status)
         status = look(listener);
-    return status ? status : waiter_make_quiet(&listener->waiter, look, listener);
+    return status ? status : waiter_make_quiet_for_waitset(&listener->waiter, look, listener);
 }
 
 const struct waitable listener_waitable = {waitable_fd, waitable_ready, look};

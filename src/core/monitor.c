@@ -337,7 +337,7 @@ static int waitable_ready(void *handle) {
     int status = check_handle(monitor);
     if (!status)
         status = find_or_look(monitor);
-    return status ? status : waiter_make_quiet(&monitor->waiter, find, monitor);
+    return status ? status : waiter_make_quiet_for_waitset(&monitor->waiter, find, monitor);
 }
 
 const struct waitable monitor_waitable = {waitable_fd, waitable_ready, find};

@@ -137,18 +137,10 @@ static void tell_load(struct tarn_server *server) {
     store_relaxed(&server->service.waiter->slot->load, server->taken);
 }
 
-/* What of handing a request out can be done before it is there. Without begin() it is over. */
-static inline void prepare(struct tarn_server *server, struct open_request *open, tarn_request *ret) {
-    uint64_t ticket = service_ticket(&server->service);
-    open->ticket = ticket;
-    ret->taken_by = server;
-    ret->place = open;
-    ret->ticket = ticket;
-}
-
 static inline void begin(struct tarn_server *server, struct open_request *open, const tarn_message *message,
                          tarn_request *ret) {
     struct peer *peer = message_reader(message)->peer;
+    open->ticket = service_ticket(&server->service);
     open->number = message->request;
     open->peer = peer;
     open->abandoned = false; /* what it was before may have been abandoned just now */
@@ -157,6 +149,9 @@ static inline void begin(struct tarn_server *server, struct open_request *open, 
     ret->bytes = message->bytes;
     ret->number = message->request;
     ret->client = peer->identity;
+    ret->taken_by = server;
+    ret->place = open;
+    ret->ticket = open->ticket;
     peer->open++;
     server->taken++;
     tell_load(server);
@@ -218,7 +213,6 @@ int tarn_server_receive(tarn_server *server, tarn_request *ret, int64_t timeout_
     struct open_request *open = new_request(server);
     if (!open)
         return fail(TARN_ERROR_NO_MEMORY, "topic \"%s\": no memory for another request", server->service.topic->name);
-    prepare(server, open, ret);
     tarn_message usual, other; /* the usual one is in registers, as far as it is needed */
     if (likely(!service_keeps(&server->service)) && receive_easily(server->service.inbox, &usual, timeout_ns)) {
         uint32_t kind = service_read(&usual);
@@ -474,7 +468,7 @@ static int open_server(tarn_server **ret, const char *topic, const tarn_server_o
         return fail(TARN_ERROR_NO_MEMORY, "no memory for a server");
     server->handle.loans = &loan_calls;
     server->max_taken = common->max_held - READ_AHEAD;
-    server->linger_ns = options->linger_ns ? options->linger_ns : DEFAULT_LINGER_NS;
+    server->linger_ns = options_time_ns(options->linger_ns, DEFAULT_LINGER_NS);
     int status = service_open(&server->service, topic, common, follow, server);
     if (status)
         free_server(server);

@@ -79,18 +79,22 @@ bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough) {
         look_at(waiter, PUBLISHER, thorough, 0);
         look_at(waiter, SUBSCRIBER, thorough, 0);
     }
-    bool in_place = topic_is_in_place(waiter->topic);
+    waiter->removed = !topic_is_in_place(waiter->topic);
     process_unlock();
-    return in_place;
+    return !waiter->removed;
 }
 
-int waiter_say_removed(struct waiter *waiter) {
-    waiter->removal_told = true;
+static int fail_removed(const struct waiter *waiter) {
     return fail(
         TARN_ERROR_TOPIC_REMOVED,
         "topic \"%s\": its file in %s was deleted or replaced; those who join from now on meet elsewhere. Those who "
         "had joined go on, but should be started again",
         waiter->topic->name, waiter->topic->directory.path);
+}
+
+int waiter_say_removed(struct waiter *waiter) {
+    waiter->removal_told = true;
+    return fail_removed(waiter);
 }
 
 int waiter_say_interrupted(const struct waiter *waiter) {
@@ -100,9 +104,9 @@ int waiter_say_interrupted(const struct waiter *waiter) {
 int waiter_look_around(struct waiter *waiter, int64_t now) {
     if (waiter_was_interrupted(waiter))
         return waiter_say_interrupted(waiter);
-    if (now - waiter->looked_ns >= waiter->slice_ns && !waiter_look_at_peers(waiter, NULL) && !waiter->removal_told)
-        return waiter_say_removed(waiter);
-    return 0;
+    if (now - waiter->looked_ns >= waiter->slice_ns)
+        waiter_look_at_peers(waiter, NULL);
+    return waiter->removed && !waiter->removal_told ? waiter_say_removed(waiter) : 0;
 }
 
 struct wait waiter_begin(const struct waiter *waiter, int64_t now, int64_t timeout_ns) {
@@ -156,7 +160,7 @@ int waiter_wait(struct waiter *waiter, waiter_ready *ready, void *owner, int64_t
     }
 }
 
-int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
+static int make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
     struct doorbell *doorbell = &waiter->doorbell;
     if (!doorbell->open)
         return 0;
@@ -168,6 +172,20 @@ int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
     if (status)
         doorbell_ring_self(doorbell);
     return status;
+}
+
+int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
+    int status = make_quiet(waiter, ready, owner);
+    return !status && waiter->removal_reported && !waiter->removal_told ? waiter_say_removed(waiter) : status;
+}
+
+int waiter_make_quiet_for_waitset(struct waiter *waiter, waiter_ready *ready, void *owner) {
+    int status = make_quiet(waiter, ready, owner);
+    if (status || !waiter->removed || waiter->removal_told)
+        return status;
+    waiter->removal_reported = true;
+    doorbell_ring_self(&waiter->doorbell);
+    return fail_removed(waiter);
 }
 
 int waiter_interrupt(struct waiter *waiter) {

@@ -30,7 +30,9 @@ struct waiter {
     bool subscribers_too; /* looks at peers include subscribers, not publishers alone */
     uint32_t share;       /* so many slots of each kind in a look, and all if one of them is dead; 0: all */
     uint32_t next[2];     /* by slot_kind: where the next share begins */
+    bool removed;         /* the topic's file, when peers were looked at last */
     bool removal_told;
+    bool removal_reported; /* by a waitset, so that the next take is to tell it */
     struct doorbell doorbell;
     _Atomic uint32_t interrupted;
 };
@@ -63,8 +65,13 @@ int waiter_wait(struct waiter *waiter, waiter_ready *ready, void *owner, int64_t
 /* One sleep of at most a slice. As ready, after which it slept if that was 0. */
 int waiter_sleep(struct waiter *waiter, waiter_ready *ready, void *owner, int64_t deadline_ns);
 
-/* Where a take found nothing: makes the descriptor quiet, and looks again. As ready. Without a descriptor: 0. */
+/*
+ * Where a take found nothing: makes the descriptor quiet, and looks again. As ready, or _TOPIC_REMOVED if a waitset has
+ * reported it. Without a descriptor: 0.
+ */
 int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner);
+/* As that, for waitsets, which report before it is taken: also _TOPIC_REMOVED, for as long as no take has told it. */
+int waiter_make_quiet_for_waitset(struct waiter *waiter, waiter_ready *ready, void *owner);
 
 /* The public calls of that name. */
 int waiter_fd(struct waiter *waiter);

@@ -441,6 +441,42 @@ TEST(a_server_that_left_fails_what_it_did_not_answer) {
 
 /* ---- several servers ------------------------------------------------------------------------------------------- */
 
+/* The answer lies in memory that the client has not attached yet. */
+TEST(a_server_that_leaves_at_once_says_who_has_not_got_all) {
+    tarn_client *client = client_with();
+    tarn_server *server = server_with();
+    static char answer[4 * MIB];
+    for (int taken = 0; taken < 2; taken++) {
+        uint64_t number = send_text(client, "much");
+        tarn_request request = take_request(server, "much");
+        tarn_message response;
+        CHECK_STATUS(tarn_request_reply(&request, answer, sizeof(answer)), 1);
+        if (taken) {
+            CHECK_STATUS(tarn_client_take(client, &response), 1);
+            CHECK_INT(response.request, ==, number);
+            release(&response);
+        }
+        CHECK_STATUS(tarn_server_close(server), !taken);
+        server = server_with();
+        for (int result; (result = tarn_client_take(client, &response)) != 0;) /* or its server has left */
+            if (result == 1)
+                release(&response);
+    }
+    close_both(client, server);
+}
+
+TEST(a_take_that_finds_nothing_leaves_the_struct_as_it_is) {
+    tarn_client *client = client_with();
+    tarn_server *server = server_with();
+    uint64_t number = send_text(client, "one");
+    tarn_request request = take_request(server, "one");
+    CHECK_STATUS(tarn_server_take(server, &request), 0);
+    CHECK_STATUS(tarn_server_receive(server, &request, 1000000), 0);
+    CHECK_STATUS(tarn_request_reply(&request, "1", 1), 1);
+    take_response(client, number, "1", TARN_MESSAGE_LAST);
+    close_both(client, server);
+}
+
 TEST(requests_go_to_who_has_the_least_to_do) {
     tarn_server *servers[3];
     tarn_request requests[3];

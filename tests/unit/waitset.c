@@ -760,17 +760,21 @@ TEST(closed_handles_are_forgotten_though_a_child_has_their_descriptors) {
     CHECK_STATUS(tarn_waitset_close(waitset), 0);
 }
 
+static void remove_file_of(const char *topic) {
+    char path[512], file[TARN_TOPIC_BYTES_MAX + 1];
+    topic_file_name(file, topic);
+    snprintf(path, sizeof path, "%s/default/%s", getenv("TARN_DIR"), file);
+    CHECK(unlink(path) == 0);
+}
+
 /* The status is told with the report, and by the next take. */
 TEST(a_removed_topic_is_reported) {
     struct topics topics;
     tarn_ready ready[8];
     tarn_message message;
-    char path[512], file[TARN_TOPIC_BYTES_MAX + 1];
     tarn_waitset *waitset = open_waitset(TARN_WAIT_SPIN_THEN_SLEEP);
     open_topics(&topics, 2, waitset);
-    topic_file_name(file, "unit/1");
-    snprintf(path, sizeof path, "%s/default/%s", getenv("TARN_DIR"), file);
-    CHECK(unlink(path) == 0);
+    remove_file_of("unit/1");
     CHECK_STATUS(tarn_waitset_wait(waitset, ready, 8, GENEROUS), 1);
     CHECK(ready[0].handle == topics.subscribers[1]);
     CHECK_STATUS(ready[0].status, TARN_ERROR_TOPIC_REMOVED);
@@ -784,6 +788,57 @@ TEST(a_removed_topic_is_reported) {
     CHECK_STATUS(tarn_waitset_wait(waitset, ready, 8, 250 * MS), 0);
     CHECK_STATUS(tarn_waitset_close(waitset), 0);
     close_topics(&topics);
+}
+
+/* As above, for who waits for something else. */
+TEST(a_removed_topic_is_reported_for_each_kind) {
+    tarn_listener *listener;
+    tarn_reader *reader;
+    tarn_worker *worker;
+    tarn_monitor *monitor;
+    tarn_keeper *keeper;
+    tarn_ready ready[8];
+    tarn_waitset *waitset = open_waitset(TARN_WAIT_SPIN_THEN_SLEEP);
+    CHECK_STATUS(tarn_listener_open(&listener, "unit/events", NULL), 0);
+    CHECK_STATUS(tarn_reader_open(&reader, "unit/values", NULL), 0);
+    CHECK_STATUS(tarn_worker_open(&worker, "unit/jobs", NULL), 0);
+    CHECK_STATUS(tarn_monitor_open(&monitor, "unit/watched", NULL), 0);
+    CHECK_STATUS(tarn_keeper_open(&keeper, "unit/kept", NULL), 0);
+    tarn_publisher *publisher = open_publisher("unit/watched", NULL); /* else there is no topic to monitor */
+    tarn_match match;
+    while (tarn_monitor_take(monitor, &match) == 1)
+        ;
+    const char *const topics[] = {"unit/events", "unit/values", "unit/jobs", "unit/watched", "unit/kept"};
+    void *const handles[] = {listener, reader, worker, monitor, keeper};
+    for (int i = 0; i < 5; i++) {
+        CHECK_STATUS(tarn_waitset_add(waitset, handles[i], NULL), 0);
+        remove_file_of(topics[i]);
+    }
+    for (int64_t end = now_ns() + GENEROUS, reported = 0; reported < 5;) {
+        CHECK_INT(now_ns(), <, end);
+        int count = tarn_waitset_wait(waitset, ready, 8, GENEROUS);
+        reported = 0;
+        for (int i = 0; i < count; i++)
+            reported += ready[i].status == TARN_ERROR_TOPIC_REMOVED;
+    }
+    tarn_event event;
+    tarn_job job;
+    int key;
+    CHECK_STATUS(tarn_listener_take(listener, &event), TARN_ERROR_TOPIC_REMOVED);
+    CHECK_STATUS(tarn_reader_changed(reader, &key), TARN_ERROR_TOPIC_REMOVED);
+    CHECK_STATUS(tarn_worker_take(worker, &job), TARN_ERROR_TOPIC_REMOVED);
+    CHECK_STATUS(tarn_monitor_take(monitor, &match), TARN_ERROR_TOPIC_REMOVED);
+    CHECK_STATUS(tarn_keeper_wait(keeper, 0), TARN_ERROR_TOPIC_REMOVED);
+    CHECK_STATUS(tarn_listener_take(listener, &event), 0);
+    CHECK_STATUS(tarn_worker_take(worker, &job), 0);
+    CHECK_STATUS(tarn_waitset_wait(waitset, ready, 8, 250 * MS), 0);
+    CHECK_STATUS(tarn_waitset_close(waitset), 0);
+    CHECK_STATUS(tarn_keeper_close(keeper), 0);
+    CHECK_STATUS(tarn_monitor_close(monitor), 0);
+    CHECK_STATUS(tarn_worker_close(worker), 0);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+    CHECK_STATUS(tarn_listener_close(listener), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
 }
 
 /* ---- mistakes --------------------------------------------------------------------------------------------------- */
