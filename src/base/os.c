@@ -54,8 +54,7 @@ int64_t os_now_coarse_ns(void) {
 int64_t os_deadline_ns(int64_t timeout_ns) {
     if (timeout_ns <= 0)
         return INT64_MIN;
-    int64_t now = os_now_ns();
-    return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+    return os_time_after(os_now_ns(), timeout_ns);
 }
 
 uint64_t os_random(void) {

@@ -24,6 +24,8 @@ static uint32_t epoch;
 _Thread_local char process_thread;
 _Atomic int process_registered;
 static struct identity self;
+static _Atomic bool fork_is_handled;
+static _Thread_local bool forks STATIC_TLS; /* this thread is in fork(), and has the lock */
 
 void process_lock(void) {
     pthread_mutex_lock(&lists);
@@ -33,11 +35,38 @@ void process_unlock(void) {
     pthread_mutex_unlock(&lists);
 }
 
-/* In the child of fork(): only close() is called here, which is safe between fork and exec. */
+static void before_fork(void) {
+    if (forks)
+        return; /* threads may have registered these at one time: then they are called more than once */
+    process_lock();
+    forks = true;
+}
+
+static void after_fork_in_parent(void) {
+    if (!forks)
+        return;
+    forks = false;
+    process_unlock();
+}
+
+/* Only close() is called here, which is safe between fork and exec. */
 static void after_fork_in_child(void) {
+    if (!forks)
+        return;
     if (process_forget_parent)
         process_forget_parent();
+    forks = false;
     process_unlock();
+}
+
+/* Before the lock is ever taken, or a child could inherit it locked. */
+static int handle_fork(void) {
+    if (likely(load_acquire(&fork_is_handled)))
+        return 0;
+    if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0)
+        return fail(TARN_ERROR_NO_MEMORY, "no memory for the fork handlers");
+    store_release(&fork_is_handled, true);
+    return 0;
 }
 
 static int make_mark(void) {
@@ -50,10 +79,6 @@ static int make_mark(void) {
         munmap(made, (size_t)page);
         return fail_system(TARN_ERROR_SYSTEM, error,
                            "the kernel cannot wipe pages on fork, for which Linux 4.14 or newer is needed");
-    }
-    if (pthread_atfork(process_lock, process_unlock, after_fork_in_child) != 0) {
-        munmap(made, (size_t)page);
-        return fail(TARN_ERROR_NO_MEMORY, "no memory for the fork handlers");
     }
     mark_page = made;
     process_mark = made;
@@ -79,8 +104,11 @@ static int enter_locked(void) {
 }
 
 int process_enter(void) {
+    int status = handle_fork();
+    if (status)
+        return status;
     process_lock();
-    int status = enter_locked();
+    status = enter_locked();
     process_unlock();
     return status;
 }

@@ -118,6 +118,19 @@ static int refuse_directory(int error, const char *path) {
                        error, "cannot use the topic directory %s", path);
 }
 
+void directory_undo_umask(int directory, const char *name, mode_t type, mode_t mode) {
+    char path[32];
+    struct stat state;
+    int fd = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fchmod() refuses such descriptors */
+    if (fstat(fd, &state) == 0 && (state.st_mode & S_IFMT) == type && state.st_uid == geteuid() &&
+        (state.st_mode & mode) != mode)
+        fchmodat(AT_FDCWD, path, mode, 0);
+    close(fd);
+}
+
 static int open_directory_at(int parent, const char *name, const char *shown, bool follow, int *ret_fd) {
     *ret_fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
     if (*ret_fd >= 0)
@@ -170,7 +183,7 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
     status = open_directory_at(AT_FDCWD, ret_path, ret_path, chosen, ret_fd);
     if (status == 1 && create) {
         if (mkdir(ret_path, 0700) == 0)
-            chmod(ret_path, 0700); /* the umask may have taken even that */
+            directory_undo_umask(AT_FDCWD, ret_path, S_IFDIR, 0700);
         else if (errno != EEXIST)
             return refuse_directory(errno, ret_path);
         status = open_directory_at(AT_FDCWD, ret_path, ret_path, chosen, ret_fd);
@@ -189,7 +202,7 @@ static int open_base(char *ret_path, size_t bytes, const char *directory, bool c
 static int dress_domain(int base, const struct stat *base_state, const char *name, const char *shown) {
     int fd;
     struct stat state;
-    fchmodat(base, name, 0700, 0); /* the umask may have taken even that */
+    directory_undo_umask(base, name, S_IFDIR, 0700);
     int status = open_directory_at(base, name, shown, false, &fd);
     if (status)
         return status;

@@ -20,6 +20,12 @@ struct directory {
     struct segment_access access;
 };
 
+/*
+ * Gives what was just made in a directory its owner's permissions, of which the umask may have taken some; but not what
+ * somebody has put in its place since. type: S_IFDIR or S_IFIFO.
+ */
+void directory_undo_umask(int directory, const char *name, mode_t type, mode_t mode);
+
 /* Opens (and, with create, makes) a domain's directory. Returns 0, 1 (absent, not to be created) or a status. */
 int directory_open(struct directory *ret, const char *directory, const char *domain, bool create);
 void directory_close(struct directory *directory);

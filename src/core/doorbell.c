@@ -13,6 +13,8 @@
 #include "core/waitset.h"
 #include "shm/bell.h"
 
+#define FIFO_BYTES (64u * 1024)
+
 static int make_fifo(struct topic *topic, uint32_t slot) {
     char name[DOORBELL_NAME_BYTES];
     doorbell_name(name, topic->inode, slot);
@@ -20,7 +22,7 @@ static int make_fifo(struct topic *topic, uint32_t slot) {
     unlinkat(directory, name, 0); /* the slot's previous owner's */
     bool made = mkfifoat(directory, name, 0600) == 0;
     if (made)
-        fchmodat(directory, name, 0600, 0); /* the umask may have taken even that */
+        directory_undo_umask(directory, name, S_IFIFO, 0600);
     else if (errno != EEXIST)
         return -errno;
     /* else another user's, in a directory that lets each delete only his own: rings there are ours by now */
@@ -97,8 +99,10 @@ void doorbell_close(struct doorbell *doorbell) {
 bool doorbell_drain(struct doorbell *doorbell) {
     char bytes[256];
     uint64_t expirations;
-    while (read(doorbell->fifo, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
-        ;
+    /* As much as a FIFO holds: somebody may write for ever. What is left rings again. */
+    for (uint32_t i = 0; i < FIFO_BYTES / sizeof(bytes); i++)
+        if (read(doorbell->fifo, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
+            break;
     return read(doorbell->timer, &expirations, sizeof(expirations)) == (ssize_t)sizeof(expirations);
 }
 

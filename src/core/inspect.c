@@ -324,7 +324,13 @@ static int sweep_topic(void *context, struct topic *topic, const char *file) {
         sweep->topics_failed += status < 0;
         return 0;
     }
-    uint32_t doorbells = count_doorbells(topic);
+    if (topic_file_is_foreign(topic->fd)) {
+        fail(TARN_ERROR_TOPIC_FILE, "%s/%s is no topic's file, and is left alone", topic->directory.path, file);
+        sweep->topics_failed++;
+        close(topic->fd);
+        return 0;
+    }
+    uint32_t doorbells = count_doorbells(topic), left;
     if (topic_file_in_use(topic->fd))
         repair_slots(sweep, topic);
     else if ((status = topic_file_sweep(&topic->directory, file, topic->fd)) == 1) {
@@ -333,7 +339,8 @@ static int sweep_topic(void *context, struct topic *topic, const char *file) {
         sweep->topics_busy += status == TARN_ERROR_BUSY;
         sweep->topics_failed += status < 0 && status != TARN_ERROR_BUSY;
     }
-    sweep->doorbells_removed += doorbells - count_doorbells(topic);
+    left = count_doorbells(topic); /* some may have been made meanwhile */
+    sweep->doorbells_removed += left < doorbells ? doorbells - left : 0;
     close(topic->fd);
     return 0;
 }

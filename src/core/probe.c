@@ -86,7 +86,7 @@ static void count_left(struct inspect_left *left, const struct directory *direct
         return;
     if (topic_file_identify(&topic) == 0) {
         left->segments += segment_count_orphans(topic.directory.access.key_seed);
-        left->topics += !topic_file_in_use(topic.fd);
+        left->topics += !topic_file_in_use(topic.fd) && !topic_file_is_foreign(topic.fd);
     }
     close(topic.fd);
 }

@@ -119,6 +119,20 @@ static int take_in_turn(struct tarn_subscriber *subscriber, struct log_reader *r
     return result;
 }
 
+/* For who never waits: the look at peers that tries again is in waits. Returns whether it was tried. */
+static bool retry_now_and_then(struct tarn_subscriber *subscriber) {
+    if (likely(!subscriber->retry))
+        return false;
+    int64_t now = os_now_coarse_ns();
+    if (now - subscriber->retried_ns < SLICE_NS)
+        return false;
+    subscriber->retried_ns = now;
+    if (subscriber->trouble != TARN_ERROR_DAMAGED && subscriber->trouble != TARN_ERROR_TOPIC_REMOVED)
+        subscriber->trouble = 0; /* it is noted anew, unless it is over */
+    subscriber_follow_changes(subscriber);
+    return true;
+}
+
 /*
  * Follows joins and leaves, and now and then, as it must be counted anyway what is held, lets go of who has left: a
  * subscriber that never finds nothing would keep their memory for ever.
@@ -126,8 +140,10 @@ static int take_in_turn(struct tarn_subscriber *subscriber, struct log_reader *r
 static inline void keep_up(struct tarn_subscriber *subscriber) {
     if (unlikely(roster_changed(subscriber)))
         subscriber_follow_changes(subscriber);
-    if (unlikely(subscriber->credit + log_reader_allowed(subscriber->only) == 0))
+    if (unlikely(subscriber->credit + log_reader_allowed(subscriber->only) == 0)) {
+        retry_now_and_then(subscriber);
         subscriber_drop_finished(subscriber);
+    }
 }
 
 static int take_any(struct tarn_subscriber *subscriber, tarn_message *ret) {
@@ -160,13 +176,15 @@ static bool make_quiet(struct tarn_subscriber *subscriber, bool looks_at_peers) 
 
 /* Lets go of what is finished, and makes the descriptor quiet. */
 static int found_nothing(struct tarn_subscriber *subscriber, tarn_message *ret) {
+    bool retried = !subscriber->realtime && retry_now_and_then(subscriber);
     if (!subscriber->realtime)
         subscriber_drop_finished(subscriber);
     tell_statistics(subscriber);
     if (subscriber->trouble)
         return say_trouble(subscriber);
     if (!subscriber->waiter.doorbell.open) {
-        subscriber->quiet = subscriber->only->gone ? NEVER_QUIET : subscriber->only->sequence;
+        bool may_be_quiet = !subscriber->only->gone && !subscriber->retry && !retried;
+        subscriber->quiet = may_be_quiet ? subscriber->only->sequence : NEVER_QUIET;
         return 0;
     }
     make_quiet(subscriber, !subscriber->realtime);

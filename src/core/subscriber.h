@@ -48,7 +48,8 @@ struct tarn_subscriber {
     void *context;
     uint64_t history;
     uint64_t ended_before; /* lives of publishers, before it joined */
-    bool retry;            /* some publisher could not be attached: again with the next look at peers */
+    bool retry;            /* some publisher could not be attached: again in a while */
+    int64_t retried_ns;    /* when a take did so last */
     int64_t no_memory_ns;  /* when it was told last that there was no memory to go on in a log */
     struct missed *missed;
     uint32_t missed_count;

@@ -12,6 +12,7 @@
 #include "shm/layout.h"
 
 #define HEADER_BYTES 384
+#define BEGIN "tarn topic, layout "
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo): against torn reads and accidents, not against malice. */
 static uint64_t checksum(const char *text, size_t bytes) {
@@ -19,6 +20,12 @@ static uint64_t checksum(const char *text, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
         hash = (hash ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
     return hash;
+}
+
+bool topic_file_is_foreign(int fd) {
+    char begin[sizeof(BEGIN) - 1];
+    ssize_t length = pread(fd, begin, sizeof(begin), 0);
+    return length != 0 && (length != (ssize_t)sizeof(begin) || memcmp(begin, BEGIN, sizeof(begin)) != 0);
 }
 
 enum topic_header_state topic_header_read(struct topic_header *ret, int fd) {
@@ -31,7 +38,7 @@ enum topic_header_state topic_header_read(struct topic_header *ret, int fd) {
     char state[8];
     uint64_t sum;
     char *sum_line = strstr(text, "\nchecksum ");
-    if (sscanf(text, "tarn topic, layout %" SCNu32 ".%" SCNu32 "\n", &header.layout_major, &header.layout_minor) != 2)
+    if (sscanf(text, BEGIN "%" SCNu32 ".%" SCNu32 "\n", &header.layout_major, &header.layout_minor) != 2)
         return HEADER_DAMAGED;
     if (!layout_is_ours(header.layout_major, header.layout_minor)) {
         *ret = header;

@@ -23,6 +23,9 @@ struct topic_header {
 
 enum topic_header_state { HEADER_SOUND, HEADER_EMPTY, HEADER_DAMAGED, HEADER_OTHER_LAYOUT, HEADER_UNREADABLE };
 
+/* Not empty, and not begun as a topic's file is: somebody else's. */
+bool topic_file_is_foreign(int fd);
+
 enum topic_header_state topic_header_read(struct topic_header *ret, int fd);
 int topic_header_write(const struct topic_header *header, int fd); /* 0 or a negative errno */
 

@@ -227,7 +227,9 @@ static int delete_if_unused(const struct directory *directory, const char *file,
 int topic_file_sweep(const struct directory *directory, const char *file, int fd) {
     int error = os_lock(fd, TOPIC_LOCK_MASTER);
     if (error)
-        return error == -EAGAIN ? TARN_ERROR_BUSY : status_of_errno(-error);
+        return error == -EAGAIN
+                   ? TARN_ERROR_BUSY
+                   : fail_system(status_of_errno(-error), -error, "cannot lock %s/%s", directory->path, file);
     int result = fd_is_in_place(directory, file, fd) ? delete_if_unused(directory, file, fd) : 0;
     os_unlock(fd, TOPIC_LOCK_MASTER);
     return result;

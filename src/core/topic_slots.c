@@ -71,6 +71,13 @@ static int claim_used(struct topic *topic, enum slot_kind kind, uint32_t *ret_sl
             return error;
         after = best;
     }
+    /* stray children may have kept the bytes of those that have been free for longest */
+    for (uint32_t slot = 0, slots = slots_of(topic, kind); slot < slots; slot++) {
+        *ret_slot = slot;
+        int error = free_since(topic, kind, slot) == UINT64_MAX ? -EAGAIN : lock_slot(topic, kind, slot);
+        if (error != -EAGAIN)
+            return error;
+    }
     return -ENOENT;
 }
 
@@ -118,8 +125,10 @@ int topic_find_slot(struct topic *topic, enum slot_kind kind, uint32_t *ret_slot
         error = claim_used(topic, kind, ret_slot);
     if (error == -ENOENT)
         error = claim_new(topic, kind, ret_slot);
-    if (error == -ENOENT && reap_some(topic, kind, UINT32_MAX))
-        error = claim_used(topic, kind, ret_slot);
+    if (error && reap_some(topic, kind, UINT32_MAX)) { /* which makes room without memory */
+        int again = claim_used(topic, kind, ret_slot);
+        error = again == -ENOENT ? error : again;
+    }
     return error;
 }
 

@@ -112,8 +112,8 @@ int waiter_look_around(struct waiter *waiter, int64_t now) {
 struct wait waiter_begin(const struct waiter *waiter, int64_t now, int64_t timeout_ns) {
     int64_t sleep_from_ns = waiter->strategy == TARN_WAIT_SPIN    ? INT64_MAX
                             : waiter->strategy == TARN_WAIT_SLEEP ? now
-                                                                  : now + waiter->spin_ns;
-    return (struct wait){timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns, sleep_from_ns};
+                                                                  : os_time_after(now, waiter->spin_ns);
+    return (struct wait){os_time_after(now, timeout_ns), sleep_from_ns};
 }
 
 static int look_often(const struct waiter *waiter, waiter_ready *ready, void *owner) {

@@ -425,10 +425,10 @@ static bool was_interrupted(struct tarn_waitset *waitset) {
 
 static int wait_for(struct tarn_waitset *waitset, tarn_ready *ret, int most, int64_t timeout_ns) {
     int64_t now = os_now_ns();
-    int64_t deadline_ns = timeout_ns <= 0 ? now : timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+    int64_t deadline_ns = timeout_ns <= 0 ? now : os_time_after(now, timeout_ns);
     int64_t sleep_from_ns = waitset->strategy == TARN_WAIT_SPIN    ? INT64_MAX
                             : waitset->strategy == TARN_WAIT_SLEEP ? now
-                                                                   : now + waitset->spin_ns;
+                                                                   : os_time_after(now, waitset->spin_ns);
     bool looks = waitset->looked_count && waitset->looked_count <= LOOKED_AT_MAX;
     uint32_t in_vain = 0; /* what the kernel heard of when the time was over, and which was nothing */
     for (;; now = os_now_ns()) {

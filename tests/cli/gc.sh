@@ -57,6 +57,13 @@ expect "ls after gc" "$TARN_DIR/default: no topics" "$("$tarn" ls)"
 nothing_left
 expect "shared memory segments" 0 "$(segments $publisher $subscriber $other)"
 
+# What is not tarn's is left alone, wherever it is named to be.
+mkdir -p "$work/other/default"
+echo 'my notes' >"$work/other/default/notes"
+expect_exit 1 "$tarn" gc --directory "$work/other"
+expect_in "$work/err" "no topic's file"
+expect "a file that is no topic's" "my notes" "$(cat "$work/other/default/notes")"
+
 # A topic of that name works as before.
 "$tarn" sub a/b --eof >"$work/out" &
 echo anew | "$tarn" pub a/b --wait 1

@@ -1421,6 +1421,14 @@ TEST(reliable_subscribers_lose_nothing) {
 
 /* ---- what messages tell --------------------------------------------------------------------------------------- */
 
+TEST(who_spins_for_ever_is_not_put_to_sleep_nor_kept) {
+    tarn_publisher *publisher = publisher_with();
+    tarn_subscriber *subscriber = subscriber_with(.spin_ns = TARN_FOREVER);
+    tarn_message message;
+    CHECK_STATUS(tarn_subscriber_receive(subscriber, &message, 1000000), 0);
+    close_both(publisher, subscriber);
+}
+
 TEST(timestamps_are_the_time_of_sending) {
     tarn_publisher *publisher = publisher_with(.timestamps = 1);
     tarn_subscriber *subscriber = subscriber_with();
