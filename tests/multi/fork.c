@@ -417,6 +417,38 @@ TEST(topic_is_usable_though_an_executed_child_lives) {
     come_after_death(BY_VFORK_AND_EXEC);
 }
 
+static void be_many(void *arg) {
+    (void)arg;
+    for (int i = 0; i < 40; i++)
+        subscriber_of(TOPIC, NULL);
+    start_stray(BY_RAW_CLONE);
+    family->ready = true;
+    sleep_until_killed();
+}
+
+/* Its locks keep their places from being taken, which those who come and go meanwhile do not pay for with new ones. */
+TEST(places_that_a_stray_child_keeps_cost_no_others) {
+    enum { MORE_THAN_THERE_ARE = 9000 };
+    family = shared_page(sizeof *family);
+    tarn_publisher *publisher = publisher_of(TOPIC, NULL);
+    pid_t parent = spawn(be_many, NULL);
+    AWAIT(family->ready);
+    tarn_monitor *monitor; /* repairs all who died */
+    tarn_match match;
+    CHECK_STATUS(tarn_monitor_open(&monitor, TOPIC, NULL), 0);
+    kill_child(parent);
+    for (int dead = 0; dead < 40;) {
+        CHECK_STATUS(tarn_monitor_receive(monitor, &match, GENEROUS), 1);
+        dead += match.kind == TARN_MATCH_DIED;
+    }
+    CHECK_STATUS(tarn_monitor_close(monitor), 0);
+    for (int i = 0; i < MORE_THAN_THERE_ARE; i++)
+        CHECK_STATUS(tarn_subscriber_close(subscriber_of(TOPIC, NULL)), 0);
+    CHECK_INT(tarn_publisher_close(publisher), >=, 0);
+    allow_files();
+    end_stray();
+}
+
 /* ---- a process dies, its descriptors live --------------------------------------------------------------------- */
 
 /* When the last copy is gone, so is all that the dead one left. */
