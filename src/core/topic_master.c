@@ -312,7 +312,7 @@ static int settle_in_use(struct topic *topic, const char *file, enum topic_heade
             "anew beside them",
             topic->name, topic->directory.path, file);
     if (header->roster.backend == BACKEND_NONE)
-        return AGAIN; /* a joiner that will see that there is nothing to join, and let go */
+        return 0; /* stray children; or a joiner, who sees by F1 that what he joined is not there any more, and lets go */
     int status = topic_attach_roster(topic, header);
     if (status == AGAIN && header->ipc_namespace && header->ipc_namespace == os_ipc_namespace())
         return 0; /* Whoever is alive has it attached. So it is gone, and the locks are those of stray children. */

@@ -417,6 +417,27 @@ TEST(topic_is_usable_though_an_executed_child_lives) {
     come_after_death(BY_VFORK_AND_EXEC);
 }
 
+static void set_segment_limit(const char *value) {
+    FILE *file = fopen("/proc/sys/kernel/shmmni", "we");
+    if (!file || fputs(value, file) < 0 || fclose(file) != 0)
+        SKIP("cannot write shmmni: %s", strerror(errno));
+}
+
+/* Whoever comes first fails for another reason, which does not last. */
+TEST(topic_is_usable_though_a_cloned_child_lives_and_making_it_failed) {
+    tarn_subscriber *subscriber;
+    if (unshare(CLONE_NEWIPC) != 0)
+        SKIP("no System V namespace of its own: %s", strerror(errno));
+    kill_child(start_family(BY_RAW_CLONE));
+    set_segment_limit("0");
+    CHECK_STATUS(tarn_subscriber_open(&subscriber, TOPIC, NULL), TARN_ERROR_LIMIT);
+    set_segment_limit("4096");
+    CHECK_STATUS(tarn_subscriber_open(&subscriber, TOPIC, NULL), 0);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+    allow_files();
+    end_stray();
+}
+
 static void be_many(void *arg) {
     (void)arg;
     for (int i = 0; i < 40; i++)
