@@ -372,6 +372,12 @@ int service_open(struct service *service, const char *topic, const struct servic
     return 0;
 }
 
+/* Whether we have sent it something, and it has not attached where that lies, nor does in that time. */
+static bool is_behind(const struct peer *peer, int64_t timeout_ns) {
+    struct tarn_publisher *publisher = peer->publisher;
+    return publisher && publisher->writer.sequence > 1 && !publisher_is_attached(publisher, timeout_ns);
+}
+
 int service_close(struct service *service, int64_t linger_ns) {
     int64_t deadline_ns = os_deadline_ns(linger_ns);
     int behind = 0;
@@ -381,8 +387,7 @@ int service_close(struct service *service, int64_t linger_ns) {
     for (uint32_t i = 0; i < service->peer_count; i++) {
         struct peer *peer = service->peers[i];
         int64_t left_ns = linger_ns > 0 ? deadline_ns - os_now_ns() : 0;
-        if (linger_ns >= 0 && peer->publisher && !publisher_is_attached(peer->publisher, left_ns > 0 ? left_ns : 0))
-            behind++;
+        behind += linger_ns >= 0 && is_behind(peer, left_ns > 0 ? left_ns : 0);
         free_peer(peer);
     }
     tarn_subscriber_close(service->inbox); /* last: see service.h */

@@ -465,6 +465,19 @@ TEST(a_server_that_leaves_at_once_says_who_has_not_got_all) {
     close_both(client, server);
 }
 
+/* The client has connected, but asked nothing yet, so there is nothing that it could lack. */
+TEST(a_server_that_sent_nothing_waits_for_nobody) {
+    tarn_client *client = client_with();
+    tarn_server *server = open_server(SERVER_OPTIONS(.linger_ns = TARN_FOREVER));
+    tarn_loan loan;
+    tarn_request none;
+    CHECK_STATUS(tarn_client_loan(client, 1, &loan, NULL), 1);
+    CHECK_STATUS(tarn_server_take(server, &none), 0); /* it connects, too */
+    CHECK_STATUS(tarn_server_close(server), 0);
+    CHECK_STATUS(tarn_loan_drop(&loan), 0);
+    CHECK_STATUS(tarn_client_close(client), 0);
+}
+
 TEST(a_take_that_finds_nothing_leaves_the_struct_as_it_is) {
     tarn_client *client = client_with();
     tarn_server *server = server_with();
