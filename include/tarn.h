@@ -729,8 +729,9 @@ int tarn_listener_close(tarn_listener *listener);
  * A blackboard is a topic that keeps the latest value of each key. A key has one writer at a time; any number read it.
  * Reading waits for nobody, whatever writers do or have died of, and never gives half a value. Each value has a
  * version, which rises by one with each set, also when another writer takes the key over. A value lives as long as its
- * writer, a keeper, or a reader for which one of that writer's is the latest value of some key that it looked up. Keys
- * stay as long as the topic has participants that have them (at most 16384).
+ * writer, a keeper, or a reader for which one of that writer's is the latest value of some key that it looked up. Where
+ * that writer has added memory since, the reader has the values there from its next wait or tarn_reader_changed on, or
+ * when it reads one. Keys stay as long as the topic has participants that have them (at most 16384).
  *
  * Keys are called by number: names are looked up once. A key's name is 1 to 63 bytes without spaces and control
  * characters.
@@ -795,15 +796,17 @@ int tarn_writer_release_key(tarn_writer *writer, int key);
 uint64_t tarn_writer_identity(const tarn_writer *writer);
 
 /*
- * How many live readers have some value of this writer, so that all its values live on while they do. Asks the kernel
- * about each. ret_ever, which may be NULL, receives how many have come so far, those included that have left.
+ * How many live readers have some value of this writer, and all its memory, so that all its values live on while they
+ * do. One that has some value attaches what was added in its next wait or tarn_reader_changed. Asks the kernel about
+ * each. ret_ever, which may be NULL, receives how many have come so far, those included that have left.
  * Returns the count, or _CLOSED, _FORKED.
  */
 int tarn_writer_readers(tarn_writer *writer, uint64_t *ret_ever);
 
 /*
- * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has some value of this writer.
- * The handle is invalid afterwards, whatever is returned; NULL is allowed.
+ * Gives all keys up and leaves; open loans are dropped. Values live on while a reader has some value of this writer,
+ * but for those in memory that was added since, and that nobody has attached yet (see tarn_writer_readers). The handle
+ * is invalid afterwards, whatever is returned; NULL is allowed.
  * Returns 1: values of it live on; 0: none does; or _CLOSED, _FORKED (the inherited handle is dropped without touching
  * the parent's).
  */

@@ -106,7 +106,20 @@ static void set_source(struct read_key *key, struct board_source *source, uint64
     key->current = current;
 }
 
-/* Forgets, of the keys that we know, who their writer was, where it is another by now. Under process_lock(). */
+/* Whatever its writers have added, lest values there go with them. What cannot be is said by who reads it. */
+static void attach_added(struct tarn_reader *reader) {
+    for (struct board_source *source = reader->sources; source; source = source->next) {
+        if (source->keys == 0 || source->source.gone)
+            continue; /* nothing more is read there, or found */
+        remote_attach_all(source->source.remote);
+        source_tell_attached(&source->source);
+    }
+}
+
+/*
+ * Forgets, of the keys that we know, who their writer was, where it is another by now, and attaches what writers have
+ * added. Under process_lock().
+ */
 static void follow(struct tarn_reader *reader) {
     reader->changes = load_acquire(&reader->waiter.topic->roster.header->changes);
     for (uint32_t i = 0; i < reader->key_count; i++) {
@@ -115,6 +128,7 @@ static void follow(struct tarn_reader *reader) {
             set_source(key, &reader->nowhere, 0);
     }
     drop_unused(reader);
+    attach_added(reader);
 }
 
 static void follow_changes(struct tarn_reader *reader) {

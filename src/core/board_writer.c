@@ -210,7 +210,7 @@ LONG_HALF int reserve_slowly(struct tarn_writer *writer, uint64_t bytes, struct 
         forget_taken_over(writer);
         error = arena_reserve(&writer->arena, bytes, EFFORT_ALL, ret);
         if (writer->arena.extents.segment_count != segments)
-            topic_ring_keepers(writer->topic);
+            topic_ring(writer->topic); /* who has our values attaches it: what nobody has goes with us */
     }
     return error ? say_no_space(writer, error) : 0;
 }
@@ -642,12 +642,13 @@ uint64_t tarn_writer_identity(const tarn_writer *writer) {
     return check(writer) ? 0 : writer->identity;
 }
 
-/* Whether the subscriber in that slot lives, and has our memory attached. */
+/* Whether the subscriber in that slot lives, and has all our memory attached. */
 static bool has_attached(struct tarn_writer *writer, uint32_t slot) {
     struct subscriber_slot *reader = roster_subscriber(&writer->topic->roster, slot);
     struct reader_row *row = reader ? roster_row(&writer->topic->roster, writer->slot, slot) : NULL;
+    uint32_t word = row ? load_acquire(&row->attached[row_place(slot)]) : 0;
     return row && load_acquire(&reader->state) == SLOT_LIVE && load_relaxed(&reader->role) != ROLE_KEEPER &&
-           load_acquire(&row->attached[row_place(slot)]) >> 16 == writer->incarnation &&
+           word >> 16 == writer->incarnation && (word & 0xffff) >= writer->arena.extents.segment_count &&
            !slot_is_dead(writer->topic, SUBSCRIBER, slot, true);
 }
 

@@ -356,6 +356,26 @@ TEST(values_outlive_their_writer_with_a_reader) {
     close_both(writer, newcomer);
 }
 
+/* Not before the reader's next call, of which the writer can wait. */
+TEST(values_in_memory_that_is_added_outlive_their_writer_too) {
+    static char large[800000], copy[800000];
+    tarn_writer *writer = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    int changed;
+    set_text(writer, take_key(writer, "small"), "first");
+    expect_text(reader, look_up(reader, "small"), "first", 1);
+    CHECK_STATUS(tarn_writer_readers(writer, NULL), 1);
+    fill_pattern(large, sizeof(large), 1);
+    CHECK_STATUS(tarn_writer_set(writer, take_key(writer, "large"), large, sizeof(large)), 1);
+    CHECK_STATUS(tarn_writer_readers(writer, NULL), 0);
+    CHECK_STATUS(tarn_reader_changed(reader, &changed), 0); /* it has read all that it has asked for */
+    CHECK_STATUS(tarn_writer_readers(writer, NULL), 1);
+    CHECK_STATUS(tarn_writer_close(writer), 1);
+    CHECK_STATUS(tarn_reader_get(reader, look_up(reader, "large"), copy, sizeof(copy), NULL), 1);
+    CHECK(check_pattern(copy, sizeof(copy), 1));
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
+
 TEST(values_go_with_the_last_that_has_them) {
     tarn_reader *reader = open_reader(NULL);
     tarn_writer *writer = open_writer(NULL);
