@@ -873,7 +873,8 @@ int tarn_reader_wait_key(tarn_reader *reader, int key, uint64_t version, int64_t
 /*
  * Which of the keys that were looked up has a value that this reader has not read (got or taken) yet: they take turns.
  * ret_key receives its number. Returns 1; 0: none has, and the descriptor is quiet; or an error: _ARGUMENT, _CLOSED,
- * _FORKED, or what get would say.
+ * _FORKED, or what get would say, once for each change; but what _NO_MEMORY or _LIMIT hides is looked at again, and that
+ * is said every 100 ms.
  */
 int tarn_reader_changed(tarn_reader *reader, int *ret_key);
 

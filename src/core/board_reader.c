@@ -44,6 +44,7 @@ struct read_key {
     struct board_source *source;                      /* never NULL; of the writer that current tells */
     uint64_t current;
     uint64_t version; /* read last */
+    int64_t tried_ns; /* when there was no memory to look whether it has changed; 0: there was */
     bool watched;
     char *name; /* of KEY_NAME_BYTES; empty: not looked at yet. Users have it, so it stays where it is */
 };
@@ -56,6 +57,7 @@ struct tarn_reader {
     uint32_t changes; /* of the roster, when we last looked at it */
     uint32_t credit;  /* values that may be taken before those held are counted again */
     uint32_t max_held;
+    int64_t no_memory_ns; /* when that was last told by tarn_reader_changed, or a wait for any key */
     uint64_t taken;
     struct holds holds;
     struct waiter waiter;
@@ -529,12 +531,33 @@ static int is_above(struct tarn_reader *reader, struct read_key *key, uint64_t v
     return status == 1 ? view.number > version : status;
 }
 
+/*
+ * What cannot be seen for want of memory is tried again, as the change is not over, and what that says not with each
+ * look: who waits, and looks again, is to sleep in between.
+ */
+static int tell_no_memory(struct tarn_reader *reader, struct read_key *key, int status, bool tells) {
+    int64_t now = os_now_ns();
+    bool told = now - reader->no_memory_ns < SLICE_NS;
+    if (tells)
+        key->tried_ns = now;
+    if (tells && !told)
+        reader->no_memory_ns = now;
+    return told ? 0 : status;
+}
+
+static bool was_tried(const struct read_key *key) {
+    return unlikely(key->tried_ns != 0) && os_now_ns() - key->tried_ns < SLICE_NS;
+}
+
 /* tells: the user is told what it returns. */
 static int has_changed(struct tarn_reader *reader, struct read_key *key, bool tells) {
-    if (likely(load_acquire(&key->key->version) == key->version))
+    if (likely(load_acquire(&key->key->version) == key->version) || was_tried(key))
         return 0;
     struct view view;
     int status = view_key(reader, key, &view);
+    if (status == TARN_ERROR_NO_MEMORY || status == TARN_ERROR_LIMIT)
+        return tell_no_memory(reader, key, status, tells);
+    key->tried_ns = 0;
     if (status < 0 && tells)
         key->version = load_relaxed(&key->key->version); /* said once; others have their turn */
     return status == 1 ? view.number != key->version : status;

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -470,6 +472,45 @@ TEST(tells_which_keys_changed) {
 static bool is_readable(int fd, int timeout_ms) {
     struct pollfd poll_fd = {fd, POLLIN, 0};
     return poll(&poll_fd, 1, timeout_ms) == 1;
+}
+
+static bool cannot_attach;
+
+/* In place of libc's. */
+void *shmat(int id, const void *address, int flags) {
+    if (cannot_attach) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    return (void *)syscall(SYS_shmat, id, address, flags);
+}
+
+/* What cannot be looked at for want of memory is told, hides no other key, and is there when memory is. */
+TEST(a_change_without_memory_to_see_it_is_not_forgotten) {
+    static char large[800000];
+    tarn_writer *writer = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    int a = take_key(writer, "a"), b = take_key(writer, "b"), changed;
+    set_text(writer, a, "x");
+    expect_text(reader, look_up(reader, "a"), "x", 1);
+    look_up(reader, "b");
+    set_text(writer, b, "y");
+    CHECK_STATUS(tarn_writer_set(writer, a, large, sizeof(large)), 1); /* in memory that it adds */
+    cannot_attach = true;
+    CHECK_STATUS(reader_waitable.look(reader), TARN_ERROR_NO_MEMORY);
+    CHECK_STATUS(tarn_reader_changed(reader, &changed), TARN_ERROR_NO_MEMORY);
+    int status;
+    while ((status = tarn_reader_changed(reader, &changed)) == TARN_ERROR_NO_MEMORY)
+        ; /* where it took so long to come here */
+    CHECK_STATUS(status, 1);
+    CHECK_INT(changed, ==, b);
+    expect_text(reader, b, "y", 1);
+    CHECK_STATUS(tarn_reader_wait(reader, INT64_C(10000000000)), TARN_ERROR_NO_MEMORY);
+    cannot_attach = false;
+    CHECK_STATUS(tarn_reader_wait(reader, INT64_C(10000000000)), 1);
+    CHECK_STATUS(tarn_reader_changed(reader, &changed), 1);
+    CHECK_INT(changed, ==, a);
+    close_both(writer, reader);
 }
 
 TEST(descriptor_tells_of_changes) {
