@@ -336,7 +336,9 @@ int tarn_request_end(tarn_request *request) {
 
 /* Whether the client has given it up, or is gone, as far as is to be seen from here. */
 static bool look_if_abandoned(struct tarn_server *server, struct open_request *open) {
-    read_ahead(server, server->service.kept.capacity); /* what it says, the next take says again */
+    int status = read_ahead(server, server->service.kept.capacity);
+    if (status < 0 && status != TARN_ERROR_HOLDING) /* which the next take finds again; others may be said once */
+        subscriber_keep_trouble(server->service.inbox, status);
     service_ring_self(&server->service);
     return open->abandoned || service_ask(&server->service, open->peer, os_now_ns());
 }

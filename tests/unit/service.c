@@ -969,6 +969,27 @@ TEST(a_damaged_log_is_said_by_the_call_after_the_waitsets) {
     }
 }
 
+/* Who asks about a request reads ahead, and has no way to say what he meets there. */
+TEST(a_damaged_log_is_said_by_the_take_after_other_calls) {
+    for (int streams = 0; streams < 2; streams++) {
+        tarn_server *server = server_with();
+        tarn_client *client = client_with();
+        uint64_t number = send_text(client, "x");
+        tarn_request request = take_request(server, "x"), none;
+        struct liar liar = lie_to(ROLE_SERVER, 8);
+        write_nonsense_in_log(&liar);
+        CHECK_STATUS(streams ? tarn_request_stream(&request, "y", 1) : tarn_request_abandoned(&request), streams);
+        CHECK_STATUS(tarn_server_take(server, &none), TARN_ERROR_DAMAGED);
+        CHECK_STATUS(tarn_server_take(server, &none), 0);
+        if (streams)
+            take_response(client, number, "y", 0);
+        reply_text(&request, "z");
+        take_response(client, number, "z", TARN_MESSAGE_LAST);
+        end_lies(&liar);
+        close_both(client, server);
+    }
+}
+
 /*
  * A request from one who is no client, as far as its slot says, is answered to where it says; from nobody, it is none.
  */
