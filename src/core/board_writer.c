@@ -449,10 +449,10 @@ static uint64_t version_at(struct remote *remote, uint64_t word) {
  */
 static int adopt_value(struct tarn_writer *writer, struct written *written) {
     struct key_value value;
-    written->version = load_relaxed(&written->key->version); /* relaxed: K3 */
     bool any = board_look(written->key, &value);
     if (any && written->extent && value.owner == writer->owner)
-        return 0; /* we gave the key up, and nobody has set it since */
+        return 0; /* we gave the key up, and nobody has set it since, but for telling a version, and dying */
+    written->version = load_relaxed(&written->key->version); /* relaxed: K3 */
     if (written->extent)
         arena_unpin(written->extent);
     written->extent = NULL;

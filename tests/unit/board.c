@@ -860,6 +860,24 @@ TEST_LIMIT(hostile_words, 60) {
     close_both(writer, reader);
 }
 
+/* Another had the key meanwhile, and was killed as it set it: so far only the version says so. */
+TEST(a_version_that_was_told_and_not_set_is_the_next_ones) {
+    tarn_writer *writer = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    int key = take_key(writer, "a");
+    look_up(reader, "a");
+    set_text(writer, key, "one");
+    CHECK_STATUS(tarn_writer_release_key(writer, key), 0);
+    join_as_peer();
+    atomic_store(&board_key(&hostile_topic->roster, (uint32_t)key)->version, 2);
+    leave_as_peer();
+    CHECK_INT(take_key(writer, "a"), ==, key);
+    expect_text(reader, key, "one", 1);
+    set_text(writer, key, "two");
+    expect_text(reader, key, "two", 2);
+    close_both(writer, reader);
+}
+
 /* What a waitset has reported, the user's own call says again; and once. */
 TEST(a_damaged_key_is_said_by_the_call_after_the_waitsets) {
     tarn_writer *writer = open_writer(NULL);
