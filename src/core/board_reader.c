@@ -179,6 +179,8 @@ static int find_source(struct tarn_reader *reader, uint64_t owner, struct board_
         if (source->owner == owner)
             found = source;
     }
+    if (found)
+        source_tell_attached(&found->source); /* it may have been stopped, and be there for what is held */
     *ret = found;
     return found ? 0 : make_source(reader, owner, ret);
 }

@@ -395,6 +395,28 @@ TEST(values_go_with_the_last_that_has_them) {
     close_both(writer, reader);
 }
 
+TEST(who_reads_of_a_writer_again_counts_again) {
+    tarn_writer *one = open_writer(NULL), *other = open_writer(NULL);
+    tarn_reader *reader = open_reader(NULL);
+    tarn_message held;
+    int a = take_key(one, "a"), b = take_key(one, "b");
+    set_text(one, a, "one");
+    CHECK_STATUS(tarn_reader_take(reader, look_up(reader, "a"), &held), 1);
+    CHECK_STATUS(tarn_writer_readers(one, NULL), 1);
+    look_up(reader, "b");
+    CHECK_STATUS(tarn_writer_release_key(one, a), 0);
+    set_text(other, take_key(other, "a"), "other");
+    expect_text(reader, a, "other", 2);
+    CHECK_STATUS(tarn_writer_readers(one, NULL), 0); /* what is held is no latest value */
+    set_text(one, b, "again");
+    expect_text(reader, b, "again", 1);
+    CHECK_STATUS(tarn_writer_readers(one, NULL), 1);
+    release(&held);
+    CHECK_STATUS(tarn_writer_readers(one, NULL), 1);
+    CHECK_INT(tarn_writer_close(other), >=, 0);
+    close_both(one, reader);
+}
+
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
 struct delayed {
