@@ -8,6 +8,11 @@
 #include "shm/board.h"
 #include "shm/queue.h"
 
+/* Whether that error of attaching leaves open if somebody has it. */
+static bool is_unknown(const struct topic *topic, int error) {
+    return error && (error != -EINVAL || !roster_is_at_home(&topic->roster));
+}
+
 /* Its memory as this process can have it. NULL with *ret_unknown: whether somebody has it cannot be told from here. */
 static struct remote *find_remote(struct topic *topic, struct publisher_slot *publisher, uint32_t slot,
                                   bool *ret_unknown) {
@@ -15,10 +20,10 @@ static struct remote *find_remote(struct topic *topic, struct publisher_slot *pu
     int error = topic_remote_in_part(topic, &remote, publisher, slot, incarnation_of(&publisher->incarnation));
     if (!error) {
         int rest = remote_attach_all(remote); /* it may have been attached here before there were as many */
-        *ret_unknown = rest && rest != -EINVAL;
+        *ret_unknown = is_unknown(topic, rest);
         return remote;
     }
-    *ret_unknown = error != -EINVAL;
+    *ret_unknown = is_unknown(topic, error);
     return NULL;
 }
 

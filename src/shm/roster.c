@@ -102,8 +102,7 @@ static char *segment_base(struct roster *roster, uint32_t number) {
     return segment_base_or(roster, number, &error);
 }
 
-/* Not so in an IPC namespace that this process came to later: there nothing of the topic is found. */
-static bool is_at_home(const struct roster *roster) {
+bool roster_is_at_home(const struct roster *roster) {
     void *first;
     if (attach_segment(&first, roster->id, 0, roster->nonce, false) != 0)
         return false;
@@ -124,7 +123,7 @@ static bool segment_is_gone(struct roster *roster, uint32_t number) {
         return false;
     if (word == ROSTER_SEGMENT_GONE)
         return true;
-    if (!is_at_home(roster))
+    if (!roster_is_at_home(roster))
         return false;
     return !roster->writable || compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE);
 }

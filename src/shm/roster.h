@@ -72,6 +72,9 @@ int64_t roster_link_block(struct roster *roster, _Atomic uint32_t *link, enum bl
 /* Whether a link names a block that exists, but cannot be attached now: nothing may be concluded from its absence. */
 bool roster_is_unreachable(struct roster *roster, uint32_t link);
 
+/* Not so in an IPC namespace that this process came to later: there nothing of the topic is found, nor has gone. */
+bool roster_is_at_home(const struct roster *roster);
+
 /* Takes a run of consecutive blocks for a type, cleared, not linked. Returns the first's number or a negative errno. */
 int64_t roster_take_run(struct roster *roster, uint32_t count, const struct roster_taker *taker);
 

@@ -358,6 +358,72 @@ TEST(topic_moves_to_another_ipc_namespace) {
     come_and_go(NULL);
 }
 
+/* Looks after the dead where no memory of theirs is found. */
+static void repair_from_elsewhere(void *arg) {
+    tarn_monitor_options options = {.struct_bytes = sizeof options, .look_ns = 1, .skip_present = 1};
+    tarn_monitor *monitor;
+    tarn_match match;
+    CHECK_STATUS(tarn_monitor_open(&monitor, arg, &options), 0);
+    board->stage = 1;
+    AWAIT(board->stage == 2);
+    if (unshare(CLONE_NEWIPC) != 0)
+        SKIP("unshare: %s", strerror(errno));
+    for (int i = 0; i < 100; i++) /* that there is one, and that it has left */
+        CHECK_INT(tarn_monitor_take(monitor, &match), >=, 0);
+    CHECK_STATUS(tarn_monitor_close(monitor), 0);
+}
+
+/* Once somebody who has not got the memory of those that left has gone elsewhere, and looked. */
+static void await_repairs(pid_t child) {
+    board->stage = 2;
+    CHECK_INT(end_of(child), ==, 0);
+    board->stage = 0;
+}
+
+static void find_value(void *arg) {
+    tarn_reader *reader;
+    char value[8];
+    CHECK_STATUS(tarn_reader_open(&reader, arg, NULL), 0);
+    CHECK_STATUS(tarn_reader_get(reader, tarn_reader_key(reader, "key"), value, sizeof value, NULL), 1);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
+
+TEST(who_went_to_another_ipc_namespace_takes_no_value) {
+    tarn_reader *reader;
+    tarn_writer *writer;
+    board = shared_page(sizeof *board);
+    pid_t child = spawn(repair_from_elsewhere, TOPIC);
+    await_stage(child, 1);
+    CHECK_STATUS(tarn_writer_open(&writer, TOPIC, NULL), 0);
+    CHECK_STATUS(tarn_reader_open(&reader, TOPIC, NULL), 0);
+    CHECK_STATUS(tarn_writer_set(writer, tarn_writer_key(writer, "key"), "value", 5), 1);
+    CHECK_INT(tarn_reader_key(reader, "key"), >=, 0);
+    CHECK_STATUS(tarn_writer_close(writer), 1);
+    await_repairs(child);
+    CHECK_INT(wait_child(spawn(find_value, TOPIC), LIMIT_S), ==, 0);
+    CHECK_STATUS(tarn_reader_close(reader), 0);
+}
+
+TEST(who_went_to_another_ipc_namespace_takes_no_job) {
+    tarn_worker *worker;
+    tarn_producer *producer;
+    tarn_job job;
+    board = shared_page(sizeof *board);
+    pid_t child = spawn(repair_from_elsewhere, TOPIC);
+    await_stage(child, 1);
+    CHECK_STATUS(tarn_worker_open(&worker, TOPIC, NULL), 0);
+    CHECK_STATUS(tarn_producer_open(&producer, TOPIC, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(tarn_producer_push(producer, "job", 3), 1);
+    CHECK_STATUS(tarn_worker_take(worker, &job), 1);
+    CHECK_INT(tarn_producer_close(producer), >=, 0);
+    await_repairs(child);
+    CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+    CHECK_STATUS(tarn_worker_take(worker, &job), 1);
+    CHECK_STATUS(tarn_job_acknowledge(&job), 0);
+    CHECK_STATUS(tarn_worker_close(worker), 0);
+}
+
 /* ---- users ---------------------------------------------------------------------------------------------------- */
 
 static void write_file(const char *path, const char *text) {
