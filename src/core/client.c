@@ -125,22 +125,27 @@ static bool make_table(struct tarn_client *client, uint32_t max_pending) {
 
 /* ---- servers -------------------------------------------------------------------------------------------------- */
 
-/* Finds those that are new, and which are gone. 0; or no memory for one: for the next look it is news again. */
+/*
+ * Finds those that are new, and which are gone. 0; or no memory for one: for the next look it is news again, as is one
+ * that cannot be connected with yet.
+ */
 static int follow_servers(struct tarn_client *client) {
     struct service *service = &client->service;
     struct roster *roster = &service->topic->roster;
     int status = 0;
+    bool all_connected = true;
     service_look_who_is_gone(service);
     for (uint32_t i = 0; i < service->peer_count; i++)
         client->failing |= service->peers[i]->gone && service->peers[i]->oldest != KEPT_NONE;
     service_drop_peers(service);
     for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots && !status; slot++) {
         struct subscriber_slot *server = roster_subscriber(roster, slot);
-        struct peer *peer;
+        struct peer *peer = NULL;
         if (server && load_acquire(&server->state) == SLOT_LIVE && load_relaxed(&server->role) == ROLE_SERVER)
             status = service_find_peer(service, peer_word(slot, incarnation_of(&server->incarnation)), &peer);
+        all_connected &= !peer || peer->gone || peer->publisher;
     }
-    if (status)
+    if (status || !all_connected)
         service->changes--;
     return status;
 }

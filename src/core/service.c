@@ -11,6 +11,7 @@
 #include "core/reaper.h"
 #include "core/type.h"
 #include "core/waitables.h"
+#include "shm/bell.h"
 #include "shm/extents.h"
 
 #define OPEN_MAX 65536u
@@ -54,7 +55,19 @@ int service_connect(struct service *service, struct peer *peer) {
     if (peer->publisher)
         return 0;
     struct publisher_address address = {peer->word, service->self, service->lead_bytes};
-    return publisher_open_addressed(&peer->publisher, service->topic, &service->sending, &address);
+    int status = publisher_open_addressed(&peer->publisher, service->topic, &service->sending, &address);
+    if (status)
+        peer->failed_ns = os_now_ns();
+    return status;
+}
+
+/*
+ * For who only looks who is there. A try that fails takes a slot and gives it up again, which is a change: all look
+ * again, and we ourselves. So who cannot be connected with is not tried with each look.
+ */
+static void connect_at_times(struct service *service, struct peer *peer) {
+    if (!peer->gone && !peer->publisher && (!peer->failed_ns || os_now_ns() - peer->failed_ns >= SLICE_NS))
+        service_connect(service, peer); /* or later: who needs it says why it cannot be opened */
 }
 
 static int say_no_memory(const struct service *service) {
@@ -100,8 +113,8 @@ int service_find_peer(struct service *service, uint64_t word, struct peer **ret)
         if (service->peers[i]->word == word)
             peer = service->peers[i];
     int status = peer ? 0 : make_peer(service, word, &peer);
-    if (peer && !peer->gone)
-        service_connect(service, peer); /* or later: who needs it says why it cannot be opened */
+    if (peer)
+        connect_at_times(service, peer);
     *ret = peer;
     return status;
 }

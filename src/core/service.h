@@ -40,7 +40,8 @@ struct peer {
     uint32_t oldest, newest; /* a client's: of those pending there, by index; KEPT_NONE */
     bool heard;              /* something of it was taken since */
     uint32_t asks;
-    int64_t asked_ns; /* when the kernel was last asked whether it lives */
+    int64_t asked_ns;  /* when the kernel was last asked whether it lives */
+    int64_t failed_ns; /* when the publisher could not be opened last; 0: never */
     uint64_t identity;
     int32_t pid;
     uint64_t namespaces;

@@ -2,6 +2,7 @@
 /*
  * Clients and servers in one process: what each call does, and says. Processes and deaths are in tests/multi/service.c.
  */
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/shm.h>
@@ -513,6 +514,41 @@ TEST(requests_go_to_who_has_the_least_to_do) {
     CHECK_STATUS(tarn_client_close(client), 0);
     for (int i = 0; i < 3; i++)
         CHECK_STATUS(tarn_server_close(servers[i]), 0);
+}
+
+static bool no_segments;
+static unsigned segments_refused;
+
+/* In place of libc's. */
+int shmget(key_t key, size_t bytes, int flags) {
+    if (!no_segments)
+        return (int)syscall(SYS_shmget, key, bytes, flags);
+    segments_refused++;
+    errno = ENOMEM;
+    return -1;
+}
+
+/* Who waits for an answer sleeps though another server cannot be connected with, which is tried again later. */
+TEST(a_server_that_cannot_be_reached_keeps_nobody_awake) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    tarn_message message;
+    send_text(client, "question");
+    tarn_request request = take_request(server, "question");
+    tarn_server *other = server_with();
+    no_segments = true;
+    segments_refused = 0;
+    CHECK_STATUS(tarn_client_receive(client, &message, 300000000), 0);
+    CHECK_INT(segments_refused, >, 0);
+    CHECK_INT(segments_refused, <, 50);
+    no_segments = false;
+    usleep(150000);
+    send_text(client, "another");
+    tarn_request another = take_request(other, "another"); /* as it has less to do */
+    CHECK_STATUS(tarn_request_end(&request), 1);
+    CHECK_STATUS(tarn_request_end(&another), 1);
+    CHECK_INT(tarn_server_close(other), >=, 0);
+    close_both(client, server);
 }
 
 TEST(the_load_that_others_made_counts) {
