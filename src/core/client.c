@@ -591,6 +591,7 @@ int tarn_client_call(tarn_client *client, const void *data, size_t bytes, tarn_m
 /* 1: a response was taken, and is kept, or there is more than is looked at in a call; 0: there is none; or a status. */
 static int ready(void *owner) {
     struct tarn_client *client = owner;
+    service_heed_looks(&client->service);
     for (uint32_t i = 0; i < SIFTED_AT_ONCE && !service_keeps(&client->service); i++) {
         tarn_message message;
         int status = tarn_subscriber_take(client->service.inbox, &message);

@@ -407,7 +407,9 @@ static const struct loan_calls loan_calls = {send_loan, drop_loan};
 /* ---- waiting -------------------------------------------------------------------------------------------------- */
 
 static int ready(void *owner) {
-    return read_ahead(owner, 1);
+    struct tarn_server *server = owner;
+    service_heed_looks(&server->service);
+    return read_ahead(server, 1);
 }
 
 int tarn_server_wait(tarn_server *server, int64_t timeout_ns) {

@@ -143,6 +143,15 @@ void service_drop_peers(struct service *service) {
     }
 }
 
+void service_heed_looks(struct service *service) {
+    const struct waiter *waiter = service->waiter;
+    if (likely(service->looks == waiter->looks))
+        return;
+    service->looks = waiter->looks;
+    if (service->inbox->retry || waiter->thorough)
+        service->inbox->changes--;
+}
+
 int service_count(struct service *service, enum slot_role role) {
     int count = 0;
     process_lock();

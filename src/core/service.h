@@ -88,6 +88,7 @@ struct service {
     uint32_t lead_shift;
     struct kept_messages kept;
     uint64_t tickets; /* of the last loan or request; by twos, so that none is 0 */
+    uint32_t looks;   /* at peers, when the inbox was last made to look at the roster because of that */
     struct service_loan *loans, *free_loans;
 };
 
@@ -136,6 +137,12 @@ int service_find_peer(struct service *service, uint64_t word, struct peer **ret)
 int service_connect(struct service *service, struct peer *peer);
 /* Lets go of peers that are gone, to which nothing is open, and from which nothing is to be read. */
 void service_drop_peers(struct service *service);
+
+/*
+ * For waits that are not the inbox's own, in each look: after a look at peers the inbox looks at the roster again, as
+ * in its own waits, where it could not attach somebody's memory, or a repairer may have died before it counted a change.
+ */
+void service_heed_looks(struct service *service);
 
 /* Live ones with that role, by the kernel's word. */
 int service_count(struct service *service, enum slot_role role);

@@ -69,6 +69,7 @@ bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough) {
     bool thorough = waiter->looks++ % LOOKS_PER_THOROUGH == 0;
     if (ret_thorough)
         *ret_thorough = thorough;
+    waiter->thorough = thorough;
     waiter->looked_ns = os_now_ns();
     process_lock();
     /* not our own peers alone, since one that died while opening or before we attached it is nobody's reader */

@@ -26,6 +26,7 @@ struct waiter {
     int64_t spin_ns;
     int64_t slice_ns;  /* between looks at peers */
     int64_t looked_ns; /* at peers */
+    bool thorough;     /* the last of those looks was */
     _Atomic uint32_t *bell;
     bool subscribers_too; /* looks at peers include subscribers, not publishers alone */
     uint32_t share;       /* so many slots of each kind in a look, and all if one of them is dead; 0: all */

@@ -1220,13 +1220,37 @@ TEST(a_server_deals_with_so_much_at_once) {
 
 static void (*meanwhile)(struct publisher_slot *slot); /* when its memory is attached next */
 static struct publisher_slot *looked_at;
+static bool cannot_attach;
 
 /* In place of libc's. */
 void *shmat(int id, const void *address, int flags) {
+    if (cannot_attach) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
     if (meanwhile)
         meanwhile(looked_at);
     meanwhile = NULL;
     return (void *)(intptr_t)syscall(SYS_shmat, id, address, flags);
+}
+
+/* Also by who waits, and takes only when there is something to take. */
+TEST(memory_that_could_not_be_attached_is_tried_again) {
+    tarn_server *server = server_with();
+    tarn_client *client = client_with();
+    uint64_t number = send_text(client, "question");
+    cannot_attach = true;
+    CHECK_STATUS(tarn_server_wait(server, 0), TARN_ERROR_NO_MEMORY);
+    cannot_attach = false;
+    CHECK_STATUS(tarn_server_wait(server, INT64_C(10000000000)), 1);
+    tarn_request request = take_request(server, "question");
+    reply_text(&request, "answer");
+    cannot_attach = true;
+    CHECK_STATUS(tarn_client_wait(client, 0), TARN_ERROR_NO_MEMORY);
+    cannot_attach = false;
+    CHECK_STATUS(tarn_client_wait(client, INT64_C(10000000000)), 1);
+    take_response(client, number, "answer", TARN_MESSAGE_LAST);
+    close_both(client, server);
 }
 
 /* A server in whose publisher's slot something stands that is a predecessor's, until its memory is attached. */
