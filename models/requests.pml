@@ -15,7 +15,8 @@
  * its predecessor; an answer is one to this client's request, from the server that it was sent to.
  *
  * Broken variants: UNREAD_FIRST (the client looks at what is unread before it looks whether the server is over),
- * STATE_ONLY (who is over is told by the slot's state alone), FREE_IS_NOT_OVER (by LEAVING and the incarnation),
+ * STATE_ONLY (who is over is told by the slot's state alone), INCARNATION_LAST FREE_IS_NOT_OVER (by LEAVING and the
+ * incarnation, which the client reads behind the state when it looks for a server: either is right by itself),
  * INBOX_FIRST (a server that leaves gives up its inbox first), NO_LINGER (it does not wait until its answers are
  * attached), SLOT_ONLY (an address does not say which incarnation); with KILLED_SERVER: NO_ASK (of the kernel); with
  * CLIENTS=2 and ABANDONS: NO_SECOND_LOOK (at the incarnation, behind the speaker).
@@ -326,9 +327,15 @@ again:
     do
     :: number < REQUESTS ->
         if /* choose, wait_for_server */
-        :: state[SERVER] == LIVE && incarnation[SERVER] != peer -> /* follow: it is LIVE, then its incarnation */
+        :: state[SERVER] == LIVE && incarnation[SERVER] != peer -> /* follow_servers */
             close_publisher(SERVER);
             peer = incarnation[SERVER];
+#ifndef INCARNATION_LAST
+            if /* server_in: first the incarnation, then whether it is LIVE */
+            :: state[SERVER] == LIVE
+            :: else -> peer = 0; gone = false; goto again
+            fi;
+#endif
             gone = false;
             look_who_is_gone(SERVER, peer) /* make_peer */
         :: peer != 0 && !gone

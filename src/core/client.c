@@ -126,6 +126,18 @@ static bool make_table(struct tarn_client *client, uint32_t max_pending) {
 /* ---- servers -------------------------------------------------------------------------------------------------- */
 
 /*
+ * The word of the server in that slot; 0: there is none. The incarnation first (acquire, with the release that raised
+ * it): so state and role are that life's, or a later one's, by which the word is over (A2). Behind them it might be
+ * that of a successor which is no server, and has not written its role yet.
+ */
+static uint64_t server_in(struct roster *roster, uint32_t slot) {
+    struct subscriber_slot *server = roster_subscriber(roster, slot);
+    uint16_t incarnation = server ? incarnation_of(&server->incarnation) : 0;
+    bool is_one = server && load_acquire(&server->state) == SLOT_LIVE && load_relaxed(&server->role) == ROLE_SERVER;
+    return is_one ? peer_word(slot, incarnation) : 0;
+}
+
+/*
  * Finds those that are new, and which are gone. 0; or no memory for one: for the next look it is news again, as is one
  * that cannot be connected with yet.
  */
@@ -139,10 +151,10 @@ static int follow_servers(struct tarn_client *client) {
         client->failing |= service->peers[i]->gone && service->peers[i]->oldest != KEPT_NONE;
     service_drop_peers(service);
     for (uint32_t slot = 0, slots = roster_subscriber_slots(roster); slot < slots && !status; slot++) {
-        struct subscriber_slot *server = roster_subscriber(roster, slot);
+        uint64_t word = server_in(roster, slot);
         struct peer *peer = NULL;
-        if (server && load_acquire(&server->state) == SLOT_LIVE && load_relaxed(&server->role) == ROLE_SERVER)
-            status = service_find_peer(service, peer_word(slot, incarnation_of(&server->incarnation)), &peer);
+        if (word)
+            status = service_find_peer(service, word, &peer);
         all_connected &= !peer || peer->gone || peer->publisher;
     }
     if (status || !all_connected)

@@ -26,7 +26,7 @@
 static bool is_over(const struct peer *peer) {
     uint32_t state = load_acquire(&peer->slot->state);
     if (state == SLOT_LEAVING || state == SLOT_FREE)
-        return true; /* it, or one that came after it; FREE: also where its word was read when its life was just over */
+        return true; /* it, or one that came after it; FREE: also where a peer names a slot that nobody is in */
     return incarnation_of(&peer->slot->incarnation) != peer_incarnation(peer->word);
 }
 

@@ -1321,7 +1321,7 @@ TEST(whose_identity_is_just_written_is_heard_once) {
     CHECK_STATUS(tarn_client_close(client), 0);
 }
 
-/* A client reads that a slot is live, then is stopped; when it goes on, the server has left. */
+/* Nobody lives in a free slot, whatever incarnation is known of it. */
 TEST(a_slot_that_was_just_given_up_is_no_server) {
     tarn_client *client = client_with();
     struct liar server = lie_as(ROLE_SERVER, ROLE_CLIENT, 8);
