@@ -16,10 +16,13 @@ enum { READ_BYTES = 256 * 1024 };
 
 /* ---- sending -------------------------------------------------------------------------------------------------- */
 
-/* Sleeps until the next message is due. A stall of up to 0.1 s is caught up with, so that the mean rate holds. */
-static void pace(struct feed *feed) {
+/*
+ * Sleeps until the next message is due. A stall of up to 0.1 s is caught up with, so that the mean rate holds. Returns
+ * EXIT_OK, or the exit code of a signal that came: then what was read already is not sent any more.
+ */
+static int pace(struct feed *feed) {
     if (feed->period_ns == 0)
-        return;
+        return stop_status();
     int64_t now = clock_ns();
     if (now - feed->next_ns > 100 * NS_PER_MS)
         feed->next_ns = now;
@@ -29,6 +32,7 @@ static void pace(struct feed *feed) {
         progress_tick(&feed->progress);
     }
     feed->next_ns = feed->next_ns > INT64_MAX - feed->period_ns ? INT64_MAX : feed->next_ns + feed->period_ns;
+    return stop_status();
 }
 
 static void count(struct feed *feed, size_t bytes) {
@@ -84,14 +88,18 @@ static int try_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
                           : tarn_publisher_loan(feed->publisher, bytes, ret);
 }
 
-int feed_message(struct feed *feed, const void *data, size_t bytes) {
+static int send_copy(struct feed *feed, const void *data, size_t bytes) {
     int status, code = EXIT_OK;
-    pace(feed);
     while (code == EXIT_OK && (status = try_copy(feed, data, bytes)) != 1)
         code = refused(feed, status);
     if (code == EXIT_OK)
         count(feed, bytes);
     return code;
+}
+
+int feed_message(struct feed *feed, const void *data, size_t bytes) {
+    int code = pace(feed);
+    return code == EXIT_OK ? send_copy(feed, data, bytes) : code;
 }
 
 static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
@@ -104,7 +112,6 @@ static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
 static int send_loan(struct feed *feed, tarn_loan *loan) {
     int status, code = EXIT_OK;
     size_t bytes = loan->bytes;
-    pace(feed);
     while (code == EXIT_OK && (status = tarn_loan_send(loan)) != 1)
         code = refused(feed, status);
     if (code == EXIT_OK)
@@ -194,7 +201,10 @@ static int feed_lines(struct feed *feed, int fd, const char *name) {
     return code;
 }
 
-/* One message of up to room bytes, read into a loan; none if nothing is left. Sets ended if the file ended. */
+/*
+ * One message of up to room bytes, read into a loan; none if nothing is left. Sets ended if the file ended. A chunk
+ * waits for its turn here, as reading tells whether there is one; a whole file has waited before.
+ */
 static int feed_loan(struct feed *feed, int fd, const char *name, size_t room, bool *ended) {
     tarn_loan loan;
     size_t got = 0;
@@ -204,6 +214,8 @@ static int feed_loan(struct feed *feed, int fd, const char *name, size_t room, b
     code = read_full(fd, name, loan.data, room, &got);
     *ended = got < room;
     loan.bytes = got;
+    if (code == EXIT_OK && got && feed->split == FEED_CHUNKS)
+        code = pace(feed);
     if (code == EXIT_OK && got)
         code = send_loan(feed, &loan);
     else
@@ -227,7 +239,7 @@ static int feed_stream(struct feed *feed, int fd, const char *name) {
     while (code == EXIT_OK && !ended)
         code = buffer_fill(&buffer, fd, name, &ended);
     if (code == EXIT_OK)
-        code = feed_message(feed, buffer.bytes, buffer.used);
+        code = send_copy(feed, buffer.bytes, buffer.used);
     free(buffer.bytes);
     return code;
 }
@@ -240,12 +252,23 @@ static size_t bytes_left(int fd) {
                                                                                           : 0;
 }
 
-int feed_file(struct feed *feed, int fd, const char *name) {
+/* One message: what the file has when the message is due, not when the one before was. */
+static int feed_whole(struct feed *feed, int fd, const char *name) {
     bool ended;
-    if (feed->split == FEED_LINES)
-        return feed_lines(feed, fd, name);
-    if (feed->split == FEED_CHUNKS)
-        return feed_chunks(feed, fd, name);
+    int code = pace(feed);
+    if (code != EXIT_OK)
+        return code;
     size_t size = bytes_left(fd);
     return size ? feed_loan(feed, fd, name, size, &ended) : feed_stream(feed, fd, name);
+}
+
+int feed_file(struct feed *feed, int fd, const char *name) {
+    switch (feed->split) {
+    case FEED_LINES:
+        return feed_lines(feed, fd, name);
+    case FEED_CHUNKS:
+        return feed_chunks(feed, fd, name);
+    default:
+        return feed_whole(feed, fd, name);
+    }
 }

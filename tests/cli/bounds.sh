@@ -65,6 +65,31 @@ for depth in 2 12; do
     wait $publisher
 done
 
+# --whole --rate: a file is read when its turn comes, and not a period before.
+echo one >"$work/one"
+echo two >"$work/two"
+exec 4<>"$work/fifo"
+echo two >&4
+# opened PID FILE: sets $descriptor
+opened() {
+    for descriptor in /proc/"$1"/fd/*; do
+        [ ! "$descriptor" -ef "$2" ] || return 0
+    done
+    return 1
+}
+for file in two fifo; do
+    "$tarn" pub bounds "$work/one" "$work/$file" --whole --rate 0.001 4>&- &
+    publisher=$!
+    until_true opened $publisher "$work/$file"
+    sleep 0.3
+    [ $file = fifo ] || expect_in "/proc/$publisher/fdinfo/${descriptor##*/}" $'pos:\t0'
+    kill $publisher
+    expect_ended 143 $publisher
+done
+IFS= read -r -t 5 line <&4 || fail "--whole --rate has read a FIFO before its turn"
+expect "what is left in a FIFO" two "$line"
+exec 4>&-
+
 # --wait: nothing is sent before they are there.
 seq 3 | "$tarn" pub bounds --wait 2 2>"$work/err" &
 publisher=$!

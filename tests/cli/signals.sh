@@ -33,12 +33,32 @@ for signal in INT TERM; do
     expect_ended $code $child
     exec 3>&-
 
-    # waiting for its next turn
-    printf '1\n2\n' | { exec $plain "$tarn" pub quiet --rate 0.001; } &
+    # waiting for its next turn: what it has read is not sent on the way out
+    for how in "" "--chunk 2"; do
+        rm -f "$work/sent"
+        "$tarn" sub quiet --eof >"$work/sent" &
+        subscriber=$!
+        $plain "$tarn" pub quiet --rate 0.001 --wait 1 $how <<<$'1\n2\n3\n4' &
+        child=$!
+        until_true has_bytes "$work/sent"
+        kill -$signal $child
+        expect_ended $code $child
+        expect_ended 0 $subscriber
+        expect "what was sent of a stopped pub $how" 1 "$(xargs <"$work/sent")"
+    done
+    "$tarn" keep jobs >/dev/null &
+    keeper=$!
+    until_true alive_is keeper jobs 1
+    $plain "$tarn" push jobs 1 2 3 4 --rate 0.001 &
     child=$!
-    until_true alive_is publisher quiet 1
+    sent_one() { "$tarn" ls --json jobs | grep -q '"role": "producer".*"messages": 1,'; }
+    until_true sent_one
     kill -$signal $child
     expect_ended $code $child
+    "$tarn" work jobs --empty -- cat >"$work/sent"
+    expect "what was sent of a stopped push" 1 "$(cat "$work/sent")"
+    kill $keeper
+    expect_ended 143 $keeper
 done
 
 # A reader of sub's output that does not read; a publisher that waits for it.
