@@ -55,21 +55,28 @@ static void note_full(struct feed *feed, const char *sentence) {
     feed->full_since_ns = INT64_MAX;
 }
 
-/* Whether somebody may make space: a producer waits for workers that are yet to come, too. */
-static bool may_get_space(const struct feed *feed) {
-    return feed->producer || tarn_publisher_subscribers(feed->publisher) > 0;
+/*
+ * Whether somebody may make space: a producer waits for workers that are yet to come, too. For a publisher the library
+ * gives up before its slice is over only where no subscriber keeps anything, so that no waiting helps. A slow machine
+ * makes a try longer, never shorter.
+ */
+static bool may_get_space(const struct feed *feed, int64_t tried_ns) {
+    return feed->producer || (tried_ns >= FEED_SLICE_NS && tarn_publisher_subscribers(feed->publisher) > 0);
 }
 
 /*
- * What to do after a loan or a message was refused. Returns EXIT_OK to try again: it is full, and a subscriber may
- * make space. Else an exit code, the reason said.
+ * What to do after a loan or a message was refused, in a try that began at begin_ns; 0: it was the first, which nobody
+ * timed. Returns EXIT_OK to try again: it is full, and a subscriber may make space. Else an exit code, the reason said.
+ * begin_ns receives when the next try begins.
  */
-static int refused(struct feed *feed, int status) {
+static int refused(struct feed *feed, int status, int64_t *begin_ns) {
     char sentence[1024];
+    int64_t tried_ns = *begin_ns ? clock_ns() - *begin_ns : INT64_MAX;
     snprintf(sentence, sizeof(sentence), "%s", tarn_error());
+    *begin_ns = clock_ns();
     if (stop_status() != EXIT_OK)
         return stop_status();
-    if (status == TARN_ERROR_FULL && may_get_space(feed)) {
+    if (status == TARN_ERROR_FULL && may_get_space(feed, tried_ns)) {
         note_full(feed, sentence);
         return EXIT_OK;
     }
@@ -90,8 +97,9 @@ static int try_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
 
 static int send_copy(struct feed *feed, const void *data, size_t bytes) {
     int status, code = EXIT_OK;
+    int64_t begin_ns = 0;
     while (code == EXIT_OK && (status = try_copy(feed, data, bytes)) != 1)
-        code = refused(feed, status);
+        code = refused(feed, status, &begin_ns);
     if (code == EXIT_OK)
         count(feed, bytes);
     return code;
@@ -104,16 +112,18 @@ int feed_message(struct feed *feed, const void *data, size_t bytes) {
 
 static int get_loan(struct feed *feed, size_t bytes, tarn_loan *ret) {
     int status, code = EXIT_OK;
+    int64_t begin_ns = 0;
     while (code == EXIT_OK && (status = try_loan(feed, bytes, ret)) != 1)
-        code = refused(feed, status);
+        code = refused(feed, status, &begin_ns);
     return code;
 }
 
 static int send_loan(struct feed *feed, tarn_loan *loan) {
     int status, code = EXIT_OK;
+    int64_t begin_ns = 0;
     size_t bytes = loan->bytes;
     while (code == EXIT_OK && (status = tarn_loan_send(loan)) != 1)
-        code = refused(feed, status);
+        code = refused(feed, status, &begin_ns);
     if (code == EXIT_OK)
         count(feed, bytes);
     return code;

@@ -318,7 +318,7 @@ const struct verb verb_pub = {
     "  --linger SECONDS    closes after so long at the latest (default: 1; with --reliable forever)\n"
     "  --depth N           keeps at least N messages for late joiners and slow subscribers (default: 8, and all small\n"
     "                      ones that fit in 256 KiB)\n"
-    "  --memory BYTES      uses no more than that (default: a quarter of the machine's)\n"
+    "  --memory BYTES      uses no more than that, in which --depth must fit (default: a quarter of the machine's)\n"
     "  Reliable subscribers that are slow are waited for without limit; the others may lose messages, and are told.\n"
     "  What had not arrived is said on stderr at the end; with --reliable the exit code is then 1.\n"
     "\n"

@@ -65,6 +65,19 @@ for depth in 2 12; do
     wait $publisher
 done
 
+# --depth that does not fit into --memory: that is said, also where a subscriber is there, which keeps nothing of it.
+"$tarn" sub bounds --raw >/dev/null &
+subscriber=$!
+until_true alive_is subscriber bounds 1
+head -c 3000000 /dev/zero >"$work/zeros"
+base64 -w 60000 "$work/zeros" >"$work/lines"
+for input in "zeros --chunk 64K" lines; do
+    expect_exit 1 timeout 60 "$tarn" pub bounds $work/$input --depth 100 --memory 1M --quiet
+    expect_in "$work/err" "kept by the publisher's depth"
+done
+kill $subscriber
+expect_ended 143 $subscriber
+
 # --whole --rate: a file is read when its turn comes, and not a period before.
 echo one >"$work/one"
 echo two >"$work/two"
