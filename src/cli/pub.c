@@ -139,6 +139,8 @@ static int keep_stdin(struct pub *pub) {
 
 static int send_file(struct pub *pub, const char *name) {
     int fd = is_stdin(name) ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && stop_status() != EXIT_OK) /* while it waited for who writes to a FIFO */
+        return stop_status();
     if (fd < 0) {
         say("cannot read '%s': %s", name, strerror(errno));
         return EXIT_FAILED;
@@ -220,6 +222,8 @@ static int finish(struct pub *pub, int code) {
     bool done = flush(pub, pub->linger_ns);
     int missing = tarn_publisher_close(pub->feed.publisher);
     progress_clear(&pub->feed.progress);
+    if (code == EXIT_OK) /* it may have come while this lingered */
+        code = stop_status();
     if (done || missing <= 0)
         return code;
     say("%d subscriber%s of '%s' had not yet taken everything", missing, missing == 1 ? "" : "s", pub->topic);

@@ -5,6 +5,8 @@
 
 # A background child of a script ignores SIGINT, unless told otherwise.
 plain="env --default-signal=INT"
+# has_sent TOPIC COUNT: its first publisher or producer
+has_sent() { "$tarn" ls --json "$1" | grep -qE "\"role\": \"(publisher|producer)\".*\"messages\": $2,"; }
 
 for signal in INT TERM; do
     [ $signal = INT ] && code=130 || code=143
@@ -33,6 +35,32 @@ for signal in INT TERM; do
     expect_ended $code $child
     exec 3>&-
 
+    # waiting for who writes to a FIFO
+    $plain "$tarn" pub quiet "$work/fifo" 2>"$work/err" &
+    child=$!
+    until_true alive_is publisher quiet 1
+    kill -$signal $child
+    expect_ended $code $child
+    expect "stderr of a pub that opened a FIFO" "" "$(cat "$work/err")"
+
+    # lingering, as a subscriber is stopped
+    for how in --reliable "--linger 1000"; do
+        "$tarn" sub quiet ${how/--linger*/} >/dev/null 2>&1 &
+        subscriber=$!
+        until_true alive_is subscriber quiet 1
+        kill -STOP $subscriber
+        until_true is_stopped $subscriber
+        $plain "$tarn" pub quiet $how <<<x 2>/dev/null &
+        child=$!
+        until_true has_sent quiet 1
+        sleep 0.2
+        kill -$signal $child
+        expect_ended $code $child
+        kill -TERM $subscriber
+        kill -CONT $subscriber
+        expect_ended 143 $subscriber
+    done
+
     # waiting for its next turn: what it has read is not sent on the way out
     for how in "" "--chunk 2"; do
         rm -f "$work/sent"
@@ -51,8 +79,7 @@ for signal in INT TERM; do
     until_true alive_is keeper jobs 1
     $plain "$tarn" push jobs 1 2 3 4 --rate 0.001 &
     child=$!
-    sent_one() { "$tarn" ls --json jobs | grep -q '"role": "producer".*"messages": 1,'; }
-    until_true sent_one
+    until_true has_sent jobs 1
     kill -$signal $child
     expect_ended $code $child
     "$tarn" work jobs --empty -- cat >"$work/sent"
