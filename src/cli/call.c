@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* tarn call: sends one request, and prints what is answered. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,16 +60,12 @@ static int read_stdin(struct call *call) {
             }
             call->request = larger;
         }
-        ssize_t got = read(STDIN_FILENO, call->request + call->bytes, capacity - call->bytes);
-        if (stop_status() != EXIT_OK)
-            return stop_status();
-        if (got == 0)
-            return EXIT_OK;
-        if (got < 0 && errno != EINTR) {
-            say("cannot read standard input: %s", strerror(errno));
-            return EXIT_FAILED;
-        }
-        call->bytes += got > 0 ? (size_t)got : 0;
+        size_t got = 0;
+        int code =
+            input_read(STDIN_FILENO, "standard input", call->request + call->bytes, capacity - call->bytes, &got);
+        if (code != EXIT_OK || got == 0)
+            return code;
+        call->bytes += got;
     }
 }
 

@@ -4,11 +4,11 @@
  *
  *   main.c       picks the verb             arguments.c  numbers, sizes and seconds as users type them
  *   pub.c sub.c follow.c: messages          output.c     the only way to stdout: buffered, knows a closed reader
- *   call.c serve.c: requests                feed.c       input files to messages
- *   notify.c listen.c: events               format.c     one message as text, hexdump or JSON
- *   set.c get.c watch.c: blackboards        json_value.c whether bytes are JSON
- *   push.c work.c: work queues              progress.c   the line on a terminal
- *   command.c: what serve and work run
+ *   call.c serve.c: requests                input.c      reads, of what does not block, too
+ *   notify.c listen.c: events               feed.c       input files to messages
+ *   set.c get.c watch.c: blackboards        format.c     one message as text, hexdump or JSON
+ *   push.c work.c: work queues              json_value.c whether bytes are JSON
+ *   command.c: what serve and work run      progress.c   the line on a terminal
  *   keep.c: what outlives its sender        look.h info.h top.h doctor.h bench.h: what several verbs share
  *   echo.c record*.c where.c: messages,     stop.c       SIGINT and SIGTERM, and the clock
  *     decoded and filtered
@@ -121,6 +121,14 @@ bool output_is_coloured(void);
 int output_columns(void);
 /* Looks whether the reader of stdout is gone, without writing. Then output_status() says so. */
 void output_look(void);
+
+/* ---- input.c -------------------------------------------------------------------------------------------------- */
+
+/*
+ * One read: ret receives how many bytes, more than 0 unless the file ends. Returns EXIT_OK; or another exit code, the
+ * reason said, and ret is untouched.
+ */
+int input_read(int fd, const char *name, void *data, size_t room, size_t *ret);
 
 /* ---- format.c ------------------------------------------------------------------------------------------------- */
 

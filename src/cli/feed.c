@@ -5,7 +5,6 @@
  */
 #include "cli/feed.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,27 +130,12 @@ static int send_loan(struct feed *feed, tarn_loan *loan) {
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-/* One read, more than 0 bytes unless the file ends. Returns EXIT_OK or an exit code, the reason said. */
-static int read_some(int fd, const char *name, void *data, size_t room, size_t *ret) {
-    ssize_t got;
-    while ((got = read(fd, data, room)) < 0 && errno == EINTR && stop_status() == EXIT_OK)
-        ;
-    if (stop_status() != EXIT_OK)
-        return stop_status();
-    if (got < 0) {
-        say("cannot read '%s': %s", name, strerror(errno));
-        return EXIT_FAILED;
-    }
-    *ret = (size_t)got;
-    return EXIT_OK;
-}
-
 /* Reads until room is full or the file ends. */
 static int read_full(int fd, const char *name, char *data, size_t room, size_t *ret) {
     size_t got = 1;
     int code = EXIT_OK;
     for (*ret = 0; code == EXIT_OK && got && *ret < room; *ret += got)
-        code = read_some(fd, name, data + *ret, room - *ret, &got);
+        code = input_read(fd, name, data + *ret, room - *ret, &got);
     return code;
 }
 
@@ -173,7 +157,7 @@ static int buffer_fill(struct buffer *buffer, int fd, const char *name, bool *en
         buffer->bytes = bytes;
         buffer->capacity = capacity;
     }
-    int code = read_some(fd, name, buffer->bytes + buffer->used, buffer->capacity - buffer->used, &got);
+    int code = input_read(fd, name, buffer->bytes + buffer->used, buffer->capacity - buffer->used, &got);
     buffer->used += got;
     *ended = got == 0;
     return code;

@@ -121,17 +121,18 @@ static int check_files(char **files) {
 /* For sending stdin more than once: keeps it in memory, in place of the descriptor, unless it is a file. */
 static int keep_stdin(struct pub *pub) {
     char piece[64 * 1024];
-    ssize_t got = 0;
+    size_t got = 1;
+    int code = EXIT_OK;
     if ((pub->stdin_begin = lseek(STDIN_FILENO, 0, SEEK_CUR)) >= 0)
         return EXIT_OK;
     pub->stdin_begin = 0;
     int copy = memfd_create("tarn-stdin", MFD_CLOEXEC);
-    while (copy >= 0 && stop_status() == EXIT_OK && (got = read(STDIN_FILENO, piece, sizeof(piece))) != 0)
-        if ((got < 0 && errno != EINTR) || (got > 0 && write(copy, piece, (size_t)got) != got))
-            break;
-    if (stop_status() != EXIT_OK)
-        return stop_status();
-    if (copy >= 0 && got == 0 && dup2(copy, STDIN_FILENO) >= 0 && close(copy) == 0)
+    bool is_kept = copy >= 0;
+    while (is_kept && got && (code = input_read(STDIN_FILENO, "standard input", piece, sizeof(piece), &got)) == EXIT_OK)
+        is_kept = write(copy, piece, got) == (ssize_t)got;
+    if (code != EXIT_OK)
+        return code;
+    if (is_kept && dup2(copy, STDIN_FILENO) >= 0 && close(copy) == 0)
         return EXIT_OK;
     say("cannot keep standard input for repeating it: %s", strerror(errno));
     return EXIT_FAILED;

@@ -3,9 +3,7 @@
  * tarn set: sets a key of a blackboard, and keeps the value. A value lives as long as its writer, or a reader that has
  * read it; so the verb stays, until it is told to end or, with --once, a reader has had the value.
  */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +21,7 @@ static const struct option options[] = {
     COMMON_OPTIONS,
 };
 
-enum { LOOK_MS = 50 };
+enum { LOOK_MS = 50 }; /* between looks at the deadline and at readers, while it reads, too */
 
 struct set {
     struct place place;
@@ -31,6 +29,7 @@ struct set {
     const char *topic, *name;
     int key;
     bool lines, once, quiet;
+    bool is_set, was_read; /* was_read: with --once */
     int64_t for_ns, deadline_ns;
 };
 
@@ -50,64 +49,122 @@ static bool set_option(int option, const char *argument, void *context) {
     }
 }
 
-static int set_value(struct set *set, const void *data, size_t bytes) {
-    return tarn_writer_set(set->writer, set->key, data, bytes) < 0 ? say_error() : EXIT_OK;
+static bool is_over(const struct set *set) {
+    return stop_status() != EXIT_OK || set->was_read ||
+           (set->deadline_ns != INT64_MAX && clock_ns() >= set->deadline_ns);
+}
+
+/* With --once: whether a reader has had the value, which ends it. */
+static int look(struct set *set) {
+    uint64_t readers = 0;
+    if (set->once && tarn_writer_readers(set->writer, &readers) < 0)
+        return say_error();
+    set->was_read = readers > 0;
+    return EXIT_OK;
+}
+
+/* ---- input ---------------------------------------------------------------------------------------------------- */
+
+/* What was read of standard input, and is not set yet. */
+struct input {
+    char *data;
+    size_t bytes, room;
+    size_t searched; /* so many bytes have no newline */
+    bool ended, is_idle;
+};
+
+/* Makes room to read into. */
+static int make_room(struct input *input) {
+    if (input->bytes < input->room)
+        return EXIT_OK;
+    size_t room = input->room ? 2 * input->room : 64 * 1024;
+    char *data = realloc(input->data, room);
+    if (!data) {
+        say("no memory for what is on standard input");
+        return EXIT_FAILED;
+    }
+    input->data = data;
+    input->room = room;
+    return EXIT_OK;
+}
+
+/* Waits for input, but not longer than a look may wait, and reads what is there. */
+static int fill(struct input *input) {
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    size_t got = 0;
+    input->is_idle = poll(&in, 1, LOOK_MS) <= 0;
+    int code = input->is_idle ? EXIT_OK : make_room(input);
+    if (code != EXIT_OK || input->is_idle)
+        return code;
+    code = input_read(STDIN_FILENO, "standard input", input->data + input->bytes, input->room - input->bytes, &got);
+    input->bytes += got;
+    input->ended = code == EXIT_OK && got == 0;
+    return code;
 }
 
 /* ---- the value ------------------------------------------------------------------------------------------------ */
 
-static int say_unread(void) {
-    if (stop_status() != EXIT_OK)
-        return stop_status();
-    say("cannot read standard input: %s", strerror(errno));
-    return EXIT_FAILED;
+static int set_value(struct set *set, const void *data, size_t bytes) {
+    set->is_set = true;
+    return tarn_writer_set(set->writer, set->key, data, bytes) < 0 ? say_error() : EXIT_OK;
 }
 
-/* All of standard input. */
-static int set_input(struct set *set) {
-    size_t bytes = 0, room = 64 * 1024;
-    char *data = malloc(room);
-    ssize_t got = data ? 1 : -1;
-    while (data && (got = read(STDIN_FILENO, data + bytes, room - bytes)) > 0) {
-        bytes += (size_t)got;
-        char *more = bytes < room ? data : realloc(data, room *= 2);
-        if (!more)
-            free(data);
-        data = more;
+/* All of standard input. Input that comes without a pause may take longer than --for. */
+static int set_input(struct set *set, struct input *input) {
+    int code = EXIT_OK;
+    while (code == EXIT_OK && !input->ended && !(input->is_idle && is_over(set)))
+        code = fill(input);
+    if (code != EXIT_OK || stop_status() != EXIT_OK)
+        return code;
+    if (input->ended)
+        return set_value(set, input->data, input->bytes);
+    say("standard input did not end in time: key '%s' of topic '%s' is not set", set->name, set->topic);
+    return EXIT_TIMEOUT;
+}
+
+/* Sets the complete lines, one after the other, and keeps the rest; at the end of the input that is a line, too. */
+static int set_complete_lines(struct set *set, struct input *input) {
+    char *line = input->data, *from = line + input->searched, *end = line + input->bytes, *newline;
+    int code = EXIT_OK;
+    while (code == EXIT_OK && (newline = memchr(from, '\n', (size_t)(end - from)))) {
+        code = set_value(set, line, (size_t)(newline - line));
+        line = from = newline + 1;
     }
-    int code = EXIT_FAILED;
-    if (!data)
-        say("no memory for what is on standard input");
-    else
-        code = got < 0 ? say_unread() : set_value(set, data, bytes);
-    free(data);
+    if (code == EXIT_OK && input->ended && line < end) {
+        code = set_value(set, line, (size_t)(end - line));
+        line = end;
+    }
+    input->bytes = input->searched = (size_t)(end - line);
+    memmove(input->data, line, input->bytes);
     return code;
 }
 
 /* Each line of standard input, as it comes. */
-static int set_lines(struct set *set) {
-    char *line = NULL;
-    size_t room = 0;
+static int set_lines(struct set *set, struct input *input) {
     int code = EXIT_OK;
-    ssize_t bytes;
-    errno = 0;
-    while (code == EXIT_OK && stop_status() == EXIT_OK && (bytes = getline(&line, &room, stdin)) >= 0)
-        code = set_value(set, line, (size_t)bytes - (bytes > 0 && line[bytes - 1] == '\n'));
-    free(line);
-    return code != EXIT_OK || !ferror(stdin) ? code : say_unread();
+    for (bool over = false; code == EXIT_OK && !input->ended && !over; over = is_over(set)) {
+        code = fill(input);
+        if (code == EXIT_OK && !input->is_idle)
+            code = set_complete_lines(set, input);
+        if (code == EXIT_OK)
+            code = look(set);
+    }
+    if (code != EXIT_OK || set->is_set || !input->ended)
+        return code;
+    say("nothing was read from standard input: key '%s' of topic '%s' is not set", set->name, set->topic);
+    return EXIT_FAILED;
 }
 
 static int set_first(struct set *set, const char *data) {
-    if (set->lines)
-        return set_lines(set);
-    return data && strcmp(data, "-") != 0 ? set_value(set, data, strlen(data)) : set_input(set);
+    struct input input = {.data = NULL};
+    if (data && strcmp(data, "-") != 0)
+        return set_value(set, data, strlen(data));
+    int code = set->lines ? set_lines(set, &input) : set_input(set, &input);
+    free(input.data);
+    return code;
 }
 
 /* ---- staying -------------------------------------------------------------------------------------------------- */
-
-static bool is_over(const struct set *set) {
-    return stop_status() != EXIT_OK || (set->deadline_ns != INT64_MAX && clock_ns() >= set->deadline_ns);
-}
 
 /* Until it is told to end, or, with --once, a reader has had the value. */
 static int stay(struct set *set) {
@@ -116,15 +173,13 @@ static int stay(struct set *set) {
             set->once ? "until it was read, and then while that reader has it (Ctrl-C ends it before)"
                       : "while this runs (Ctrl-C ends it), or a reader has it");
     while (!is_over(set)) {
-        uint64_t read = 0;
-        if (set->once && tarn_writer_readers(set->writer, &read) < 0)
-            return say_error();
-        if (read)
-            return EXIT_OK;
-        int64_t look = clock_deadline_ns(LOOK_MS * NS_PER_MS);
-        clock_sleep_until(look < set->deadline_ns ? look : set->deadline_ns);
+        int code = look(set);
+        if (code != EXIT_OK || set->was_read)
+            return code;
+        int64_t next_ns = clock_deadline_ns(LOOK_MS * NS_PER_MS);
+        clock_sleep_until(next_ns < set->deadline_ns ? next_ns : set->deadline_ns);
     }
-    return set->once ? EXIT_TIMEOUT : EXIT_OK;
+    return set->once && !set->was_read ? EXIT_TIMEOUT : EXIT_OK;
 }
 
 static int run(int argc, char **argv) {
@@ -170,11 +225,13 @@ const struct verb verb_set = {
     "  sensor | tarn set robot temperature --lines\n"
     "\n"
     "options\n"
-    "  --lines             each line of standard input is a value, as it comes, without its newline\n"
+    "  --lines             each line of standard input is a value, as it comes, without its newline; none: exit code "
+    "1\n"
     "\n"
     "when it ends\n"
     "  --once              as soon as it was read; it then stays as long as that reader has it\n"
     "  --for SECONDS       after so long; with --once it is a time-out, exit code 3\n"
+    "  With --lines both are looked at while it reads, too; without, input that has not ended in time is a time-out.\n"
     "  Also on SIGINT and SIGTERM (exit codes 130, 143).\n"
     "\n"
     "also\n"

@@ -109,4 +109,40 @@ expect "exit code when the reader leaves" 141 "$(cat "$work/code")"
 code=0
 "$tarn" help >/dev/full 2>"$work/err" || code=$?
 expect "exit code of help into a full output" 1 $code
+
+# An input that some other process made non-blocking (dd leaves it so) is waited for all the same.
+mkfifo "$work/pipe"
+"$tarn" serve same --quiet -- cat &
+server=$!
+until_true alive_is server same 1
+# waits_for_input COMMAND...: what comes late reaches it; its output is in $work/out
+waits_for_input() {
+    exec 5<>"$work/pipe" 4>"$work/pipe" 3<"$work/pipe" 5>&-
+    dd iflag=nonblock count=0 status=none <&3
+    "$@" <&3 >"$work/out" 2>"$work/err" 3<&- 4>&- &
+    local child=$!
+    exec 3<&-
+    sleep 0.3
+    (echo late >&4) || fail "$* does not wait for its input: $(cat "$work/err")"
+    exec 4>&-
+    expect_ended 0 $child
+}
+for how in "" "--repeat 2" "--chunk 3" --whole; do
+    "$tarn" sub t --raw --eof >"$work/sent" &
+    subscriber=$!
+    waits_for_input "$tarn" pub t --wait 1 --quiet $how
+    expect_ended 0 $subscriber
+    expect "what was sent with '$how'" late "$(head -c 4 "$work/sent")"
+done
+waits_for_input "$tarn" call same --timeout 20
+expect "the answer" late "$(cat "$work/out")"
+for how in "" --lines; do
+    "$tarn" get board k --timeout 20 >"$work/value" &
+    getter=$!
+    waits_for_input "$tarn" set board k --once --quiet $how
+    expect_ended 0 $getter
+    expect "the value with '$how'" late "$(cat "$work/value")"
+done
+kill $server
+expect_ended 143 $server
 nothing_left

@@ -45,6 +45,42 @@ expect "the first line" "a one" "$(head -1 "$work/watched")"
 kill -9 $watcher
 expect_ended 137 $watcher
 
+# --lines: --for and --once end it while there is more to read. Input that has no value is no success.
+expect_exit 1 timeout 20 "$tarn" set board k --lines
+expect "stderr" "tarn: nothing was read from standard input: key 'k' of topic 'board' is not set" "$(cat "$work/err")"
+mkfifo "$work/fifo"
+exec 3<>"$work/fifo"
+# ends_in_time CODE OPTION...: while nothing comes, and its input has not ended
+ends_in_time() {
+    local wanted=$1 code=0
+    shift
+    timeout 20 "$tarn" set board k --for 0.2 "$@" <"$work/fifo" 2>"$work/err" || code=$?
+    expect "exit code of set $*" "$wanted" $code
+}
+ends_in_time 0 --lines
+ends_in_time 3 --lines --once
+ends_in_time 3
+expect_in "$work/err" "standard input did not end in time: key 'k' of topic 'board' is not set"
+timeout 20 "$tarn" set board k --lines --once --quiet <"$work/fifo" &
+writer=$!
+until_true alive_is writer board 1
+echo first >&3
+expect "the first line" first "$("$tarn" get board k --timeout 20)"
+expect_ended 0 $writer
+"$tarn" set board k --lines <"$work/fifo" &
+writer=$!
+value_is() { [ "$("$tarn" get board k 2>/dev/null)" = "$1" ]; }
+printf 'second\nthi' >&3
+until_true value_is second
+printf 'rd\n' >&3
+until_true value_is third
+kill $writer
+expect_ended 143 $writer
+exec 3<&-
+head -c 200000 /dev/zero | tr '\0' x | timeout 20 "$tarn" set board k --lines --once --quiet &
+expect "bytes of a long line without its newline" 200000 "$("$tarn" get board k --timeout 20 | wc -c)"
+wait
+
 head -c 3000000 /dev/urandom >"$work/big"
 "$tarn" set board big <"$work/big" --quiet &
 writer=$!
