@@ -13,6 +13,7 @@
 #include "core/inspect.h"
 
 enum { SLICE_MS = 100, EOF_SLICE_MS = 50 };
+enum { CLOCK_EVERY = 16 }; /* messages: what asking for the time costs is much, beside taking a small one */
 
 bool follow_set(struct follow *follow, int option, const char *argument) {
     switch (option) {
@@ -69,6 +70,21 @@ static bool is_over(const struct follow *follow) {
            (follow->deadline_ns != INT64_MAX && clock_ns() >= follow->deadline_ns);
 }
 
+/* Gives out what waits, and looks whether there is somebody to read it. Returns when idle() wants to be called again. */
+static int64_t look(struct follow *follow) {
+    int64_t until = follow->idle ? follow->idle(follow->context) : INT64_MAX;
+    output_flush();
+    output_look();
+    follow->looked_ns = clock_ns();
+    return until;
+}
+
+/* A stream may never pause, and of what it has little may pass a filter: that is not to wait for a full buffer. */
+static void look_if_due(struct follow *follow) {
+    if (follow->taken % CLOCK_EVERY == 0 && clock_ns() - follow->looked_ns >= SLICE_MS * NS_PER_MS)
+        look(follow);
+}
+
 /* Takes until there is nothing more, or it is over. Returns the last status. */
 static int drain(struct follow *follow) {
     tarn_message message;
@@ -78,6 +94,7 @@ static int drain(struct follow *follow) {
         follow->taken++;
         follow->seen_publisher = true;
         follow->counted += follow->take(follow->context, &message);
+        look_if_due(follow);
     }
     return status;
 }
@@ -93,10 +110,8 @@ static bool publishers_left(struct follow *follow) {
 }
 
 static int wait_slice(struct follow *follow) {
-    int64_t until = follow->idle ? follow->idle(follow->context) : INT64_MAX;
+    int64_t until = look(follow);
     int64_t slice = (follow->end_at_eof ? EOF_SLICE_MS : SLICE_MS) * NS_PER_MS;
-    output_flush();
-    output_look();
     if (is_over(follow))
         return 0;
     if (until > follow->deadline_ns)

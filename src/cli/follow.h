@@ -43,12 +43,15 @@ struct follow {
     void *context;
     /* The message is the verb's to release. Whether it counts for --count. */
     bool (*take)(void *context, tarn_message *message);
-    /* May be NULL. Called before each wait; returns when it wants to be called again, INT64_MAX if need not be. */
+    /*
+     * May be NULL. Called before each wait, and now and then where there is none; returns when it wants to be called
+     * again, INT64_MAX if need not be.
+     */
     int64_t (*idle)(void *context);
 
     /* follow.c's */
     tarn_subscriber *subscriber;
-    int64_t deadline_ns;
+    int64_t deadline_ns, looked_ns;
     uint64_t taken, counted, lost; /* lost: known when it is closed */
     bool seen_publisher, ended;
     int end_code;

@@ -249,6 +249,28 @@ lost=$(sed -nE 's/^tarn: lost ([0-9]+) messages in all, took ([0-9]+)/\1 \2/p' "
 expect "messages lost and taken" 300001 $((${lost% *} + ${lost#* }))
 expect "messages shown" "${lost#* }" "$(wc -l <"$work/out")"
 
+# While there is always more to take, what passes is seen soon, not when it fills a buffer; so is that nobody reads it.
+# The backlog is one of a minute, as this expression is slow.
+"$tarn" pub pace --chunk 4140 --depth 4000 --quiet <"$work/fifo" &
+publisher=$!
+exec 3>"$work/fifo"
+{ echo found && yes 'nothing that is sought'; } 2>/dev/null | head -c $((4000 * 4140)) >&3 || true
+sent_backlog() { "$tarn" ls --json pace | grep -q '"messages": 4000'; }
+until_true sent_backlog
+"$tarn" echo pace --history 4000 --grep '([^x]*)([^x]*)\1found' >"$work/found" 2>/dev/null &
+echo=$!
+until_true has_bytes "$work/found"
+kill $echo
+expect_ended 143 $echo
+{
+    code=0
+    timeout 20 "$tarn" echo pace --history 4000 --grep '([^x]*)([^x]*)\1missing' 2>/dev/null || code=$?
+    echo $code >"$work/code"
+} | true
+expect "the exit code where nobody reads what does not come" 141 "$(cat "$work/code")"
+exec 3>&-
+expect_ended 0 $publisher
+
 # A closed pipe, and time-outs.
 yes | "$tarn" pub pace --rate 1000 &
 publisher=$!
