@@ -70,7 +70,7 @@ static bool is_over(const struct follow *follow) {
            (follow->deadline_ns != INT64_MAX && clock_ns() >= follow->deadline_ns);
 }
 
-/* Gives out what waits, and looks whether there is somebody to read it. Returns when idle() wants to be called again. */
+/* Gives out what waits, and looks whether somebody reads it. Returns when idle() wants to be called again. */
 static int64_t look(struct follow *follow) {
     int64_t until = follow->idle ? follow->idle(follow->context) : INT64_MAX;
     output_flush();

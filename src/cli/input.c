@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Reading stdin and files: signals end it if they stop the verb, and some other process may have made it non-blocking. */
+/* Reading stdin and files. Works with what some other process made non-blocking, too, as output.c does. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>

@@ -160,25 +160,30 @@ static int start_job(struct work *work, tarn_job *job) {
     return EXIT_OK;
 }
 
+static bool was_not_run(int how) {
+    return WIFEXITED(how) && (WEXITSTATUS(how) == EXIT_NOT_RUN || WEXITSTATUS(how) == EXIT_NOT_FOUND);
+}
+
 static void say_failed(const struct work *work, const tarn_job *job, int how, bool rejected) {
     char what[64];
     if (WIFSIGNALED(how))
         snprintf(what, sizeof(what), "was killed by signal %d", WTERMSIG(how));
     else
         snprintf(what, sizeof(what), "ended with %d", WEXITSTATUS(how));
-    if (!work->quiet)
+    if (!work->quiet || was_not_run(how))
         say("message %" PRIu64 " of %016" PRIx64 ", attempt %" PRIu32 ": '%s' %s; %s", job->number, job->producer,
-            job->attempts, work->command[0], what, rejected ? "rejected" : "given back");
+            job->attempts, work->command[0], what,
+            was_not_run(how) ? "given back, and this worker ends: so ends what cannot be run"
+            : rejected       ? "rejected"
+                             : "given back");
 }
 
 static void end_failed(struct work *work, tarn_job *job, int how) {
-    bool reject = work->attempts && job->attempts >= work->attempts;
+    bool reject = work->attempts && job->attempts >= work->attempts && !was_not_run(how);
     uint32_t pauses = job->attempts < PAUSES_MAX ? job->attempts : PAUSES_MAX;
     say_failed(work, job, how, reject);
-    if (WIFEXITED(how) && (WEXITSTATUS(how) == EXIT_NOT_RUN || WEXITSTATUS(how) == EXIT_NOT_FOUND)) {
-        reject = false; /* that is not the message's fault */
+    if (was_not_run(how)) /* that is not the message's fault */
         work->code = EXIT_FAILED;
-    }
     if (!reject)
         work->pause_ns = clock_ns() + pauses * PAUSE_MS * NS_PER_MS;
     if ((reject ? tarn_job_reject : tarn_job_give_back)(job) == TARN_ERROR_TAKEN)
@@ -332,7 +337,7 @@ const struct verb verb_work = {
     "how\n"
     "  --jobs N            runs up to N commands at a time (default: 1)\n"
     "  --attempts N        rejects a message that has failed N times, up to 255 (default: gives it back each time)\n"
-    "  --quiet             does not say which messages were given back or rejected\n"
+    "  --quiet             does not say which messages were given back or rejected, unless that ends it\n"
     "\n"
     "when it ends\n"
     "  --empty             when there is no message to take\n"
@@ -340,7 +345,9 @@ const struct verb verb_work = {
     "  --for SECONDS       takes no more after so long; with --count it is a time-out, exit code 3\n"
     "  Commands that run may end first, also on SIGINT and SIGTERM (exit codes 130, 143). A command that cannot be "
     "run\n"
-    "  ends it, with exit code 1.\n"
+    "  ends it, with exit code 1, and its message is given back. So does one that exits with 126 or 127, by which "
+    "shells\n"
+    "  say just that.\n"
     "\n"
     "what the command finds in its environment\n"
     "  TARN_JOB_NUMBER     the message's, of its producer, from 1 on\n"

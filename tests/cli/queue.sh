@@ -153,6 +153,13 @@ printf '#!/no/such/interpreter\n' >"$work/broken"
 chmod +x "$work/broken"
 expect_exit 1 "$tarn" work q -- "$work/broken"
 expect_in "$work/err" "cannot run"
+# Not the message's fault, so that it is given back, whatever --attempts says; that this ends it is said with --quiet, too.
+for code in 126 127; do
+    expect_exit 1 "$tarn" work q --quiet --attempts 1 -- sh -c "exit $code"
+    expect_in "$work/err" "'sh' ended with $code; given back, and this worker ends: so ends what cannot be run"
+done
+expect_exit 0 "$tarn" work q --count 1 -- cat
+expect "the message, given back" x "$(cat "$work/out")"
 kill $keeper
 expect_ended 143 $keeper
 until_true nothing_left
