@@ -137,11 +137,21 @@ static void print(const struct call *call, const tarn_message *message) {
     output_flush();
 }
 
+/* The next response, as tarn_client_receive. A deleted file is said, and ends nothing: the server had joined before. */
+static int receive(struct call *call, tarn_message *ret) {
+    for (;;) {
+        int64_t left = call->deadline_ns == INT64_MAX ? TARN_FOREVER : call->deadline_ns - clock_ns();
+        int status = tarn_client_receive(call->client, ret, left > 0 ? left : 0);
+        if (status != TARN_ERROR_TOPIC_REMOVED || stop_status() != EXIT_OK)
+            return status;
+        say_error();
+    }
+}
+
 static int print_answers(struct call *call) {
     for (uint64_t answers = 0;; answers++) {
         tarn_message message;
-        int64_t left = call->deadline_ns == INT64_MAX ? TARN_FOREVER : call->deadline_ns - clock_ns();
-        int status = tarn_client_receive(call->client, &message, left > 0 ? left : 0);
+        int status = receive(call, &message);
         if (stop_status() != EXIT_OK)
             return stop_status();
         if (status == 0)

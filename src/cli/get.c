@@ -61,6 +61,10 @@ static int wait_for(struct get *get, int key) {
         if (left <= 0 || stop_status() != EXIT_OK)
             return status;
         status = tarn_reader_wait_key(get->reader, key, 0, left < 100 * NS_PER_MS ? left : 100 * NS_PER_MS);
+        if (status == TARN_ERROR_TOPIC_REMOVED) { /* those who had joined go on */
+            say_error();
+            status = 0;
+        }
         if (status != 0)
             return status;
     }

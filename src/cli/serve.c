@@ -225,14 +225,21 @@ static int answer(struct serve *serve, tarn_request *request) {
     return finish(request, tarn_request_end(request));
 }
 
+/* What one client did, or a deleted file, ends nothing for the others: that is said, and it goes on. */
+static bool is_warning(int status) {
+    return status == TARN_ERROR_DAMAGED || status == TARN_ERROR_TOPIC_REMOVED;
+}
+
 static int serve_all(struct serve *serve) {
-    for (uint64_t served = 0; !serve->count || served < serve->count; served++) {
+    for (uint64_t served = 0; !serve->count || served < serve->count;) {
         tarn_request request;
         int status = tarn_server_receive(serve->server, &request, TARN_FOREVER);
         if (stop_status() != EXIT_OK)
             return stop_status();
-        if (status == TARN_ERROR_INTERRUPTED) {
-            served--;
+        if (status == TARN_ERROR_INTERRUPTED)
+            continue;
+        if (is_warning(status)) {
+            say_error();
             continue;
         }
         if (status != 1)
@@ -240,6 +247,7 @@ static int serve_all(struct serve *serve) {
         int code = answer(serve, &request);
         if (code != EXIT_OK)
             return code;
+        served++;
     }
     return EXIT_OK;
 }

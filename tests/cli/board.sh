@@ -32,6 +32,24 @@ expect_ended 0 $getter
 expect "what was waited for" "$(printf 'a\0b' | od -c)" "$(od -c <"$work/late")"
 expect_exit 3 "$tarn" get board late --timeout 0.2
 
+# The topic's file is deleted: who had joined goes on, and says so.
+mkfifo "$work/fifo"
+"$tarn" set board late --lines --quiet <"$work/fifo" &
+writer=$!
+exec 3>"$work/fifo"
+"$tarn" get board late --timeout 60 >"$work/late" 2>"$work/err" &
+getter=$!
+until_true alive_is writer board 1
+until_true alive_is reader board 1
+rm "$TARN_DIR/default/board"
+until_true grep -q 'was deleted' "$work/err"
+echo value >&3
+expect_ended 0 $getter
+expect "the value of who had joined" value "$(cat "$work/late")"
+kill $writer
+expect_ended 143 $writer
+exec 3>&-
+
 # watch prints all keys, and each change; a value outlives its writer with it.
 "$tarn" watch board >"$work/watched" &
 watcher=$!
@@ -48,7 +66,6 @@ expect_ended 137 $watcher
 # --lines: --for and --once end it while there is more to read. Input that has no value is no success.
 expect_exit 1 timeout 20 "$tarn" set board k --lines
 expect "stderr" "tarn: nothing was read from standard input: key 'k' of topic 'board' is not set" "$(cat "$work/err")"
-mkfifo "$work/fifo"
 exec 3<>"$work/fifo"
 # ends_in_time CODE OPTION...: while nothing comes, and its input has not ended
 ends_in_time() {

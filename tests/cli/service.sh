@@ -115,6 +115,42 @@ until_true is_gone "$(cat "$work/long")"
 "$tarn" call long y --timeout 10
 end_server
 
+# The topic's file is deleted: who had joined goes on, and says so.
+"$tarn" serve gone -- sh -c 'touch "$1.runs"; until [ -e "$1" ]; do sleep 0.02; done; cat' sh "$work/go" \
+    2>"$work/notes" &
+server=$!
+until_true serving gone 1
+"$tarn" call gone answer >"$work/answer" 2>"$work/err" &
+call=$!
+until_true test -e "$work/go.runs"
+rm "$TARN_DIR/default/gone"
+until_true grep -q 'was deleted' "$work/err"
+touch "$work/go"
+expect_ended 0 $call
+expect "the answer" answer "$(cat "$work/answer")"
+until_true grep -q 'was deleted' "$work/notes"
+end_server
+
+# A client whose memory is damaged ends the server for nobody else. It is stopped while that is done to the request.
+serve same cat 2>"$work/notes"
+kill -STOP $server
+until_true is_stopped $server
+"$tarn" call same x 2>/dev/null &
+call=$!
+has_sent() { "$tarn" ls --json same | grep -q '"role": "log".*"messages": 1,'; }
+until_true has_sent
+memory=$(ipcs -m -p | awk -v pid="$call" '$3 == pid { print $1 }')
+python3 -c "import ctypes
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+ctypes.memset(libc.shmat($memory, None, 0) + 4096, 255, 60000)"
+kill -CONT $server
+until_true grep -q 'wrote what is no message' "$work/notes"
+expect "an answer to another client" y "$("$tarn" call same y --timeout 20)"
+kill $call
+expect_ended 143 $call
+end_server
+
 # signals
 for signal in INT TERM; do
     [ $signal = INT ] && code=130 || code=143
