@@ -305,6 +305,15 @@ static bool is_worth_it(const struct rates *rates, uint64_t intervals, int64_t s
     return intervals == 0 || clock_ns() - since_ns >= rates->interval_ns / 2;
 }
 
+/*
+ * When the interval that was just looked at ended, and so when the next one begins. They keep to the beat; but after a
+ * stop or a stall there is one long interval, as its rate is right, and none behind it that is over already.
+ */
+static int64_t end_of_interval(const struct rates *rates, int64_t begin_ns) {
+    int64_t now = clock_ns(), end_ns = begin_ns + rates->interval_ns;
+    return now - end_ns > rates->interval_ns / 2 ? now : end_ns;
+}
+
 static int follow(struct rates *rates) {
     rates->deadline_ns = clock_deadline_ns(rates->for_ns);
     if (!look_at_all(rates))
@@ -312,7 +321,7 @@ static int follow(struct rates *rates) {
     print_head(rates);
     output_flush();
     int64_t last_ns = clock_ns();
-    for (uint64_t intervals = 0; !is_over(rates, clock_ns()); intervals++, last_ns += rates->interval_ns) {
+    for (uint64_t intervals = 0; !is_over(rates, clock_ns()); intervals++) {
         pause_until(rates, last_ns + rates->interval_ns);
         if (stop_status() != EXIT_OK || !is_worth_it(rates, intervals, last_ns))
             break;
@@ -321,6 +330,7 @@ static int follow(struct rates *rates) {
         print_interval(rates);
         if (rates->once)
             return EXIT_OK;
+        last_ns = end_of_interval(rates, last_ns);
     }
     print_summaries(rates);
     return EXIT_OK;

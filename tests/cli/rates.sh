@@ -52,6 +52,19 @@ expect "lines with --once" 2 "$(wc -l <"$work/out")"
 "$tarn" bw cam/a --for 0.3 --interval 0.1 >"$work/out"
 grep -qE '^cam/a  messages: min 0 B/s, mean 0 B/s, max 0 B/s, in 0\.[0-9] s$' "$work/out" || fail "bw: $(cat "$work/out")"
 
+# After a stop there is one long interval, and none behind it that is over already: each has half its length at least.
+watch_with stalled hz cam/a
+kill -STOP $watcher
+until_true is_stopped $watcher
+sleep 1
+lines=$(wc -l <"$work/stalled")
+kill -CONT $watcher
+has_five_more() { [ "$(wc -l <"$work/stalled")" -ge $((lines + 5)) ]; }
+until_true has_five_more
+end_watch
+shortest=$(grep -v summary "$work/stalled" | sed -E 's/.*"interval_ns": ([0-9]+).*/\1/' | sort -n | head -1)
+[ "$shortest" -ge 50000000 ] || fail "an interval of 0.1 s lasted $shortest ns: $(cat "$work/stalled")"
+
 # Looking leaves no trace in the list of participants.
 "$tarn" ls --json cam/a >"$work/before"
 "$tarn" hz cam/a --interval 0.01 >/dev/null &
