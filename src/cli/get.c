@@ -20,13 +20,13 @@ struct get {
     tarn_reader *reader;
     const char *topic, *name;
     int64_t timeout_ns, deadline_ns;
-    bool json;
+    bool json, has_timeout; /* has_timeout: one was given, if of 0 */
 };
 
 static bool set(int option, const char *argument, void *context) {
     struct get *get = context;
     if (option == OPTION_TIMEOUT)
-        return argument_seconds("timeout", argument, &get->timeout_ns);
+        return (get->has_timeout = true) && argument_seconds("timeout", argument, &get->timeout_ns);
     return get->json = true;
 }
 
@@ -89,7 +89,7 @@ static int read_value(struct get *get) {
     say(key < 0 ? "topic '%s' has no key '%s', or nobody is in it"
                 : "topic '%s': key '%s' has no value (it was not set, or went with its writer)",
         get->topic, get->name);
-    return get->timeout_ns ? EXIT_TIMEOUT : EXIT_FAILED;
+    return get->has_timeout ? EXIT_TIMEOUT : EXIT_FAILED;
 }
 
 static int run(int argc, char **argv) {

@@ -45,6 +45,16 @@ struct push {
     bool whole, no_wait, until_done;
 };
 
+/* To the library 0 is no limit, the opposite of what it says here. */
+static bool set_limit(struct push *push, const char *argument) {
+    if (!argument_seconds("limit", argument, &push->limit_ns))
+        return false;
+    if (push->limit_ns > 0)
+        return true;
+    say("--limit: '%s' leaves a worker no time: a number of seconds above 0, or forever", argument);
+    return false;
+}
+
 static bool set(int option, const char *argument, void *context) {
     struct push *push = context;
     double rate;
@@ -67,7 +77,7 @@ static bool set(int option, const char *argument, void *context) {
     case OPTION_ATTEMPTS:
         return argument_count("attempts", argument, 1, 254, &push->attempts);
     case OPTION_LIMIT:
-        return argument_seconds("limit", argument, &push->limit_ns);
+        return set_limit(push, argument);
     case OPTION_MEMORY:
         return argument_bytes("memory", argument, &push->memory);
     case OPTION_QUIET:
@@ -203,7 +213,7 @@ const struct verb verb_push = {
     "\n"
     "what becomes of a message\n"
     "  --attempts N        it is rejected after N deliveries without success, up to 254 (default: any number)\n"
-    "  --limit SECONDS     a worker that has it for longer loses it to another (default: forever)\n"
+    "  --limit SECONDS     a worker that has it for longer, above 0, loses it to another (default: forever)\n"
     "  --capacity N        waits while N messages are not acknowledged, up to 65536, rounded up to a power of two\n"
     "                      (default: 1024)\n"
     "  --memory BYTES      waits while they take more than that (default: a quarter of the machine's)\n"

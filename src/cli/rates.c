@@ -25,6 +25,7 @@ struct row {
     char label[LABEL_BYTES];
     bool is_there;
     struct amount amount;
+    bool is_unsized;                     /* in some interval nothing told how large messages were */
     double least, most, messages, bytes; /* over all intervals: rates, sums */
     int64_t ns;
 };
@@ -137,6 +138,7 @@ static void note_interval(struct row *row, int64_t ns, bool in_bytes) {
     row->most = rate > row->most ? rate : row->most;
     row->messages += (double)row->amount.messages;
     row->bytes += row->amount.bytes;
+    row->is_unsized |= !row->amount.is_sized;
     row->ns += ns;
 }
 
@@ -175,9 +177,8 @@ static bool look(struct subject *subject, const struct rates *rates) {
 
 /* ---- output --------------------------------------------------------------------------------------------------- */
 
-static const char *bytes_text(char ret[static 32], double bytes) {
+static void bytes_text(char ret[static 32], double bytes) {
     snprintf(ret, 32, "%s/s", human_bytes((uint64_t)bytes));
-    return ret;
 }
 
 static void print_head(const struct rates *rates) {
@@ -241,28 +242,33 @@ static void print_interval(const struct rates *rates) {
     output_flush();
 }
 
-static const char *rate_text(char ret[static 32], const struct rates *rates, double rate) {
+static void rate_text(char ret[static 32], const struct rates *rates, double rate) {
     if (rates->in_bytes)
-        return bytes_text(ret, rate);
-    snprintf(ret, 32, "%s /s", human_count(rate));
-    return ret;
+        bytes_text(ret, rate);
+    else
+        snprintf(ret, 32, "%s /s", human_count(rate));
 }
 
 static void print_summary(const struct rates *rates, const struct subject *subject, const struct row *row) {
     double seconds = (double)row->ns / 1e9;
     double mean = (rates->in_bytes ? row->bytes : row->messages) / seconds;
+    bool is_known = !rates->in_bytes || !row->is_unsized;
     if (rates->json) {
         json_row(rates, subject, row);
         output_print(", \"summary\": true, \"seconds\": %.3f", seconds);
-        json_number("least", row->least, true);
-        json_number("mean", mean, true);
-        json_number("most", row->most, true);
+        json_number("least", row->least, is_known);
+        json_number("mean", mean, is_known);
+        json_number("most", row->most, is_known);
         output_print("}\n");
         return;
     }
-    char least[32], middle[32], most[32];
-    output_print("%s  %s: min %s, mean %s, max %s, in %.1f s\n", subject->name, row->label,
-                 rate_text(least, rates, row->least), rate_text(middle, rates, mean), rate_text(most, rates, row->most),
+    char least[32] = "?", middle[32] = "?", most[32] = "?";
+    if (is_known) {
+        rate_text(least, rates, row->least);
+        rate_text(middle, rates, mean);
+        rate_text(most, rates, row->most);
+    }
+    output_print("%s  %s: min %s, mean %s, max %s, in %.1f s\n", subject->name, row->label, least, middle, most,
                  seconds);
 }
 
@@ -394,7 +400,7 @@ static int run_bw(int argc, char **argv) {
     "                      values, jobs), label, id (with --each: the sender's identity, or a number), time_ns\n"      \
     "                      (CLOCK_MONOTONIC), interval_ns, messages, messages_per_s, bytes_per_s (null: not known); "  \
     "at\n"                                                                                                             \
-    "                      the end: topic, what, label, id, summary, seconds, least, mean, most\n"                     \
+    "                      the end: topic, what, label, id, summary, seconds, least, mean, most (null: as above)\n"    \
     "\n"                                                                                                               \
     "when it ends\n"                                                                                                   \
     "  --for SECONDS       after so long\n"                                                                            \
@@ -448,10 +454,11 @@ const struct verb verb_bw = {
     "  MESSAGES            per second\n"
     "  AVERAGE             of the newest messages. How large each one was is counted nowhere, as that would cost who\n"
     "                      sends: sizes are looked at, of what lies in memory yet, and multiplied by the count, which\n"
-    "                      is exact. '?': nothing could be looked at. Requests and responses count with the 8 bytes "
-    "(or\n"
-    "                      the alignment) that say which request it is; events have no bytes\n" RATES_HELP
-    "also\n" COMMON_HELP "\n"
+    "                      is exact. '?': nothing could be looked at; the summary says it, too, where one line "
+    "does.\n"
+    "                      Requests and responses count with the 8 bytes (or the alignment) that say which request it "
+    "is;\n"
+    "                      events have no bytes\n" RATES_HELP "also\n" COMMON_HELP "\n"
     "See also 'tarn hz' and 'tarn info'. More in 'tarn help'.\n",
     options,
     run_bw,

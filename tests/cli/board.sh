@@ -31,6 +31,7 @@ printf 'a\0b' | "$tarn" set board late --once --quiet
 expect_ended 0 $getter
 expect "what was waited for" "$(printf 'a\0b' | od -c)" "$(od -c <"$work/late")"
 expect_exit 3 "$tarn" get board late --timeout 0.2
+expect_exit 3 "$tarn" get board late --timeout 0
 
 # The topic's file is deleted: who had joined goes on, and says so.
 mkfifo "$work/fifo"

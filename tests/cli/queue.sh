@@ -133,6 +133,8 @@ expect_exit 2 "$tarn" work q
 expect_in "$work/err" "a command is missing"
 expect_exit 2 "$tarn" keep
 expect_exit 2 "$tarn" push q --done --no-wait
+expect_exit 2 "$tarn" push q x --no-wait --limit 0
+expect_in "$work/err" "--limit: '0' leaves a worker no time"
 expect_exit 3 "$tarn" work q --count 1 --for 0.05 -- true
 "$tarn" keep q &
 keeper=$!
@@ -153,7 +155,7 @@ printf '#!/no/such/interpreter\n' >"$work/broken"
 chmod +x "$work/broken"
 expect_exit 1 "$tarn" work q -- "$work/broken"
 expect_in "$work/err" "cannot run"
-# Not the message's fault, so that it is given back, whatever --attempts says; that this ends it is said with --quiet, too.
+# Not the message's fault: it is given back, whatever --attempts says. That this ends it is said with --quiet, too.
 for code in 126 127; do
     expect_exit 1 "$tarn" work q --quiet --attempts 1 -- sh -c "exit $code"
     expect_in "$work/err" "'sh' ended with $code; given back, and this worker ends: so ends what cannot be run"

@@ -98,6 +98,20 @@ watch_with doors hz doors --each
 until_true counts "$work/doors" 6
 end_watch
 expect_in "$work/doors" '"what": "events", "label": "event 7", "id": 7'
+# Events have no bytes: that is no rate of 0, in lines or in the summary.
+watch_with bytes bw doors
+"$tarn" notify doors 3
+until_true counts "$work/bytes" 1
+end_watch
+expect_in "$work/bytes" '"bytes_per_s": null'
+expect_in "$work/bytes" '"least": null, "mean": null, "most": null'
+$plain "$tarn" bw doors --interval 0.1 >"$work/lines" &
+watcher=$!
+until_true has_lines "$work/lines"
+"$tarn" notify doors 3
+until_true grep -q '^ *? ' "$work/lines"
+end_watch
+expect_in "$work/lines" "doors  events: min ?, mean ?, max ?, in "
 "$tarn" watch robot >/dev/null &
 reader=$!
 until_true alive_is reader robot 1
