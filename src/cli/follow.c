@@ -30,18 +30,33 @@ bool follow_set(struct follow *follow, int option, const char *argument) {
     }
 }
 
-/* ---- losses --------------------------------------------------------------------------------------------------- */
+/* ---- what is said --------------------------------------------------------------------------------------------- */
 
-static void losses_say(struct losses *losses) {
-    if (losses->count && losses->publisher)
+static void clear(const struct follow *follow) {
+    if (follow->clear)
+        follow->clear(follow->context);
+}
+
+static int say_trouble(const struct follow *follow) {
+    clear(follow);
+    return say_error();
+}
+
+static void losses_say(struct follow *follow) {
+    struct losses *losses = &follow->losses;
+    if (losses->count == 0)
+        return;
+    clear(follow);
+    if (losses->publisher)
         say("lost %" PRIu64 " message%s of publisher %016" PRIx64, losses->count, losses->count == 1 ? "" : "s",
             losses->publisher);
-    else if (losses->count)
+    else
         say("lost %" PRIu64 " messages of several publishers", losses->count);
     losses->count = 0;
 }
 
-static void losses_note(struct losses *losses, const tarn_message *message) {
+static void losses_note(struct follow *follow, const tarn_message *message) {
+    struct losses *losses = &follow->losses;
     if (message->lost == 0)
         return;
     losses->publisher = losses->count == 0 || losses->publisher == message->publisher ? message->publisher : 0;
@@ -49,7 +64,7 @@ static void losses_note(struct losses *losses, const tarn_message *message) {
     int64_t now = clock_ns();
     if (now - losses->said_ns < NS_PER_S)
         return;
-    losses_say(losses);
+    losses_say(follow);
     losses->said_ns = now;
 }
 
@@ -90,7 +105,7 @@ static int drain(struct follow *follow) {
     tarn_message message;
     int status = 0;
     while (!is_over(follow) && (status = tarn_subscriber_take(follow->subscriber, &message)) == 1) {
-        losses_note(&follow->losses, &message);
+        losses_note(follow, &message);
         follow->taken++;
         follow->seen_publisher = true;
         follow->counted += follow->take(follow->context, &message);
@@ -132,10 +147,10 @@ static int follow_all(struct follow *follow) {
             status = wait_slice(follow);
         }
         if (is_warning(status))
-            say_error();
+            say_trouble(follow);
     }
     if (is_failure(status))
-        return say_error();
+        return say_trouble(follow);
     if (follow->ended)
         return follow->end_code;
     bool is_complete = follow->count ? follow->counted == follow->count : !follow->end_at_eof;
@@ -193,9 +208,11 @@ static void close_subscriber(struct follow *follow) {
     uint64_t lost = follow->lost = tarn_subscriber_lost(follow->subscriber);
     stop_forget_subscriber();
     tarn_subscriber_close(follow->subscriber);
-    losses_say(&follow->losses);
-    if (lost)
-        say("lost %" PRIu64 " message%s in all, took %" PRIu64, lost, lost == 1 ? "" : "s", follow->taken);
+    losses_say(follow);
+    if (lost == 0)
+        return;
+    clear(follow);
+    say("lost %" PRIu64 " message%s in all, took %" PRIu64, lost, lost == 1 ? "" : "s", follow->taken);
 }
 
 int follow_run(struct follow *follow) {

@@ -48,6 +48,8 @@ struct follow {
      * again, INT64_MAX if need not be.
      */
     int64_t (*idle)(void *context);
+    /* May be NULL. Called before something is said on stderr: it takes away what is drawn on the terminal. */
+    void (*clear)(void *context);
 
     /* follow.c's */
     tarn_subscriber *subscriber;

@@ -130,10 +130,22 @@ static bool fits(const struct latency *latency) {
            size.ws_row > histogram_lines(&latency->histogram) + 2;
 }
 
-static void draw_over(struct latency *latency) {
-    if (latency->lines)
+/* Takes away what is drawn, if it can be; what is printed next comes in its place. */
+static void erase(struct latency *latency) {
+    if (latency->lines && fits(latency))
         output_print("\033[%uA\033[J", latency->lines);
+    latency->lines = 0;
+}
+
+static void draw_over(struct latency *latency) {
+    erase(latency);
     latency->lines = print_text(latency);
+}
+
+/* Before a line on stderr: drawing anew would not know of it, and leave a title behind. */
+static void clear(void *context) {
+    erase(context);
+    output_flush();
 }
 
 /* In place of what was drawn before. */
@@ -154,6 +166,7 @@ static bool knows_terminal(void) {
 static void note_without_time(struct latency *latency, const tarn_message *message, int64_t now) {
     if (latency->without_time++ == 0) {
         latency->first_without_ns = now;
+        clear(latency);
         say("topic \"%s\": the messages of publisher %016" PRIx64 " carry no time of sending: start publishers with "
             "timestamps, by 'tarn pub --timestamps' or .timestamps = 1 in tarn_publisher_options",
             latency->follow.topic, message->publisher);
@@ -213,6 +226,7 @@ static int run(int argc, char **argv) {
     latency.follow.context = &latency;
     latency.follow.take = take;
     latency.follow.idle = idle;
+    latency.follow.clear = clear;
     int code = arguments_parse(&verb_latency, argc, argv, &latency.follow.place, set, &latency);
     if (code >= 0)
         return code;

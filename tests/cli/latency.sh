@@ -69,6 +69,41 @@ grep -q '█' "$work/terminal" || fail "no blocks: $(cat "$work/terminal")"
 [ "$(grep -c 'messages in' "$work/terminal")" -ge 3 ] || fail "it was not drawn anew: $(cat "$work/terminal")"
 grep -q $'\033\\[[0-9]*A\033\\[Jt: 100 messages in' "$work/terminal" || fail "the last: $(cat "$work/terminal")"
 
+# A line on stderr is not drawn over, and no title stays behind for it: what the terminal shows at the end.
+LC_ALL=C.UTF-8 TERM=xterm script -qefc "stty cols 120 rows 50; '$tarn' latency t --eof; exit" /dev/null \
+    >"$work/terminal" </dev/null &
+terminal=$!
+"$tarn" pub t --wait 1 --timestamps --memory 1M --quiet <"$work/fifo" &
+publisher=$!
+exec 3>"$work/fifo"
+echo first >&3
+until_true grep -q '1 message in' "$work/terminal"
+latency=$("$tarn" ls --json t | sed -nE 's/.*"subscriber".* "pid": ([0-9]+),.*/\1/p')
+kill -STOP $latency
+seq 300000 >&3
+sent_all() { "$tarn" ls --json t | grep -q '"messages": 300001'; }
+until_true sent_all
+kill -CONT $latency
+exec 3>&-
+expect_ended 0 $publisher
+expect_ended 0 $terminal
+python3 -c '
+import re, sys
+screen, row = [""] * 1000, 0
+for text, up in re.findall(r"([^\033\n]+|\n)|\033\[(\d*)[A-Z]", sys.stdin.read()):
+    if up:
+        row -= int(up)
+    elif text == "\n":
+        row += 1
+    elif text:
+        screen[row] += text.strip("\r")
+    else:
+        screen[row:] = [""] * (1000 - row)
+print("\n".join(screen[: row + 1]))' <"$work/terminal" >"$work/screen"
+expect "titles on the screen" 1 "$(grep -c 'messages\? in [0-9]' "$work/screen")"
+grep -qE '^tarn: lost [0-9]+ messages of publisher' "$work/screen" || fail "no loss is seen: $(cat "$work/screen")"
+expect_in "$work/screen" "messages in all, took"
+
 # Messages that carry no time.
 (seq 1000 | "$tarn" pub t --wait 1 --rate 400 || true) &
 expect_exit 1 "$tarn" latency t --for 10
