@@ -1256,7 +1256,8 @@ int tarn_waitset_remove_fd(tarn_waitset *waitset, int fd);
 /*
  * Waits up to timeout_ns until something is ready. ret: receives up to capacity sources, each once.
  * Signals do not end it. While it waits, the handles look after their peers as in waits of their own;
- * TARN_ERROR_TOPIC_REMOVED comes as a source's status, and then from that handle's next take that finds nothing.
+ * TARN_ERROR_TOPIC_REMOVED comes as a source's status (but not a reader's), and then from its next take that finds nothing,
+ * or a keeper's wait.
  * Returns how many; 0: none in time; or an error: _ARGUMENT, _CLOSED, _FORKED, _INTERRUPTED, _SYSTEM.
  */
 int tarn_waitset_wait(tarn_waitset *waitset, tarn_ready *ret, size_t capacity, int64_t timeout_ns);

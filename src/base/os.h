@@ -16,12 +16,12 @@
 int64_t os_now_ns(void);        /* CLOCK_MONOTONIC */
 int64_t os_now_coarse_ns(void); /* the same, some ms late, and much cheaper */
 
-/* The instant that ends a timeout: now + timeout, TARN_FOREVER saturating. */
 /* now + duration_ns, or INT64_MAX where that is more. */
 static inline int64_t os_time_after(int64_t now, int64_t duration_ns) {
     return duration_ns > INT64_MAX - now ? INT64_MAX : now + duration_ns;
 }
 
+/* The instant that ends a timeout: now + timeout, TARN_FOREVER saturating. */
 int64_t os_deadline_ns(int64_t timeout_ns);
 
 uint64_t os_random(void); /* never 0 */

@@ -482,6 +482,7 @@ int tarn_reader_get(tarn_reader *reader, int number, void *buffer, size_t capaci
     if (view.bytes)
         memcpy(buffer, view.data, view.bytes);
     key->version = view.number;
+    key->tried_ns = 0;
     if (ret)
         tell(key, &view, ret);
     return 1;
@@ -518,6 +519,7 @@ int tarn_reader_take(tarn_reader *reader, int number, tarn_message *ret) {
                           .publisher = identity_of(key),
                           .held_by = hold};
     key->version = view.number;
+    key->tried_ns = 0;
     store_relaxed(&reader->waiter.slot->taken, ++reader->taken);
     return 1;
 }
@@ -599,8 +601,7 @@ int tarn_reader_changed(tarn_reader *reader, int *ret_key) {
         return fail(TARN_ERROR_ARGUMENT, "the place for the key is NULL");
     follow_changes(reader);
     status = find_changed(reader, &number, true);
-    if (!status && (status = waiter_make_quiet(&reader->waiter, look_for_waitset, reader)) != 0 &&
-        status != TARN_ERROR_TOPIC_REMOVED)
+    if (!status && waiter_make_quiet(&reader->waiter, look_for_waitset, reader))
         status = find_changed(reader, &number, true);
     if (status == 1) {
         *ret_key = (int)number;
@@ -651,7 +652,7 @@ static int waitable_fd(void *handle) {
 static int ready_for_waitset(void *handle) {
     struct tarn_reader *reader = handle;
     int status = look_for_waitset(reader);
-    return status ? status : waiter_make_quiet_for_waitset(&reader->waiter, look_for_waitset, reader);
+    return status ? status : waiter_make_quiet(&reader->waiter, look_for_waitset, reader);
 }
 
 const struct waitable reader_waitable = {waitable_fd, ready_for_waitset, look_for_waitset};

@@ -293,15 +293,21 @@ static int fd_for_waitset(void *handle) {
     return tarn_keeper_fd(handle);
 }
 
+static int look_for_waitset(void *handle) {
+    struct tarn_keeper *keeper = handle;
+    int status = look(keeper);
+    return status ? status : waiter_removal_for_waitset(&keeper->waiter);
+}
+
 static int ready_for_waitset(void *handle) {
     struct tarn_keeper *keeper = handle;
     int status = check(keeper);
     if (!status)
-        status = look(keeper);
-    return status ? status : waiter_make_quiet_for_waitset(&keeper->waiter, look, keeper);
+        status = look_for_waitset(keeper);
+    return status ? status : waiter_make_quiet(&keeper->waiter, look_for_waitset, keeper);
 }
 
-const struct waitable keeper_waitable = {fd_for_waitset, ready_for_waitset, look};
+const struct waitable keeper_waitable = {fd_for_waitset, ready_for_waitset, look_for_waitset};
 
 uint64_t tarn_keeper_left(tarn_keeper *keeper) {
     uint64_t count = 0;

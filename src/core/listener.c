@@ -192,15 +192,21 @@ static int waitable_fd(void *handle) {
     return tarn_listener_fd(handle);
 }
 
+static int waitable_look(void *handle) {
+    struct tarn_listener *listener = handle;
+    int status = look(listener);
+    return status ? status : waiter_removal_for_waitset(&listener->waiter);
+}
+
 static int waitable_ready(void *handle) {
     struct tarn_listener *listener = handle;
     int status = handle_check((const struct handle *)listener, HANDLE_LISTENER);
     if (!status)
-        status = look(listener);
-    return status ? status : waiter_make_quiet_for_waitset(&listener->waiter, look, listener);
+        status = waitable_look(listener);
+    return status ? status : waiter_make_quiet(&listener->waiter, waitable_look, listener);
 }
 
-const struct waitable listener_waitable = {waitable_fd, waitable_ready, look};
+const struct waitable listener_waitable = {waitable_fd, waitable_ready, waitable_look};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 

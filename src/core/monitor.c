@@ -332,15 +332,21 @@ static int waitable_fd(void *handle) {
     return tarn_monitor_fd(handle);
 }
 
+static int waitable_look(void *handle) {
+    struct tarn_monitor *monitor = handle;
+    int status = find(monitor);
+    return status ? status : waiter_removal_for_waitset(&monitor->waiter);
+}
+
 static int waitable_ready(void *handle) {
     struct tarn_monitor *monitor = handle;
     int status = check_handle(monitor);
     if (!status)
         status = find_or_look(monitor);
-    return status ? status : waiter_make_quiet_for_waitset(&monitor->waiter, find, monitor);
+    return status ? status : waiter_make_quiet(&monitor->waiter, waitable_look, monitor);
 }
 
-const struct waitable monitor_waitable = {waitable_fd, waitable_ready, find};
+const struct waitable monitor_waitable = {waitable_fd, waitable_ready, waitable_look};
 
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 

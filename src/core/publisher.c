@@ -29,7 +29,7 @@ int publisher_wake_sleepers(struct tarn_publisher *publisher) {
 /* ---- when there is no space ----------------------------------------------------------------------------------- */
 
 /* Nobody is waited for, and no memory is added for anybody, without asking the kernel whether he is alive. */
-static void bury_dead(struct tarn_publisher *publisher) {
+void publisher_bury_dead(struct tarn_publisher *publisher) {
     reap_blocking(publisher->topic, &publisher->readers, &publisher->writer.extents, &publisher->buried_ns);
 }
 
@@ -79,7 +79,7 @@ typedef int try_again(struct tarn_publisher *publisher, const void *context, enu
  * which are ours. In doubt it is: with loans that were sent late, whose extents are no part of the log, readers are not
  * asked.
  */
-static bool may_get_space(struct tarn_publisher *publisher) {
+bool publisher_may_get_space(struct tarn_publisher *publisher) {
     struct extents *extents = &publisher->writer.extents;
     uint64_t generation, sequence;
     struct blame blame = {{0}, 0};
@@ -96,7 +96,7 @@ static bool may_get_space(struct tarn_publisher *publisher) {
  */
 static int wait_for_space(struct tarn_publisher *publisher, try_again *try, const void *context, bool may_drop) {
     if (!publisher->realtime) /* else not before it has to sleep anyway */
-        bury_dead(publisher);
+        publisher_bury_dead(publisher);
     int error = try(publisher, context, EFFORT_ALL);
     if (error == 0)
         return 1;
@@ -117,7 +117,7 @@ static int wait_for_space(struct tarn_publisher *publisher, try_again *try, cons
             return 1;
         if (error != -EAGAIN || !in_time)
             return publisher_say_reserve_failed(publisher, error);
-        hopeless = !may_get_space(publisher);
+        hopeless = !publisher_may_get_space(publisher);
         if (hopeless && was_hopeless) /* before this try and behind it: it was not let go in between */
             return say_full(publisher);
         if (hopeless)
@@ -128,7 +128,7 @@ static int wait_for_space(struct tarn_publisher *publisher, try_again *try, cons
             space_sleep(publisher->slot, value, barrier, deadline_ns - now);
         else
             publisher->buried_ns = 0; /* nobody is blamed who has died since the last look */
-        bury_dead(publisher);
+        publisher_bury_dead(publisher);
     }
 }
 

@@ -74,6 +74,10 @@ void publisher_bound_payload(struct tarn_publisher *publisher, uint64_t limit_by
 
 /* The loan at the head may have been overtaken. */
 void publisher_note_overtaken(struct tarn_publisher *publisher);
+/* Asks the kernel about those who keep memory, but not each time. */
+void publisher_bury_dead(struct tarn_publisher *publisher);
+/* Whether somebody else than the publisher keeps memory. */
+bool publisher_may_get_space(struct tarn_publisher *publisher);
 
 /* Returns the status. error: a negative errno of shm/writer.c. */
 int publisher_say_reserve_failed(struct tarn_publisher *publisher, int error);

@@ -279,6 +279,24 @@ static bool report_drops(struct tarn_publisher *publisher) {
     return reported;
 }
 
+/* As report_drops(), waiting for the space that it takes. */
+static bool report_drops_in_time(struct tarn_publisher *publisher, int64_t deadline_ns) {
+    publisher->buried_ns = 0;
+    for (bool hopeless = false;;) {
+        bool barrier, was_hopeless = hopeless;
+        uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
+        publisher_bury_dead(publisher);
+        if (report_drops(publisher))
+            return true;
+        hopeless = !publisher_may_get_space(publisher);
+        int64_t now = os_now_ns();
+        if (now >= deadline_ns || (hopeless && was_hopeless)) /* as wait_for_space() */
+            return false;
+        if (!hopeless)
+            space_sleep(publisher->slot, value, barrier, deadline_ns - now);
+    }
+}
+
 /* How many subscribers have not got all, be it the news of the last drops. */
 static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     int64_t deadline_ns = os_deadline_ns(timeout_ns);
@@ -286,8 +304,8 @@ static uint32_t flush(struct tarn_publisher *publisher, int64_t timeout_ns) {
     uint32_t behind = wait_for_readers(publisher, publisher->writer.sequence, timeout_ns);
     if (reported || behind)
         return behind;
-    if (!report_drops(publisher)) /* though nobody is behind any more, who kept the space for that */
-        return publisher->readers.count;
+    if (!report_drops_in_time(publisher, deadline_ns)) /* though nobody is behind any more */
+        return (uint32_t)tarn_publisher_subscribers(publisher);
     int64_t now = os_now_ns();
     return wait_for_readers(publisher, publisher->writer.sequence, now < deadline_ns ? deadline_ns - now : 0);
 }

@@ -179,7 +179,7 @@ static bool is_kept_after_death(struct tarn_subscriber *subscriber, struct publi
  */
 static int add_reader(struct tarn_subscriber *subscriber, struct publisher_slot *publisher, uint32_t slot,
                       uint16_t incarnation, bool left, bool joining) {
-    struct log_reader *reader;
+    struct log_reader *reader = NULL;
     uint64_t history;
     if (left && joining && !subscriber->history && pass(subscriber, slot, incarnation, publisher->who.number))
         return 0;

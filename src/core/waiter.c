@@ -98,6 +98,13 @@ int waiter_say_removed(struct waiter *waiter) {
     return fail_removed(waiter);
 }
 
+int waiter_removal_for_waitset(struct waiter *waiter) {
+    if (!waiter->removed || waiter->removal_told)
+        return 0;
+    waiter->removal_reported = true;
+    return fail_removed(waiter);
+}
+
 int waiter_say_interrupted(const struct waiter *waiter) {
     return fail(TARN_ERROR_INTERRUPTED, "topic \"%s\": the wait was interrupted", waiter->topic->name);
 }
@@ -178,15 +185,6 @@ static int make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
 int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
     int status = make_quiet(waiter, ready, owner);
     return !status && waiter->removal_reported && !waiter->removal_told ? waiter_say_removed(waiter) : status;
-}
-
-int waiter_make_quiet_for_waitset(struct waiter *waiter, waiter_ready *ready, void *owner) {
-    int status = make_quiet(waiter, ready, owner);
-    if (status || !waiter->removed || waiter->removal_told)
-        return status;
-    waiter->removal_reported = true;
-    doorbell_ring_self(&waiter->doorbell);
-    return fail_removed(waiter);
 }
 
 int waiter_interrupt(struct waiter *waiter) {

@@ -71,8 +71,6 @@ int waiter_sleep(struct waiter *waiter, waiter_ready *ready, void *owner, int64_
  * reported it. Without a descriptor: 0.
  */
 int waiter_make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner);
-/* As that, for waitsets, which report before it is taken: also _TOPIC_REMOVED, for as long as no take has told it. */
-int waiter_make_quiet_for_waitset(struct waiter *waiter, waiter_ready *ready, void *owner);
 
 /* The public calls of that name. */
 int waiter_fd(struct waiter *waiter);
@@ -80,6 +78,8 @@ int waiter_interrupt(struct waiter *waiter);
 
 int waiter_say_interrupted(const struct waiter *waiter);
 int waiter_say_removed(struct waiter *waiter);
+/* For what a waitset looks at: _TOPIC_REMOVED for as long as that is so and no take has told it, which one will; or 0. */
+int waiter_removal_for_waitset(struct waiter *waiter);
 
 static inline bool waiter_was_interrupted(struct waiter *waiter) {
     return load_relaxed(&waiter->interrupted) &&

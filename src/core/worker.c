@@ -542,13 +542,13 @@ static int look_for_waitset(void *handle) {
     int status = ready(worker);
     if (status < 0)
         worker->trouble = status;
-    return status;
+    return status ? status : waiter_removal_for_waitset(&worker->waiter);
 }
 
 static int ready_for_waitset(void *handle) {
     struct tarn_worker *worker = handle;
     int status = look_for_waitset(worker);
-    return status ? status : waiter_make_quiet_for_waitset(&worker->waiter, look_for_waitset, worker);
+    return status ? status : waiter_make_quiet(&worker->waiter, look_for_waitset, worker);
 }
 
 const struct waitable worker_waitable = {fd_for_waitset, ready_for_waitset, look_for_waitset};

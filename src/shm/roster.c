@@ -125,7 +125,8 @@ static bool segment_is_gone(struct roster *roster, uint32_t number) {
         return true;
     if (!roster_is_at_home(roster))
         return false;
-    return !roster->writable || compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE);
+    return !roster->writable || compare_and_swap(&roster->header->chain[number], &word, ROSTER_SEGMENT_GONE) ||
+           word == ROSTER_SEGMENT_GONE; /* another was first */
 }
 
 /* Makes segment number exist, unless it has gone. Returns 0 or a negative errno. */

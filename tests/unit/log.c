@@ -1048,6 +1048,32 @@ TEST(drops_before_closing_are_told) {
     CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
 }
 
+/* So is what is held, where that counts: it is waited for as long as closing lingers. */
+TEST(drops_before_closing_are_told_when_what_is_held_is_released) {
+    enum { HELD = 200 };
+    static tarn_message held[HELD];
+    static const char data[5000];
+    tarn_subscriber *subscriber = subscriber_with(.max_held = HELD);
+    tarn_publisher *publisher =
+        open_publisher(TOPIC, PUBLISHER_OPTIONS(.memory_limit_bytes = 512 * KIB, .when_full = TARN_FULL_DROP,
+                                                .realtime = 1, .depth = 1, .linger_ns = TARN_FOREVER));
+    tarn_message message;
+    int taken = 0;
+    for (; tarn_publisher_publish(publisher, data, sizeof data) == 1; taken++)
+        take_one(subscriber, &held[taken]);
+    pthread_t closer;
+    void *behind;
+    CHECK_INT(pthread_create(&closer, NULL, close_in_time, publisher), ==, 0);
+    usleep(20000); /* so that it finds no space at first */
+    for (int i = 0; i < taken; i++)
+        release(&held[i]);
+    CHECK_INT(pthread_join(closer, &behind), ==, 0);
+    CHECK_INT((intptr_t)behind, ==, 0);
+    CHECK_STATUS(tarn_subscriber_take(subscriber, &message), 0);
+    CHECK_INT(tarn_subscriber_lost(subscriber), ==, 1);
+    CHECK_STATUS(tarn_subscriber_close(subscriber), 0);
+}
+
 /* Where depth keeps all, they cannot be told; then flushing and closing say so. */
 TEST(drops_that_cannot_be_told_are_not_kept_from_who_closes) {
     tarn_subscriber *subscriber = subscriber_with();
