@@ -277,7 +277,7 @@ static int find_or_look(struct tarn_monitor *monitor) {
     int status = find(monitor);
     if (status || os_now_ns() - monitor->waiter.looked_ns < monitor->waiter.slice_ns)
         return status;
-    waiter_look_at_peers(&monitor->waiter, NULL);
+    waiter_look_at_peers(&monitor->waiter);
     return find(monitor);
 }
 

@@ -351,9 +351,8 @@ static int ready(void *owner) {
 
 /* Repairs publishers that died. Returns whether the topic's file is still in its place. */
 static bool look_at_peers(struct tarn_subscriber *subscriber) {
-    bool thorough;
-    bool in_place = waiter_look_at_peers(&subscriber->waiter, &thorough);
-    if (subscriber->retry || thorough) /* a repairer may have died before it counted the change */
+    bool in_place = waiter_look_at_peers(&subscriber->waiter);
+    if (subscriber->retry || subscriber->waiter.thorough) /* a repairer may have died before it counted the change */
         subscriber->changes--;
     return in_place;
 }

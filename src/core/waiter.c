@@ -65,10 +65,8 @@ static bool look_at(struct waiter *waiter, enum slot_kind kind, bool thorough, u
     return any;
 }
 
-bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough) {
+bool waiter_look_at_peers(struct waiter *waiter) {
     bool thorough = waiter->looks++ % LOOKS_PER_THOROUGH == 0;
-    if (ret_thorough)
-        *ret_thorough = thorough;
     waiter->thorough = thorough;
     waiter->looked_ns = os_now_ns();
     process_lock();
@@ -113,7 +111,7 @@ int waiter_look_around(struct waiter *waiter, int64_t now) {
     if (waiter_was_interrupted(waiter))
         return waiter_say_interrupted(waiter);
     if (now - waiter->looked_ns >= waiter->slice_ns)
-        waiter_look_at_peers(waiter, NULL);
+        waiter_look_at_peers(waiter);
     return waiter->removed && !waiter->removal_told ? waiter_say_removed(waiter) : 0;
 }
 
@@ -173,7 +171,7 @@ static int make_quiet(struct waiter *waiter, waiter_ready *ready, void *owner) {
     if (!doorbell->open)
         return 0;
     if (doorbell_drain(doorbell))
-        waiter_look_at_peers(waiter, NULL);
+        waiter_look_at_peers(waiter);
     POINT(doorbell_drained);
     doorbell_arm(doorbell, waiter->slot, waiter->bell, waiter->slice_ns);
     int status = ready(owner);

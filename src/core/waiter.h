@@ -52,10 +52,10 @@ int waiter_check_options(uint32_t strategy, int64_t spin_ns);
 int64_t waiter_spin_ns(int64_t option_ns); /* what such an option means */
 
 /*
- * Repairs those who died. ret_thorough, if not NULL: set where this look was a thorough one. Returns whether the
- * topic's file is still in its place. Not under process_lock(), as are all below.
+ * Repairs those who died, and notes whether it was a thorough look. Returns whether the topic's file is still in its
+ * place. Not under process_lock(), as are all below.
  */
-bool waiter_look_at_peers(struct waiter *waiter, bool *ret_thorough);
+bool waiter_look_at_peers(struct waiter *waiter);
 
 /* Interruption, and, when it is time, a look at peers. 0, or a status that ends the wait. */
 int waiter_look_around(struct waiter *waiter, int64_t now);

@@ -248,7 +248,7 @@ static void keep_time(struct tarn_worker *worker) {
     worker->takes_to_clock = now - worker->clock_ns < SLICE_NS / 2 ? TAKES_PER_CLOCK : 0; /* long jobs: each time */
     worker->clock_ns = now;
     if (now - worker->waiter.looked_ns >= worker->waiter.slice_ns)
-        waiter_look_at_peers(&worker->waiter, NULL);
+        waiter_look_at_peers(&worker->waiter);
 }
 
 /* ---- taking --------------------------------------------------------------------------------------------------- */
