@@ -71,15 +71,12 @@ int publisher_say_reserve_failed(struct tarn_publisher *publisher, int error) {
     return fail_memory(-error, "topic \"%s\": cannot add memory for messages", publisher->topic->name);
 }
 
-/* One more try, at whatever cost: what a send needs is in context of the caller. */
-typedef int try_again(struct tarn_publisher *publisher, const void *context, enum extents_effort effort);
-
 /*
  * Whether waiting is of use: somebody keeps, or may keep, what is in the way. Else it is depth and open loans alone,
  * which are ours. In doubt it is: with loans that were sent late, whose extents are no part of the log, readers are not
  * asked.
  */
-bool publisher_may_get_space(struct tarn_publisher *publisher) {
+static bool may_get_space(struct tarn_publisher *publisher) {
     struct extents *extents = &publisher->writer.extents;
     uint64_t generation, sequence;
     struct blame blame = {{0}, 0};
@@ -89,6 +86,28 @@ bool publisher_may_get_space(struct tarn_publisher *publisher) {
         generation = youngest;
     readers_blocking(&publisher->readers, generation, sequence, name_reader, &blame);
     return blame.count > 0 || extents->detached.head || !publisher->readers.known;
+}
+
+int publisher_try_until(struct tarn_publisher *publisher, try_again *try, const void *context, int64_t deadline_ns) {
+    for (bool in_time = true, hopeless = false;;) {
+        bool barrier, was_hopeless = hopeless;
+        uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
+        int error = try(publisher, context, EFFORT_ALL);
+        if (error != -EAGAIN || !in_time)
+            return error;
+        hopeless = !may_get_space(publisher);
+        if (hopeless && was_hopeless) /* before this try and behind it: it was not let go in between */
+            return error;
+        if (hopeless)
+            continue;
+        int64_t now = os_now_ns();
+        in_time = now < deadline_ns;
+        if (in_time)
+            space_sleep(publisher->slot, value, barrier, deadline_ns - now);
+        else
+            publisher->buried_ns = 0; /* nobody is blamed who has died since the last look */
+        publisher_bury_dead(publisher);
+    }
 }
 
 /*
@@ -108,28 +127,8 @@ static int wait_for_space(struct tarn_publisher *publisher, try_again *try, cons
     }
     if (publisher->when_full != TARN_FULL_WAIT)
         return say_full(publisher);
-    int64_t deadline_ns = os_deadline_ns(publisher->full_timeout_ns);
-    for (bool in_time = true, hopeless = false;;) {
-        bool barrier, was_hopeless = hopeless;
-        uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
-        error = try(publisher, context, EFFORT_ALL);
-        if (error == 0)
-            return 1;
-        if (error != -EAGAIN || !in_time)
-            return publisher_say_reserve_failed(publisher, error);
-        hopeless = !publisher_may_get_space(publisher);
-        if (hopeless && was_hopeless) /* before this try and behind it: it was not let go in between */
-            return say_full(publisher);
-        if (hopeless)
-            continue;
-        int64_t now = os_now_ns();
-        in_time = now < deadline_ns;
-        if (in_time)
-            space_sleep(publisher->slot, value, barrier, deadline_ns - now);
-        else
-            publisher->buried_ns = 0; /* nobody is blamed who has died since the last look */
-        publisher_bury_dead(publisher);
-    }
+    error = publisher_try_until(publisher, try, context, os_deadline_ns(publisher->full_timeout_ns));
+    return error ? publisher_say_reserve_failed(publisher, error) : 1;
 }
 
 /* Who keeps messages attaches what was added, lest it goes with us. */

@@ -76,8 +76,10 @@ void publisher_bound_payload(struct tarn_publisher *publisher, uint64_t limit_by
 void publisher_note_overtaken(struct tarn_publisher *publisher);
 /* Asks the kernel about those who keep memory, but not each time. */
 void publisher_bury_dead(struct tarn_publisher *publisher);
-/* Whether somebody else than the publisher keeps memory. */
-bool publisher_may_get_space(struct tarn_publisher *publisher);
+/* One more try, of what is in its caller's context. 0 or a negative errno; -EAGAIN: there is no space. */
+typedef int try_again(struct tarn_publisher *publisher, const void *context, enum extents_effort effort);
+/* Tries until that succeeds, or fails otherwise, or nobody may make space, or the time is over; as the last try. */
+int publisher_try_until(struct tarn_publisher *publisher, try_again *try, const void *context, int64_t deadline_ns);
 
 /* Returns the status. error: a negative errno of shm/writer.c. */
 int publisher_say_reserve_failed(struct tarn_publisher *publisher, int error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* The life of a publisher, but for what it sends: opening, flushing, counts, closing. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -279,22 +280,16 @@ static bool report_drops(struct tarn_publisher *publisher) {
     return reported;
 }
 
+static int try_to_report(struct tarn_publisher *publisher, const void *context, enum extents_effort effort) {
+    (void)context, (void)effort;
+    return report_drops(publisher) ? 0 : -EAGAIN;
+}
+
 /* As report_drops(), waiting for the space that it takes. */
 static bool report_drops_in_time(struct tarn_publisher *publisher, int64_t deadline_ns) {
     publisher->buried_ns = 0;
-    for (bool hopeless = false;;) {
-        bool barrier, was_hopeless = hopeless;
-        uint32_t value = space_arm(publisher->slot, extents_wanted(&publisher->writer.extents), &barrier);
-        publisher_bury_dead(publisher);
-        if (report_drops(publisher))
-            return true;
-        hopeless = !publisher_may_get_space(publisher);
-        int64_t now = os_now_ns();
-        if (now >= deadline_ns || (hopeless && was_hopeless)) /* as wait_for_space() */
-            return false;
-        if (!hopeless)
-            space_sleep(publisher->slot, value, barrier, deadline_ns - now);
-    }
+    publisher_bury_dead(publisher);
+    return publisher_try_until(publisher, try_to_report, NULL, deadline_ns) == 0;
 }
 
 /* How many subscribers have not got all, be it the news of the last drops. */
